@@ -1,0 +1,435 @@
+//! What an event does to an order: `lifecycle`'s table applied to plain data, without I/O and without a clock.
+
+use chrono::Duration;
+use thiserror::Error;
+
+use crate::lifecycle::{self, Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
+use crate::order::{Instant, OnUnavailable};
+use crate::state::{Order, Payment, PendingOperation, Task};
+
+/// The reason an order shows after the event that closed it.
+fn reason(order: &Order, event: &Event, by: Actor) -> Option<Reason> {
+    Some(match event {
+        Event::ForceCompleted { .. } if by == Actor::Timer => Reason::AutoClosed,
+        Event::PaymentDeclined { .. } => Reason::PaymentDeclined,
+        Event::PaymentExpired => Reason::PaymentActionExpired,
+        Event::PaymentUnavailable => Reason::PaymentProviderUnavailable,
+        Event::PaymentUnknown => Reason::PaymentOutcomeUnknown,
+        Event::OrderDamaged => Reason::InternalError,
+        Event::ShopTimedOut if order.offered_at.is_none() => Reason::ShopUnreachable,
+        Event::ShopTimedOut => Reason::AcceptanceTimeout,
+        Event::ShopRejected { reason } | Event::ShopCancelled { reason } => *reason,
+        Event::OperatorCancelled { reason, .. } => *reason,
+        Event::Abandoned => Reason::NotPrepared,
+        Event::CustomerCancelled => Reason::CustomerRequest,
+        Event::NotCollected => Reason::NoShow,
+        _ => return None,
+    })
+}
+
+/// How long an order may stand still. Every one is a setting; the defaults are the design's.
+#[derive(Clone, Debug)]
+pub struct Deadlines {
+    /// In `new`, with the gateway answering or refusing.
+    pub authorization: Duration,
+    /// In `new`, while the outcome is unknown.
+    pub unknown_outcome: Duration,
+    /// For the customer to answer the bank.
+    pub payment_action: Duration,
+    /// For the shop to accept.
+    pub acceptance: Duration,
+    /// Past the promise, for a shop that tracks its steps.
+    pub preparation: Duration,
+    /// On the shelf, where the shop tracks hand-over.
+    pub collection: Duration,
+    /// On the shelf, where it does not.
+    pub untracked_collection: Duration,
+    /// For a customer who comes late to an order that was not collected.
+    pub late_collection: Duration,
+    /// From the end of an order whose payment was once unknown to the last look at the gateway.
+    pub last_look: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            authorization: Duration::seconds(60),
+            unknown_outcome: Duration::minutes(2),
+            payment_action: Duration::minutes(5),
+            acceptance: Duration::minutes(3),
+            preparation: Duration::hours(2),
+            collection: Duration::minutes(60),
+            untracked_collection: Duration::minutes(30),
+            late_collection: Duration::hours(12),
+            last_look: Duration::hours(24),
+        }
+    }
+}
+
+/// Why an event changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    #[error("`{event}` is not possible while the order is `{status}` and its payment `{payment}`")]
+    Illegal { status: Status, payment: PaymentStatus, event: EventKind },
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+/// The order after the event, or why there is none. The only place where a status changes.
+pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &Deadlines) -> Result<Order, Refused> {
+    let mut next = order.clone();
+    let illegal = || Refused::Illegal { status: order.status, payment: order.payment.status, event: event.kind() };
+
+    if lifecycle::RULES.iter().any(|rule| rule.event == event.kind()) {
+        let targets = lifecycle::targets(Some(order.status), event.kind(), by).ok_or_else(illegal)?;
+        next.status = match targets {
+            [only] => *only,
+            _ if order.offer_at.is_some_and(|at| at > now) => Status::Scheduled,
+            _ => Status::AwaitingShop,
+        };
+    }
+
+    let pay = |next: &mut Order, status: PaymentStatus| {
+        if !lifecycle::payment_may_become(order.payment.status, status) {
+            return Err(illegal());
+        }
+        next.payment.status = status;
+        next.payment.pending_operation = None;
+        Ok(())
+    };
+
+    match event {
+        Event::Created => return Err(illegal()),
+        Event::PaymentAuthorized { amount, reference, capture_before } => {
+            if *amount != order.placed.total.amount {
+                return Err(Refused::Mismatch(format!(
+                    "the gateway authorized {amount}, the order is over {}",
+                    order.placed.total.amount
+                )));
+            }
+            pay(&mut next, PaymentStatus::Authorized)?;
+            next.payment.authorized = *amount;
+            next.payment.reference = Some(reference.clone());
+            next.payment.capture_before = *capture_before;
+            next.payment.action = None;
+        }
+        Event::PaymentActionRequired { action, reference } => {
+            pay(&mut next, PaymentStatus::ActionRequired)?;
+            next.payment.action = Some(action.clone());
+            next.payment.reference = Some(reference.clone());
+        }
+        Event::PaymentDeclined { refusal } => {
+            pay(&mut next, PaymentStatus::Declined)?;
+            next.payment.refusal = Some(refusal.clone());
+            next.payment.action = None;
+        }
+        Event::PaymentAttempted if order.status == Status::New => pay(&mut next, PaymentStatus::Authorizing)?,
+        Event::PaymentUnanswered if order.status == Status::New => {
+            pay(&mut next, PaymentStatus::Unknown)?;
+            next.payment.unknown_since = Some(now);
+            next.deadline_at = Some(order.created_at + deadlines.unknown_outcome);
+        }
+        Event::ShopAccepted { minutes, dropped_lines } => {
+            let consented = order.placed.on_unavailable == OnUnavailable::RemoveLine;
+            let known = dropped_lines.iter().all(|line| *line < order.placed.lines.len());
+            if !dropped_lines.is_empty() && (!consented || !known) {
+                return Err(Refused::Mismatch("these lines may not be dropped from this order".into()));
+            }
+            next.dropped_lines = dropped_lines.clone();
+            next.dropped_lines.sort_unstable();
+            next.dropped_lines.dedup();
+            if next.dropped_lines.len() == order.placed.lines.len() {
+                return Err(Refused::Mismatch("an order cannot lose all of its lines: reject it".into()));
+            }
+            let soonest = now + Duration::seconds(order.placed.make_seconds.into());
+            next.promise_at = Some(match minutes {
+                Some(minutes) => now + Duration::minutes((*minutes).into()),
+                None => order.pickup.at.or(order.expected_ready_at).map_or(soonest, |told| told.max(soonest)),
+            });
+        }
+        Event::Made => next.ready_at = Some(now),
+        Event::Recalled => {
+            next.recalled = true;
+            next.ready_at = None;
+        }
+        Event::Collected if order.status == Status::NotCollected => {
+            if order.closed_at.is_none_or(|closed| now > closed + deadlines.late_collection) {
+                return Err(illegal());
+            }
+        }
+        Event::OperatorCancelled { refund: Refund::Partial(amount), .. }
+            if *amount < 0 || *amount > order.amount_due() =>
+        {
+            return Err(Refused::Mismatch(format!("a refund is between 0 and {}", order.amount_due())));
+        }
+        Event::PaymentCaptured { amount } => {
+            pay(&mut next, PaymentStatus::Captured)?;
+            next.payment.captured = *amount;
+        }
+        Event::CaptureRefused { refusal } => {
+            pay(&mut next, PaymentStatus::CaptureFailed)?;
+            next.payment.refusal = Some(refusal.clone());
+        }
+        Event::PaymentVoided => pay(&mut next, PaymentStatus::Voided)?,
+        Event::PaymentRefunded { amount } => {
+            let all = *amount >= order.payment.captured;
+            pay(&mut next, if all { PaymentStatus::Refunded } else { PaymentStatus::PartiallyRefunded })?;
+            next.payment.refunded = *amount;
+        }
+        Event::PaymentSurfaced { status, amount } => {
+            if !order.status.is_undone() {
+                return Err(illegal());
+            }
+            pay(&mut next, *status)?;
+            match status {
+                PaymentStatus::Authorized => next.payment.authorized = *amount,
+                PaymentStatus::Captured => (next.payment.authorized, next.payment.captured) = (*amount, *amount),
+                _ => {}
+            }
+        }
+        Event::PaymentProven => {
+            if !order.payment.last_look {
+                return Err(illegal());
+            }
+            next.payment.last_look = false;
+        }
+        Event::OperationUnanswered { operation, amount } => {
+            next.payment.pending_operation =
+                Some(PendingOperation { operation: operation.clone(), amount: *amount, since: now });
+        }
+        Event::RefundRequested { amount, .. } => {
+            let left = order.payment.captured - order.payment.refund_target.max(order.payment.refunded);
+            let refundable = matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded);
+            if !refundable || order.payment.release || *amount <= 0 || *amount > left {
+                return Err(Refused::Mismatch(format!(
+                    "{} of this order can be refunded, not {amount}",
+                    if refundable && !order.payment.release { left } else { 0 }
+                )));
+            }
+            next.payment.refund_target = order.payment.refund_target.max(order.payment.refunded) + amount;
+        }
+        Event::Offered if order.status == Status::AwaitingShop => next.offered_at = Some(now),
+        Event::PickupChanged { pickup, offer_at } if order.is_ongoing() => {
+            if pickup.at != order.pickup.at {
+                if order.status != Status::Scheduled {
+                    return Err(illegal());
+                }
+                next.offer_at = *offer_at;
+                next.expected_ready_at = pickup.at;
+                next.deadline_at = *offer_at;
+            }
+            next.pickup = pickup.clone();
+        }
+        Event::Arrived if order.is_ongoing() => next.arrived_at = order.arrived_at.or(Some(now)),
+        Event::Deleted if order.status.is_undone() && order.deleted_at.is_none() => next.deleted_at = Some(now),
+        Event::Parked { why } => {
+            next.task.parked_at = Some(now);
+            next.task.last_error = Some(why.clone());
+        }
+        Event::Retried { .. } => {
+            if order.task.stage.is_none() && order.payment.status != PaymentStatus::CaptureFailed {
+                return Err(illegal());
+            }
+            if order.payment.status == PaymentStatus::CaptureFailed && !order.payment.release {
+                next.payment.pending_operation =
+                    Some(PendingOperation { operation: "capture".into(), amount: order.amount_due(), since: now });
+            }
+            next.task = Task { fence: order.task.fence, ..Task::default() };
+        }
+        Event::PaymentAttempted
+        | Event::PaymentUnanswered
+        | Event::Offered
+        | Event::PickupChanged { .. }
+        | Event::Arrived
+        | Event::Deleted => return Err(illegal()),
+        Event::PaymentExpired
+        | Event::PaymentUnavailable
+        | Event::PaymentUnknown
+        | Event::OrderDamaged
+        | Event::SlotDue
+        | Event::ShopRejected { .. }
+        | Event::ShopTimedOut
+        | Event::PreparationStarted
+        | Event::Collected
+        | Event::NotCollected
+        | Event::Abandoned
+        | Event::CustomerCancelled
+        | Event::ShopCancelled { .. }
+        | Event::ForceCompleted { .. }
+        | Event::OperatorCancelled { .. }
+        | Event::Contradicted { .. } => {}
+    }
+
+    if next.status != order.status {
+        next.reason = reason(order, event, by);
+        next.closed_at = next.status.is_over().then_some(now);
+        next.deadline_at = deadline(&next, now, deadlines);
+        if next.status.is_undone() {
+            undo_payment(order, &mut next.payment, event, now);
+        }
+    }
+    let settled = next.payment.release && !is_unsettled(&next.payment);
+    if settled && next.payment.unknown_since.is_some() && is_unsettled(&order.payment) {
+        next.payment.last_look = true;
+    }
+
+    let stage = pending_stage(&next);
+    if next.status != order.status || stage != order.task.stage {
+        let parked_at = next.task.parked_at.filter(|_| stage == order.task.stage);
+        next.task = Task { fence: order.task.fence + 1, parked_at, ..Task::default() };
+    }
+    next.task.stage = stage;
+    if next.task.next_attempt_at.is_none() {
+        next.task.next_attempt_at = stage.map(|stage| first_attempt(&next, stage, now, deadlines));
+    }
+    next.version = order.version + 1;
+    next.updated_at = now;
+    Ok(next)
+}
+
+/// What the timer does when the order's deadline has come.
+pub fn deadline_event(order: &Order) -> Option<Event> {
+    let tracked = order.placed.tracks_steps;
+    Some(match order.status {
+        Status::New if order.payment.status == PaymentStatus::Unknown || order.task.leased_until.is_some() => {
+            Event::PaymentUnknown
+        }
+        Status::New => Event::PaymentUnavailable,
+        Status::ActionRequired => Event::PaymentExpired,
+        Status::Scheduled => Event::SlotDue,
+        Status::AwaitingShop => Event::ShopTimedOut,
+        Status::Accepted if tracked => Event::Abandoned,
+        Status::Accepted => Event::PreparationStarted,
+        Status::Preparing if tracked => Event::ForceCompleted { note: None },
+        Status::Preparing => Event::Made,
+        Status::Ready if tracked => Event::NotCollected,
+        Status::Ready => Event::Collected,
+        Status::Completed | Status::Rejected | Status::Failed | Status::Cancelled | Status::NotCollected => {
+            return None;
+        }
+    })
+}
+
+/// Until when the order may stay in the status that it has just entered.
+pub fn deadline(order: &Order, now: Instant, deadlines: &Deadlines) -> Option<Instant> {
+    let tracked = order.placed.tracks_steps;
+    let promise = order.promise_at.unwrap_or(now);
+    let make = Duration::seconds(order.placed.make_seconds.into());
+    Some(match order.status {
+        Status::New => order.created_at + deadlines.authorization,
+        Status::ActionRequired => now + deadlines.payment_action,
+        Status::Scheduled => order.offer_at.unwrap_or(now),
+        Status::AwaitingShop => {
+            let patience = now + deadlines.acceptance;
+            order.pickup.at.map_or(patience, |slot| patience.max(slot - make))
+        }
+        Status::Accepted | Status::Preparing if tracked => promise.max(now) + deadlines.preparation,
+        Status::Accepted => order.start_by().unwrap_or(now).max(now),
+        Status::Preparing => promise.max(now),
+        Status::Ready if tracked => now + deadlines.collection,
+        Status::Ready => now + deadlines.untracked_collection,
+        _ => return None,
+    })
+}
+
+/// An event about the payment, as it has to be read for this order: on an order that is over it cannot
+/// carry the order on, it only says what money has surfaced.
+pub fn as_found(order: &Order, event: Event) -> Event {
+    if !order.status.is_undone() {
+        return event;
+    }
+    match event {
+        Event::PaymentAuthorized { amount, .. } => Event::PaymentSurfaced { status: PaymentStatus::Authorized, amount },
+        Event::PaymentActionRequired { .. } => {
+            Event::PaymentSurfaced { status: PaymentStatus::ActionRequired, amount: 0 }
+        }
+        Event::PaymentDeclined { .. } => Event::PaymentSurfaced { status: PaymentStatus::Declined, amount: 0 },
+        Event::PaymentCaptured { amount } if order.payment.status == PaymentStatus::Unknown => {
+            Event::PaymentSurfaced { status: PaymentStatus::Captured, amount }
+        }
+        other => other,
+    }
+}
+
+/// The queue in which the order stands: what has to be done next, by whoever gets to it.
+pub fn pending_stage(order: &Order) -> Option<Stage> {
+    use PaymentStatus as P;
+    let payment = &order.payment;
+    let refund_due =
+        matches!(payment.status, P::Captured | P::PartiallyRefunded) && payment.refund_target > payment.refunded;
+    if refund_due || (payment.release && is_unsettled(payment)) {
+        return Some(Stage::Release);
+    }
+    if payment.last_look {
+        return Some(Stage::LookUp);
+    }
+    match order.status {
+        Status::New => match payment.status {
+            P::None | P::Authorizing => Some(Stage::Authorize),
+            P::Unknown => Some(Stage::LookUp),
+            _ => None,
+        },
+        Status::ActionRequired => Some(Stage::LookUp),
+        Status::AwaitingShop if order.offered_at.is_none() => Some(Stage::Offer),
+        Status::Preparing | Status::Ready | Status::Completed | Status::NotCollected => match payment.status {
+            P::Authorized => Some(Stage::Capture),
+            P::CaptureFailed if payment.pending_operation.is_some() => Some(Stage::Capture),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// When a look-up is tried: seconds after the outcome became unknown, or the bank asked the customer.
+pub fn look_up_after(order: &Order, attempts: i32) -> Duration {
+    let schedule: &[i64] = match order.status {
+        Status::ActionRequired => &[15, 60, 150],
+        _ => &[2, 5, 15, 45],
+    };
+    let index = usize::try_from(attempts).unwrap_or(0);
+    match schedule.get(index) {
+        Some(seconds) => {
+            let before = index.checked_sub(1).map_or(0, |i| schedule[i]);
+            Duration::seconds(seconds - before)
+        }
+        None => Duration::seconds(45),
+    }
+}
+
+fn first_attempt(order: &Order, stage: Stage, now: Instant, deadlines: &Deadlines) -> Instant {
+    match stage {
+        Stage::LookUp if order.payment.last_look => order.closed_at.unwrap_or(now) + deadlines.last_look,
+        Stage::LookUp => now + look_up_after(order, 0),
+        Stage::Authorize | Stage::Offer | Stage::Capture | Stage::Release => now,
+    }
+}
+
+/// Money may be held or taken that the gateway has not yet been seen to give back.
+fn is_unsettled(payment: &Payment) -> bool {
+    use PaymentStatus as P;
+    match payment.status {
+        P::None | P::Declined | P::Voided | P::Refunded => false,
+        P::Captured | P::PartiallyRefunded => payment.refunded < payment.captured,
+        P::Authorizing | P::ActionRequired | P::Authorized | P::Unknown | P::CaptureFailed => true,
+    }
+}
+
+/// The order has just ended without a sale: decide what must go back.
+fn undo_payment(before: &Order, payment: &mut Payment, event: &Event, now: Instant) {
+    use PaymentStatus as P;
+    let captured = matches!(payment.status, P::Captured | P::PartiallyRefunded | P::Refunded);
+    match event {
+        Event::OperatorCancelled { refund: Refund::None, .. } if captured => return,
+        Event::OperatorCancelled { refund: Refund::Partial(amount), .. } if captured => {
+            payment.refund_target = payment.refund_target.max(*amount).min(payment.captured);
+            return;
+        }
+        _ => payment.release = true,
+    }
+    // A claim may have sent a request whose answer nobody will wait for any more.
+    let attempted = payment.status == P::None && before.task.attempts > 0;
+    if attempted || payment.status == P::Authorizing {
+        payment.status = P::Unknown;
+        payment.unknown_since = Some(now);
+    }
+}
