@@ -1,8 +1,13 @@
 pub mod admission;
+pub mod breaker;
+pub mod clock;
 pub mod error;
 pub mod gateway;
 pub mod lifecycle;
 pub mod machine;
 pub mod order;
 pub mod shop;
+pub mod stages;
 pub mod state;
+pub mod store;
+pub mod worker;

@@ -4,7 +4,7 @@ use chrono::Duration;
 use thiserror::Error;
 
 use crate::lifecycle::{self, Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
-use crate::order::{Instant, OnUnavailable};
+use crate::order::{CustomerId, Instant, OnUnavailable, OrderId, PartnerId, Pickup, Placed, ShopId};
 use crate::state::{Order, Payment, PendingOperation, Task};
 
 /// The reason an order shows after the event that closed it.
@@ -73,6 +73,60 @@ pub enum Refused {
     Illegal { status: Status, payment: PaymentStatus, event: EventKind },
     #[error("{0}")]
     Mismatch(String),
+}
+
+/// What is known of an order when it is accepted.
+pub struct Birth<'a> {
+    pub id: OrderId,
+    pub partner_id: PartnerId,
+    pub customer_id: CustomerId,
+    pub shop_id: ShopId,
+    pub number: i64,
+    pub nonce: i64,
+    pub placed: Placed,
+    pub pickup: Pickup,
+    pub offer_at: Option<Instant>,
+    pub expected_ready_at: Instant,
+    pub now: Instant,
+    pub deadlines: &'a Deadlines,
+}
+
+/// A new order: accepted, and its own pending task.
+pub fn born(birth: Birth) -> Order {
+    let Birth { id, partner_id, customer_id, shop_id, number, nonce, placed, pickup, now, .. } = birth;
+    let mut order = Order {
+        id,
+        partner_id,
+        customer_id,
+        shop_id,
+        number,
+        nonce,
+        placed,
+        intact: true,
+        pickup,
+        status: Status::New,
+        reason: None,
+        payment: Payment::default(),
+        task: Task::default(),
+        deadline_at: None,
+        dropped_lines: Vec::new(),
+        offer_at: birth.offer_at,
+        offered_at: None,
+        promise_at: None,
+        expected_ready_at: Some(birth.expected_ready_at),
+        ready_at: None,
+        arrived_at: None,
+        recalled: false,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        closed_at: None,
+        deleted_at: None,
+    };
+    order.deadline_at = deadline(&order, now, birth.deadlines);
+    order.task.stage = pending_stage(&order);
+    order.task.next_attempt_at = order.task.stage.map(|_| now);
+    order
 }
 
 /// The order after the event, or why there is none. The only place where a status changes.

@@ -1,0 +1,127 @@
+//! One act for each stage: ask the outside world, and say what came of it. An act never writes; the worker
+//! commits what it returns. Its undo stands beside it.
+
+mod offer;
+mod payment;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::breaker::Breaker;
+use crate::gateway::{Gateway, Trouble};
+use crate::lifecycle::{Event, Stage};
+use crate::shop::{Shops, Unreachable};
+use crate::store::{Again, Claim, Outcome, Strike};
+
+/// The outside world, as the stages see it.
+pub struct Ports {
+    pub gateway: Arc<dyn Gateway>,
+    pub shops: Arc<dyn Shops>,
+    /// Whether a shop accepts an order by itself, without being asked: open, online and below its capacity.
+    pub auto_accepts: Box<dyn Fn(&crate::state::Order) -> bool + Send + Sync>,
+    /// The longest call. At most a third of the lease, because an act may need three.
+    pub timeout: Duration,
+    /// How long a dependency that does not answer is left alone.
+    pub pause: Duration,
+    breakers: Mutex<HashMap<String, Breaker>>,
+}
+
+impl Ports {
+    pub fn new(
+        gateway: Arc<dyn Gateway>,
+        shops: Arc<dyn Shops>,
+        auto_accepts: Box<dyn Fn(&crate::state::Order) -> bool + Send + Sync>,
+        timeout: Duration,
+        pause: Duration,
+    ) -> Self {
+        Self { gateway, shops, auto_accepts, timeout, pause, breakers: Mutex::default() }
+    }
+
+    /// Calls a dependency, with a deadline and behind its breaker.
+    async fn call<T, E: Silence>(
+        &self,
+        dependency: &str,
+        call: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, E> {
+        if let Err(wait) = self.breaker(dependency, |breaker| breaker.ask(Instant::now(), self.pause)) {
+            return Err(E::unavailable(format!("not asked for another {wait:?}: it did not answer")));
+        }
+        let result = match tokio::time::timeout(self.timeout, call).await {
+            Ok(result) => result,
+            Err(_) => Err(E::unanswered(format!("no answer within {:?}", self.timeout))),
+        };
+        let answered = !matches!(&result, Err(error) if error.is_silence());
+        self.breaker(dependency, |breaker| breaker.tell(answered, Instant::now(), self.pause));
+        result
+    }
+
+    fn breaker<T>(&self, dependency: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breakers = self.breakers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Payment methods are the clients' words: nobody may fill the memory with them.
+        if breakers.len() > 1_000 && !breakers.contains_key(dependency) {
+            breakers.retain(|_, breaker| breaker.is_open());
+        }
+        act(breakers.entry(dependency.to_owned()).or_default())
+    }
+}
+
+/// An error that may mean "it did not answer".
+trait Silence {
+    fn is_silence(&self) -> bool;
+    fn unavailable(why: String) -> Self;
+    fn unanswered(why: String) -> Self;
+}
+
+impl Silence for Trouble {
+    fn is_silence(&self) -> bool {
+        !matches!(self, Trouble::Refused(_))
+    }
+    fn unavailable(why: String) -> Self {
+        Trouble::Unavailable(why)
+    }
+    fn unanswered(why: String) -> Self {
+        Trouble::Unanswered(why)
+    }
+}
+
+impl Silence for Unreachable {
+    fn is_silence(&self) -> bool {
+        true
+    }
+    fn unavailable(why: String) -> Self {
+        Unreachable(why)
+    }
+    fn unanswered(why: String) -> Self {
+        Unreachable(why)
+    }
+}
+
+/// Does what is pending on a claimed order.
+pub async fn act(claim: &Claim, ports: &Ports) -> Outcome {
+    let order = claim.order();
+    match claim.stage() {
+        Stage::Authorize => payment::authorize(order, ports).await,
+        Stage::LookUp => payment::look_up(order, ports).await,
+        Stage::Capture => payment::capture(order, ports).await,
+        Stage::Release => payment::release(order, ports).await,
+        Stage::Offer => offer::offer(order, ports).await,
+    }
+}
+
+fn happened(event: Event) -> Outcome {
+    Outcome { event: Some(event), again: None }
+}
+
+fn again(after: chrono::Duration, why: impl Into<String>) -> Outcome {
+    Outcome { event: None, again: Some(Again { after, why: why.into(), strike: Strike::None }) }
+}
+
+/// Exponential backoff with full jitter: between 0 and `250 ms × 2^attempts`, but at most `cap`.
+/// Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+pub fn backoff(attempts: i32, cap: chrono::Duration) -> chrono::Duration {
+    let doublings = attempts.clamp(0, 16);
+    let ceiling = (250_i64 << doublings).min(cap.num_milliseconds());
+    chrono::Duration::milliseconds(rand::random_range(0..=ceiling).max(20))
+}

@@ -1,0 +1,29 @@
+//! Brings an authorized order to its shop. Its undo is the release of the money, in `payment`.
+
+use super::{Ports, again, backoff, happened};
+use crate::lifecycle::Event;
+use crate::shop::{Answer, Offer};
+use crate::state::Order;
+use crate::store::Outcome;
+
+/// Offers the order to its shop, which may answer at once or later by the shop API.
+pub(super) async fn offer(order: &Order, ports: &Ports) -> Outcome {
+    if (ports.auto_accepts)(order) {
+        return happened(Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() });
+    }
+    let offer = Offer {
+        order_id: order.id,
+        shop_id: order.shop_id,
+        lines: order.placed.lines.len(),
+        on_unavailable: order.placed.on_unavailable,
+        make_seconds: order.placed.make_seconds,
+        pickup_at: order.pickup.at,
+        simulate: order.placed.metadata.get("simulate").cloned(),
+    };
+    match ports.call(&format!("shop {}", order.shop_id), ports.shops.offer(&offer)).await {
+        Ok(Answer::Received) => happened(Event::Offered),
+        Ok(Answer::Accepted { minutes, dropped_lines }) => happened(Event::ShopAccepted { minutes, dropped_lines }),
+        Ok(Answer::Rejected { reason }) => happened(Event::ShopRejected { reason }),
+        Err(unreachable) => again(backoff(order.task.attempts, chrono::Duration::seconds(15)), unreachable.to_string()),
+    }
+}

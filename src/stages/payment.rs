@@ -1,0 +1,191 @@
+//! The money of an order: hold it, find out about it, take it, and give it back.
+//!
+//! Every call carries the order's one key, so that repeating it is safe; what the gateway says is compared with
+//! the order before it is believed.
+
+use chrono::Duration;
+
+use super::{Ports, again, backoff, happened};
+use crate::gateway::{Charge, Held, HeldStatus, Trouble};
+use crate::lifecycle::{Event, PaymentStatus, Status};
+use crate::machine;
+use crate::state::Order;
+use crate::store::{Again, Outcome, Strike};
+
+/// The longest pause between two tries of what an order waits for …
+const PATIENCE: Duration = Duration::seconds(15);
+/// … and of what only the money waits for.
+const RELEASE_PATIENCE: Duration = Duration::minutes(15);
+
+/// Asks the gateway to hold the money.
+pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
+    if !order.intact {
+        return happened(Event::OrderDamaged);
+    }
+    match ports.call(&dependency(order), ports.gateway.authorize(&charge(order))).await {
+        Ok(held) => found(order, &held),
+        Err(Trouble::Refused(refusal)) => happened(Event::PaymentDeclined { refusal }),
+        Err(Trouble::Unanswered(why)) if order.payment.status == PaymentStatus::Unknown => {
+            again(machine::look_up_after(order, order.task.attempts), why)
+        }
+        Err(Trouble::Unavailable(why)) if order.payment.status == PaymentStatus::Unknown => {
+            again(machine::look_up_after(order, order.task.attempts), why)
+        }
+        Err(Trouble::Unanswered(_)) => happened(Event::PaymentUnanswered),
+        Err(Trouble::Unavailable(why)) => Outcome {
+            event: (order.payment.status == PaymentStatus::None).then_some(Event::PaymentAttempted),
+            ..again(backoff(order.task.attempts, PATIENCE), why)
+        },
+    }
+}
+
+/// Finds out what became of an authorization: it was never answered, the bank asks the customer, or (a day
+/// later) it was released and should have stayed so.
+pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
+    let next = machine::look_up_after(order, order.task.attempts);
+    let key = order.authorization_key();
+    match ports.call(&dependency(order), ports.gateway.look_up(&key)).await {
+        Ok(held) if order.payment.last_look => match held.map(|held| (held.status, held.captured - held.refunded)) {
+            None | Some((HeldStatus::Voided | HeldStatus::Declined, _)) | Some((HeldStatus::Captured, 0)) => {
+                happened(Event::PaymentProven)
+            }
+            Some((status, _)) => happened(Event::Parked {
+                why: format!("the money was released, but the gateway says `{status:?}` a day later"),
+            }),
+        },
+        Ok(Some(held)) if held.status == HeldStatus::ActionRequired && order.status == Status::ActionRequired => {
+            again(next, "the customer has not answered the bank yet")
+        }
+        Ok(Some(held)) => found(order, &held),
+        // The request was lost, or is still on its way: the same key and the same bytes again are safe either way.
+        Ok(None) if order.status == Status::New => authorize(order, ports).await,
+        Ok(None) => again(next, "the gateway does not know this payment"),
+        Err(trouble) => again(next, trouble.to_string()),
+    }
+}
+
+/// Takes what is due of what is held, and lets go of the rest.
+pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
+    if !order.intact {
+        return happened(Event::Parked { why: "the stored order does not match its hash".into() });
+    }
+    let amount = order.amount_due();
+    let key = order.authorization_key();
+    match ports.call(&dependency(order), ports.gateway.capture(&key, amount)).await {
+        Ok(held) if is_ours(order, &held) => happened(Event::PaymentCaptured { amount: held.captured }),
+        Ok(held) => contradiction(order, &held),
+        Err(Trouble::Refused(refusal)) => happened(Event::CaptureRefused { refusal }),
+        Err(trouble) => unanswered(order, "capture", amount, trouble, PATIENCE),
+    }
+}
+
+/// Gives the money back: by void or by refund, whichever the gateway's actual state asks for. Ends only with the
+/// gateway's own word that nothing is held and nothing is owed.
+pub(super) async fn release(order: &Order, ports: &Ports) -> Outcome {
+    let key = order.authorization_key();
+    let gateway = &ports.gateway;
+    let dependency = dependency(order);
+    let held = match ports.call(&dependency, gateway.look_up(&key)).await {
+        Ok(held) => held,
+        Err(trouble) => return again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble.to_string()),
+    };
+    if let Some(held) = &held
+        && !is_ours(order, held)
+    {
+        return contradiction(order, held);
+    }
+    match held {
+        Some(held) if held.status == HeldStatus::Captured => {
+            if !matches!(
+                order.payment.status,
+                PaymentStatus::Captured | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded
+            ) {
+                // The answer to a capture was lost: write down what was taken before any of it is given back.
+                return Outcome {
+                    event: Some(Event::PaymentCaptured { amount: held.captured }),
+                    ..again(Duration::zero(), "the money was taken: now it can be refunded")
+                };
+            }
+            let target = if order.payment.release { held.captured } else { order.payment.refund_target };
+            if held.refunded >= target {
+                return happened(Event::PaymentRefunded { amount: held.refunded });
+            }
+            match ports.call(&dependency, gateway.refund(&key, target)).await {
+                Ok(held) => happened(Event::PaymentRefunded { amount: held.refunded }),
+                Err(trouble) => unanswered(order, "refund", target, trouble, RELEASE_PATIENCE),
+            }
+        }
+        Some(held) if held.status == HeldStatus::Voided => happened(Event::PaymentVoided),
+        Some(held) if held.status == HeldStatus::Declined => {
+            happened(Event::PaymentDeclined { refusal: held.refusal.unwrap_or_default() })
+        }
+        // Held, or not known yet: a void binds the key even before its authorization arrives.
+        _ => match ports.call(&dependency, gateway.void(&key, order.id)).await {
+            Ok(()) => happened(Event::PaymentVoided),
+            Err(trouble) => unanswered(order, "void", order.placed.total.amount, trouble, RELEASE_PATIENCE),
+        },
+    }
+}
+
+fn charge(order: &Order) -> Charge {
+    Charge {
+        key: order.authorization_key(),
+        order_id: order.id,
+        total: order.placed.total,
+        method: order.placed.payment_method.clone(),
+        traceparent: order.placed.traceparent.clone(),
+    }
+}
+
+/// One breaker for each payment method: a method whose bank is silent does not hold the others up.
+fn dependency(order: &Order) -> String {
+    format!("gateway {}", order.placed.payment_method)
+}
+
+/// What the gateway says about an authorization, as an event.
+fn found(order: &Order, held: &Held) -> Outcome {
+    if !is_ours(order, held) {
+        return contradiction(order, held);
+    }
+    let reference = held.reference.clone();
+    happened(match held.status {
+        HeldStatus::Authorized => {
+            Event::PaymentAuthorized { amount: held.total.amount, reference, capture_before: held.capture_before }
+        }
+        HeldStatus::ActionRequired => match &held.action {
+            Some(action) => Event::PaymentActionRequired { action: action.clone(), reference },
+            None => return contradiction(order, held),
+        },
+        HeldStatus::Declined => Event::PaymentDeclined { refusal: held.refusal.clone().unwrap_or_default() },
+        HeldStatus::Voided => Event::PaymentDeclined { refusal: "voided".into() },
+        HeldStatus::Captured => return contradiction(order, held),
+    })
+}
+
+fn is_ours(order: &Order, held: &Held) -> bool {
+    // A key that was voided before its authorization arrived has no amount of its own.
+    let voided_unseen = held.status == HeldStatus::Voided && held.total.amount == 0;
+    held.order_id == order.id && (held.total == order.placed.total || voided_unseen)
+}
+
+/// The gateway holds something under our key that is not what we ordered: nothing is believed, a person looks.
+fn contradiction(order: &Order, held: &Held) -> Outcome {
+    happened(Event::Parked {
+        why: format!(
+            "the gateway holds {} for order {} as `{:?}` under the key of this order over {}",
+            held.total, held.order_id, held.status, order.placed.total
+        ),
+    })
+}
+
+fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, patience: Duration) -> Outcome {
+    let is_news = order.payment.pending_operation.is_none() && matches!(trouble, Trouble::Unanswered(_));
+    Outcome {
+        event: is_news.then(|| Event::OperationUnanswered { operation: operation.into(), amount }),
+        again: Some(Again {
+            after: backoff(order.task.attempts, patience),
+            why: trouble.to_string(),
+            strike: Strike::None,
+        }),
+    }
+}

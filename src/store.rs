@@ -1,0 +1,200 @@
+//! What is durable. The only part of the crate that knows the database.
+//!
+//! Its doors: **writing** goes through the lanes (group commit), **reading** through reader threads that see one
+//! consistent snapshot, and the customer's list may come from a snapshot that lags. No caller ever waits for the
+//! network inside a transaction, because no transaction leaves this module.
+
+mod lanes;
+mod lists;
+mod orders;
+mod position;
+mod queue;
+mod readers;
+mod rows;
+mod schema;
+
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection};
+use diesel::sqlite::SqliteConnection;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use thiserror::Error;
+
+pub use lists::{Present, Recorded, Source, Unreadable};
+pub use orders::{Accept, Admitted, Again, Committed, Outcome, Priced, Received, Scope, Strike, Word};
+pub use position::Position;
+pub use queue::{Claim, Claims};
+
+use crate::admission::Rules;
+use crate::error::{Code, Failure};
+use crate::machine::Deadlines;
+use crate::order::Instant;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+type Pool = diesel::r2d2::Pool<ConnectionManager<SqliteConnection>>;
+
+/// Why the store did not do what it was asked to.
+#[derive(Clone, Debug, Error)]
+pub enum Error {
+    #[error("the store has more to do than it can; nothing was done")]
+    Overloaded,
+    #[error("it is unknown whether this was done: {0}")]
+    OutcomeUnknown(String),
+    #[error("the database cannot be used; nothing was done: {0}")]
+    Unavailable(String),
+    #[error("the database holds something it never should: {0}")]
+    Damaged(String),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (code, detail) = match &error {
+            Error::Overloaded => (Code::Overloaded, "Too much is waiting already. Nothing was done: try again."),
+            Error::OutcomeUnknown(_) => {
+                (Code::OutcomeUnknown, "The answer did not come in time. Repeat the request with the same key.")
+            }
+            Error::Unavailable(_) => (Code::DatabaseUnavailable, "The database cannot be used now. Try again."),
+            Error::Damaged(_) => (Code::InternalError, "Something is wrong on our side. It has been logged."),
+        };
+        Failure::new(code, detail).because(error)
+    }
+}
+
+/// The rules the store applies when it decides.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub admission: Rules,
+    pub deadlines: Deadlines,
+    /// How long a claim lasts. At least three times the longest call that is made under it.
+    pub lease: chrono::Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { admission: Rules::default(), deadlines: Deadlines::default(), lease: chrono::Duration::seconds(30) }
+    }
+}
+
+/// How the store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub policy: Policy,
+    pub readers: usize,
+    /// Requests that may wait for the writer, of each urgency; and for the readers.
+    pub queue: usize,
+    /// Claims that may wait for the local worker, for each stage.
+    pub local_queue: usize,
+    /// How long a caller waits for a commit before it is told that the outcome is unknown.
+    pub commit_patience: Duration,
+    /// Read the customers' lists from a snapshot that is up to this old.
+    pub replica_lag: Option<Duration>,
+    pub clock: fn() -> Instant,
+}
+
+/// An open database.
+#[derive(Clone)]
+pub struct Store {
+    lane: lanes::Lane,
+    readers: readers::Readers,
+    lagging: Option<readers::LaggingReader>,
+    policy: Policy,
+    cluster: u64,
+}
+
+impl Store {
+    /// Opens the database in `directory`, creates or migrates it, and starts the threads that work on it.
+    /// The claims that this instance takes for its own worker come out of the second value.
+    pub fn open(directory: &Path, options: Options) -> Result<(Self, Claims)> {
+        let unavailable = |what: &str, fault: &dyn std::fmt::Display| {
+            Error::Unavailable(format!("{what} {}: {fault}", directory.display()))
+        };
+        std::fs::create_dir_all(directory).map_err(|fault| unavailable("cannot create", &fault))?;
+        let path = directory.join("lungo.db");
+        let connections = options.readers + 3;
+        let pool = Pool::builder()
+            .max_size(u32::try_from(connections).unwrap_or(u32::MAX))
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connection_timeout(Duration::from_secs(5))
+            .connection_customizer(Box::new(Pragmas))
+            .build(ConnectionManager::new(path.display().to_string()))
+            .map_err(|fault| unavailable("cannot open the database in", &fault))?;
+        let cluster = {
+            let mut conn = pool.get().map_err(|fault| unavailable("cannot open the database in", &fault))?;
+            conn.batch_execute("PRAGMA journal_mode = WAL")?;
+            migrate(&mut conn).map_err(|fault| unavailable("cannot migrate the database in", &fault))?;
+            let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(&mut *conn)?;
+            u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))?
+        };
+        let io = |fault: std::io::Error| unavailable("cannot start the threads of the database in", &fault);
+        let (handoff, claims) = queue::Handoff::new(options.local_queue);
+        let lagging = options
+            .replica_lag
+            .map(|lag| readers::LaggingReader::start(&pool, lag, options.queue, options.clock))
+            .transpose()
+            .map_err(io)?;
+        let store = Self {
+            readers: readers::Readers::start(&pool, options.readers, options.queue).map_err(io)?,
+            lane: lanes::Lane::start(pool, handoff, options.queue, options.commit_patience).map_err(io)?,
+            lagging,
+            policy: options.policy,
+            cluster,
+        };
+        Ok((store, claims))
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Tells this database from every other.
+    pub fn cluster(&self) -> u64 {
+        self.cluster
+    }
+
+    /// Whether the database can be written to: commits an empty transaction through the lanes.
+    pub async fn ping(&self) -> Result<()> {
+        self.lane.write(lanes::Urgency::Control, |_| Ok(())).await
+    }
+}
+
+fn migrate(conn: &mut SqliteConnection) -> std::result::Result<(), String> {
+    let known: Vec<String> = diesel::migration::MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS)
+        .map_err(|fault| fault.to_string())?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    let applied = conn.applied_migrations().map_err(|fault| fault.to_string())?;
+    if let Some(newer) = applied.iter().find(|version| !known.contains(&version.to_string())) {
+        return Err(format!("it has the schema {newer} of a newer version of this program"));
+    }
+    conn.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|fault| fault.to_string())
+}
+
+/// What every connection needs. `busy_timeout` first: the others may already meet a lock.
+#[derive(Debug)]
+struct Pragmas;
+
+impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Pragmas {
+    fn on_acquire(&self, conn: &mut SqliteConnection) -> std::result::Result<(), diesel::r2d2::Error> {
+        conn.batch_execute(
+            "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;",
+        )
+        .map_err(diesel::r2d2::Error::QueryError)
+    }
+}

@@ -1,0 +1,168 @@
+//! Group commit: all writes meet in bounded channels, and one thread writes whatever waits as ONE transaction.
+//!
+//! There is no timer: a lone write is committed at once, and a crowd shares the price of one `fsync`. Each write
+//! stands in its own savepoint, so that one that fails leaves its neighbours alone; each is answered only after
+//! the commit that holds it. SQLite has one writer, so there is one lane.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use diesel::connection::SimpleConnection;
+use diesel::sqlite::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::queue::{Claim, Handoff};
+use super::{Error, Pool, Result};
+
+/// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
+const MAX_BATCH: usize = 256;
+
+/// Who may still write when everybody wants to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// Results, cancellations, the shops' answers: what makes room. Has a channel of its own and goes first.
+    Control,
+    /// New work: shed first.
+    Create,
+}
+
+/// A write inside the transaction of its batch.
+pub(super) struct Tx<'c> {
+    pub conn: &'c mut SqliteConnection,
+    handoff: &'c Handoff,
+    handovers: Vec<(mpsc::OwnedPermit<Claim>, Claim)>,
+}
+
+impl Tx<'_> {
+    /// Room in the local queue of a stage, if there is some: whoever gets it may lease the row to itself.
+    pub fn reserve(&self, stage: crate::lifecycle::Stage) -> Option<mpsc::OwnedPermit<Claim>> {
+        self.handoff.reserve(stage)
+    }
+
+    /// Hands a claim to the local worker once the transaction is committed.
+    pub fn hand_over(&mut self, permit: mpsc::OwnedPermit<Claim>, claim: Claim) {
+        self.handovers.push((permit, claim));
+    }
+}
+
+type Answer = Box<dyn FnOnce(std::result::Result<(), Error>) + Send>;
+type Job = Box<dyn FnOnce(&mut Tx) -> std::result::Result<Answer, Answer> + Send>;
+
+/// The way into the writing thread.
+#[derive(Clone)]
+pub(super) struct Lane {
+    control: Sender<Job>,
+    create: Sender<Job>,
+    patience: Duration,
+}
+
+impl Lane {
+    /// Starts the writing thread. It ends when the last `Lane` is dropped.
+    pub fn start(pool: Pool, handoff: Handoff, queue: usize, patience: Duration) -> std::io::Result<Self> {
+        let (control, control_jobs) = bounded(queue);
+        let (create, create_jobs) = bounded(queue);
+        thread::Builder::new()
+            .name("lane".into())
+            .spawn(move || write(&pool, &handoff, &control_jobs, &create_jobs))?;
+        Ok(Self { control, create, patience })
+    }
+
+    /// Runs `job` in the next transaction and answers once that is durable.
+    ///
+    /// Errors: [`Error::Overloaded`] when the channel is full (nothing was done), [`Error::OutcomeUnknown`] when
+    /// the commit takes longer than a caller should wait, or its fate is not known.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        job: impl FnOnce(&mut Tx) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |tx| match job(tx) {
+            Ok(value) => Ok(Box::new(move |committed: std::result::Result<(), Error>| {
+                let _ = answer.send(committed.map(|()| value));
+            })),
+            Err(error) => Err(Box::new(move |_| {
+                let _ = answer.send(Err(error));
+            })),
+        });
+        let channel = match urgency {
+            Urgency::Control => &self.control,
+            Urgency::Create => &self.create,
+        };
+        channel.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(_) => Error::Overloaded,
+            TrySendError::Disconnected(_) => Error::Unavailable("the writing thread has ended".into()),
+        })?;
+        match tokio::time::timeout(self.patience, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::OutcomeUnknown("the writing thread dropped the answer".into())),
+            Err(_) => Err(Error::OutcomeUnknown(format!("no commit within {:?}", self.patience))),
+        }
+    }
+}
+
+fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Receiver<Job>) {
+    let mut conn = None;
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    loop {
+        select! {
+            recv(control) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
+            recv(create) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
+        }
+        batch.extend(control.try_iter().take(MAX_BATCH / 2));
+        batch.extend(create.try_iter().take(MAX_BATCH.saturating_sub(batch.len())));
+        if conn.is_none() {
+            conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
+        }
+        let Some(connection) = conn.as_mut() else {
+            batch.clear();
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        // A panic in one write poisons the connection's state: start over with a fresh one. The answers of the
+        // batch are dropped, which their callers are told as "unknown".
+        if catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, batch.drain(..)))).is_err() {
+            tracing::error!("store.lane_panicked");
+            conn = None;
+        }
+    }
+}
+
+fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<Item = Job>) {
+    let mut answers = Vec::new();
+    let mut handovers = Vec::new();
+    let committed = conn.immediate_transaction(|conn| {
+        for job in jobs {
+            conn.batch_execute("SAVEPOINT job")?;
+            let mut tx = Tx { conn, handoff, handovers: Vec::new() };
+            let outcome = job(&mut tx);
+            let kept = std::mem::take(&mut tx.handovers);
+            match outcome {
+                Ok(answer) => {
+                    conn.batch_execute("RELEASE job")?;
+                    answers.push(answer);
+                    handovers.extend(kept);
+                }
+                Err(answer) => {
+                    conn.batch_execute("ROLLBACK TO job; RELEASE job")?;
+                    answers.push(answer);
+                }
+            }
+        }
+        Ok::<(), diesel::result::Error>(())
+    });
+    match committed {
+        Ok(()) => {
+            handovers.into_iter().for_each(|(permit, claim)| {
+                permit.send(claim);
+            });
+            answers.into_iter().for_each(|answer| answer(Ok(())));
+        }
+        Err(fault) => {
+            tracing::error!(%fault, "store.commit_failed");
+            answers.into_iter().for_each(|answer| answer(Err(Error::OutcomeUnknown(fault.to_string()))));
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What can be read: single orders, a customer's list, histories, a shop's board, the feed of events.
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+
+use super::position::Position;
+use super::readers::Age;
+use super::rows::{EventRow, OrderRow, millis, uuid};
+use super::schema::{order_events, order_names, orders};
+use super::{Error, Result, Store};
+use crate::admission::Revision;
+use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Status};
+use crate::order::{CustomerId, Instant, OrderId, PartnerId, ShopId};
+use crate::state::Order;
+
+/// An event as it stands in the log.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub position: i64,
+    pub order_id: OrderId,
+    pub version: i64,
+    pub event: Event,
+    pub from: Option<Status>,
+    pub to: Status,
+    pub payment_status: PaymentStatus,
+    pub actor: Actor,
+    pub reason: Option<Reason>,
+    pub at: Instant,
+}
+
+/// From where a list was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Primary,
+    Replica,
+}
+
+/// A customer's present orders, and how fresh that is.
+#[derive(Clone, Debug)]
+pub struct Present {
+    pub ongoing: Vec<Order>,
+    pub recently_closed: Vec<Order>,
+    pub revision: Revision,
+    pub position: Position,
+    pub as_of: Instant,
+    pub source: Source,
+}
+
+/// Why a list cannot be as fresh as its reader has to have it.
+#[derive(Debug)]
+pub enum Unreadable {
+    /// The reader has seen what this database does not have (any more). Here is where it stands now.
+    HistoryDiverged(Position),
+    Failed(Error),
+}
+
+impl From<Error> for Unreadable {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// How many of a customer's newest orders are looked at for those that ended a while ago.
+const RECENT_ORDERS: i64 = 32;
+/// How many of them are told.
+const MAX_RECENTLY_CLOSED: usize = 10;
+
+impl Store {
+    /// A customer's ongoing orders, and those that ended after `closed_since`, read at least as fresh as
+    /// `at_least`: from the lagging snapshot where that suffices, otherwise from the primary.
+    pub async fn present(
+        &self,
+        partner: PartnerId,
+        customer: CustomerId,
+        at_least: Option<Position>,
+        closed_since: Instant,
+        now: Instant,
+    ) -> std::result::Result<Present, Unreadable> {
+        let at_least = at_least.filter(|position| position.cluster == self.cluster);
+        if let Some(replica) = &self.lagging {
+            let fresh_enough = |age: Age| at_least.is_none_or(|seen| seen.place <= age.place);
+            if replica.age().is_some_and(fresh_enough) {
+                let (cluster, of, shown) = (self.cluster, customer.clone(), replica.clone());
+                let read = replica
+                    .read(move |conn| {
+                        let as_of = shown.age().map_or(now, |age| age.as_of);
+                        read_present(conn, cluster, partner, of, closed_since, as_of, Source::Replica)
+                    })
+                    .await?;
+                if is_as_fresh(&read, at_least, partner, &customer) {
+                    return Ok(read);
+                }
+            }
+        }
+        let (cluster, of) = (self.cluster, customer.clone());
+        let read = self
+            .readers
+            .read(move |conn| read_present(conn, cluster, partner, of, closed_since, now, Source::Primary))
+            .await?;
+        if is_as_fresh(&read, at_least, partner, &customer) {
+            Ok(read)
+        } else {
+            Err(Unreadable::HistoryDiverged(read.position))
+        }
+    }
+
+    /// One order of a partner, with the partner's newest position.
+    pub async fn order(&self, id: OrderId) -> Result<Option<(Order, Position)>> {
+        let cluster = self.cluster;
+        self.readers
+            .read(move |conn| {
+                let Some(order) = find(conn, id)? else { return Ok(None) };
+                let revision = Revision { number: order.number, nonce: order.nonce };
+                let place = last_position(conn)?;
+                let position = Position::of(cluster, place, (order.partner_id, &order.customer_id), revision);
+                Ok(Some((order, position)))
+            })
+            .await
+    }
+
+    /// A customer's orders below `below` (a number), newest first, without deleted ones.
+    pub async fn history(
+        &self,
+        partner: PartnerId,
+        customer: CustomerId,
+        below: i64,
+        limit: i64,
+    ) -> Result<Vec<Order>> {
+        self.readers
+            .read(move |conn| {
+                let rows: Vec<OrderRow> = order_names::table
+                    .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
+                    .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
+                    .filter(order_names::customer_id.eq(&customer.0))
+                    .filter(order_names::number.gt(0))
+                    .filter(order_names::number.lt(below))
+                    .filter(orders::deleted_at.is_null())
+                    .order(order_names::number.desc())
+                    .limit(limit)
+                    .select(orders::all_columns)
+                    .load(conn)?;
+                rows.into_iter().map(OrderRow::into_order).collect()
+            })
+            .await
+    }
+
+    /// Everything that happened to an order, oldest first.
+    pub async fn events_of(&self, id: OrderId) -> Result<Vec<Recorded>> {
+        self.readers
+            .read(move |conn| {
+                let rows: Vec<EventRow> = order_events::table
+                    .filter(order_events::order_id.eq(id.0.as_bytes().as_slice()))
+                    .order(order_events::version)
+                    .load(conn)?;
+                rows.into_iter().map(EventRow::into_recorded).collect()
+            })
+            .await
+    }
+
+    /// The partner's events after a position, oldest first, and the last position of the log. Nothing is ever
+    /// inserted before a position that was given: one writer numbers them.
+    pub async fn feed(&self, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64)> {
+        self.readers
+            .read(move |conn| {
+                let rows: Vec<EventRow> = order_events::table
+                    .filter(order_events::partner_id.eq(partner.0.as_bytes().as_slice()))
+                    .filter(order_events::position.gt(after))
+                    .order(order_events::position)
+                    .limit(limit)
+                    .load(conn)?;
+                let events = rows.into_iter().map(EventRow::into_recorded).collect::<Result<_>>()?;
+                Ok((events, last_position(conn)?))
+            })
+            .await
+    }
+
+    /// The orders a shop has to do with now.
+    pub async fn board(&self, shop: ShopId) -> Result<Vec<Order>> {
+        self.readers
+            .read(move |conn| {
+                let rows: Vec<OrderRow> = orders::table
+                    .filter(orders::shop_id.eq(shop.0.as_bytes().as_slice()))
+                    .filter(orders::ongoing)
+                    .load(conn)?;
+                rows.into_iter().map(OrderRow::into_order).collect()
+            })
+            .await
+    }
+
+    /// How many orders each shop has in progress.
+    pub async fn loads(&self) -> Result<Vec<(ShopId, u32)>> {
+        self.readers
+            .read(|conn| {
+                let counts: Vec<(Vec<u8>, i64)> = orders::table
+                    .filter(orders::ongoing)
+                    .group_by(orders::shop_id)
+                    .select((orders::shop_id, diesel::dsl::count_star()))
+                    .load(conn)?;
+                counts
+                    .into_iter()
+                    .map(|(shop, count)| Ok((ShopId(uuid(&shop)?), u32::try_from(count).unwrap_or(u32::MAX))))
+                    .collect()
+            })
+            .await
+    }
+
+    /// All orders after an id, in the order of their ids: for reconciling them with a gateway's ledger.
+    pub async fn all_orders(&self, after: Option<OrderId>, limit: i64) -> Result<Vec<Order>> {
+        self.readers
+            .read(move |conn| {
+                let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+                let rows: Vec<OrderRow> =
+                    orders::table.filter(orders::id.gt(after)).order(orders::id).limit(limit).load(conn)?;
+                rows.into_iter().map(OrderRow::into_order).collect()
+            })
+            .await
+    }
+}
+
+/// Whether what was read is no older than what the reader has seen, both as a place in the log and as a revision.
+fn is_as_fresh(read: &Present, at_least: Option<Position>, partner: PartnerId, customer: &CustomerId) -> bool {
+    at_least.is_none_or(|seen| {
+        let revision = seen.revision_of(partner, customer).unwrap_or_default();
+        let same = revision.number < read.revision.number || revision == read.revision;
+        seen.place <= read.position.place && (revision.number == 0 || same)
+    })
+}
+
+fn read_present(
+    conn: &mut SqliteConnection,
+    cluster: u64,
+    partner: PartnerId,
+    customer: CustomerId,
+    closed_since: Instant,
+    as_of: Instant,
+    source: Source,
+) -> Result<Present> {
+    let ongoing = ongoing_of(conn, partner, &customer)?;
+    let newest: Vec<(i64, i64, Vec<u8>)> = order_names::table
+        .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
+        .filter(order_names::customer_id.eq(&customer.0))
+        .filter(order_names::number.gt(0))
+        .order(order_names::number.desc())
+        .select((order_names::number, order_names::nonce, order_names::order_id))
+        .limit(RECENT_ORDERS)
+        .load(conn)?;
+    let revision =
+        newest.first().map_or_else(Revision::default, |(number, nonce, _)| Revision { number: *number, nonce: *nonce });
+    let ids: Vec<Vec<u8>> = newest.into_iter().map(|(_, _, id)| id).collect();
+    let closed: Vec<OrderRow> = if ids.is_empty() {
+        Vec::new()
+    } else {
+        orders::table
+            .filter(orders::id.eq_any(ids))
+            .filter(orders::closed_at.gt(millis(closed_since)))
+            .filter(orders::deleted_at.is_null())
+            .order((orders::closed_at.desc(), orders::number.desc()))
+            .limit(MAX_RECENTLY_CLOSED as i64)
+            .load(conn)?
+    };
+    let place = last_position(conn)?;
+    Ok(Present {
+        ongoing,
+        recently_closed: closed.into_iter().map(OrderRow::into_order).collect::<Result<_>>()?,
+        revision,
+        position: Position::of(cluster, place, (partner, &customer), revision),
+        as_of,
+        source,
+    })
+}
+
+/// A customer's ongoing orders, newest first.
+pub(super) fn ongoing_of(conn: &mut SqliteConnection, partner: PartnerId, customer: &CustomerId) -> Result<Vec<Order>> {
+    let rows: Vec<OrderRow> = orders::table
+        .filter(orders::partner_id.eq(partner.0.as_bytes().as_slice()))
+        .filter(orders::customer_id.eq(&customer.0))
+        .filter(orders::ongoing)
+        .order(orders::number.desc())
+        .load(conn)?;
+    rows.into_iter().map(OrderRow::into_order).collect()
+}
+
+pub(super) fn find(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Order>> {
+    orders::table
+        .find(id.0.as_bytes().as_slice())
+        .first::<OrderRow>(conn)
+        .optional()?
+        .map(OrderRow::into_order)
+        .transpose()
+}
+
+/// The place of the last event in the log.
+pub(super) fn last_position(conn: &mut SqliteConnection) -> Result<i64> {
+    Ok(order_events::table.select(diesel::dsl::max(order_events::position)).first::<Option<i64>>(conn)?.unwrap_or(0))
+}

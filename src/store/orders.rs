@@ -1,0 +1,546 @@
+//! How an order comes to be and how it changes. A status changes only in [`apply`], which has three doors:
+//! [`Store::commit`] (a worker with a claim), [`Store::receive`] (word from outside) and [`Store::expire`]
+//! (the timer).
+
+use chrono::Duration;
+use diesel::prelude::*;
+
+use super::lanes::{Tx, Urgency};
+use super::position::Position;
+use super::queue::{self, Claim};
+use super::rows::{ChangedColumns, NewEventRow, OrderRow, millis, uuid};
+use super::schema::{drafts, order_events, order_names, orders};
+use super::{Error, Policy, Result, Store, lists};
+use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
+use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
+use crate::machine::{self, Birth, Refused};
+use crate::order::{Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
+use crate::state::Order;
+
+/// A request to create an order, with all that admission needs to know besides the customer's present orders.
+pub struct Accept<R> {
+    pub order_id: OrderId,
+    pub partner_id: PartnerId,
+    pub request: NewOrder,
+    pub idempotency_key: Option<String>,
+    pub seen: Option<Revision>,
+    /// The catalogue's verdict: what it costs and when it could be ready, or its refusal.
+    pub catalogue: std::result::Result<Priced, R>,
+    /// The id is that of a draft that is being confirmed, and thereby its own idempotency key.
+    pub is_draft: bool,
+    pub now: Instant,
+}
+
+/// The part of the catalogue's verdict that the store needs.
+pub struct Priced {
+    pub placed: crate::order::Placed,
+    pub offer_at: Option<Instant>,
+    pub expected_ready_at: Instant,
+    /// How many orders the requested slot holds.
+    pub slot_capacity: Option<u32>,
+}
+
+/// What admission decided, and what the client has to be told with it.
+pub struct Admitted<R> {
+    pub verdict: Verdict<R>,
+    /// The new order, the replayed one, the deleted one or the similar one.
+    pub order: Option<Order>,
+    /// The customer's ongoing orders, before this one.
+    pub present: Vec<Order>,
+    /// The customer's revision now.
+    pub revision: Revision,
+    pub position: Position,
+}
+
+/// What came of a worker's act.
+#[derive(Debug)]
+pub struct Outcome {
+    pub event: Option<Event>,
+    /// If the order still stands in the same stage afterwards: when to try again, and why.
+    pub again: Option<Again>,
+}
+
+#[derive(Debug)]
+pub struct Again {
+    pub after: Duration,
+    pub why: String,
+    pub strike: Strike,
+}
+
+/// Whether a failed attempt counts towards parking the row. What is merely unavailable, unknown or switched off
+/// never counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    None,
+    Error,
+    Panic,
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub enum Committed {
+    Done(Box<Order>),
+    /// The lease was lost: somebody else decided meanwhile, and this result was dropped.
+    Lost,
+}
+
+/// Whose order it has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Partner(PartnerId),
+    Shop(ShopId),
+    Everyone,
+}
+
+impl Scope {
+    pub(super) fn holds(self, order: &Order) -> bool {
+        match self {
+            Scope::Partner(id) => order.partner_id == id,
+            Scope::Shop(id) => order.shop_id == id,
+            Scope::Everyone => true,
+        }
+    }
+}
+
+/// Word from outside about an order: from the customer, the shop, the gateway or an operator.
+pub struct Word {
+    pub order_id: OrderId,
+    pub scope: Scope,
+    pub actor: Actor,
+    pub event: Event,
+    /// The version the sender has seen, where it cares.
+    pub version: Option<i64>,
+    pub now: Instant,
+}
+
+/// What became of a word from outside.
+#[derive(Debug)]
+pub enum Received {
+    Changed(Box<Order>, Position),
+    /// It had already happened: said again, it changes nothing.
+    Already(Box<Order>, Position),
+    /// Not possible now. The order is unchanged.
+    Refused(Box<Order>, Refused),
+    /// The order has another version than the sender has seen.
+    Stale(Box<Order>),
+    /// No such order for this sender.
+    Unknown,
+}
+
+impl Store {
+    /// Decides about a new order against the customer's present ones and, if it is accepted, commits it.
+    pub async fn accept<R: Send + 'static>(&self, accept: Accept<R>) -> Result<Admitted<R>> {
+        let (policy, cluster) = (self.policy.clone(), self.cluster);
+        self.lane
+            .write(Urgency::Create, move |tx| {
+                let now = accept.now;
+                let owner = (accept.partner_id, &accept.request.customer_id);
+                let request = Request {
+                    basket: accept.request.basket(),
+                    fingerprint: accept.request.fingerprint(),
+                    seen: accept.seen,
+                };
+                let slot_capacity = accept.catalogue.as_ref().ok().and_then(|priced| priced.slot_capacity);
+                let mut present = present(tx, &accept, &policy)?;
+                if accept.is_draft && draft_is_deleted(tx.conn, accept.order_id)? {
+                    present.keyed.get_or_insert(Keyed {
+                        order_id: accept.order_id,
+                        fingerprint: request.fingerprint,
+                        is_deleted: true,
+                    });
+                }
+                let (priced, catalogue) = match accept.catalogue {
+                    Ok(priced) => (Some(priced), Ok(slot_capacity)),
+                    Err(refusal) => (None, Err(refusal)),
+                };
+                let verdict = admission::decide(&present, &request, catalogue, &policy.admission, now);
+                let mut revision = present.revision;
+                let mut place = None;
+                let order = match (&verdict, priced) {
+                    (Verdict::Accept, Some(priced)) => {
+                        let mut order = machine::born(Birth {
+                            id: accept.order_id,
+                            partner_id: accept.partner_id,
+                            customer_id: accept.request.customer_id.clone(),
+                            shop_id: accept.request.shop_id,
+                            number: present.revision.number + 1,
+                            nonce: rand::random::<i64>(),
+                            placed: priced.placed,
+                            pickup: accept.request.pickup.clone(),
+                            offer_at: priced.offer_at,
+                            expected_ready_at: priced.expected_ready_at,
+                            now,
+                            deadlines: &policy.deadlines,
+                        });
+                        queue::keep_for_local_worker(tx, &mut order, now, policy.lease);
+                        place = Some(insert(tx, &order, accept.idempotency_key.as_deref(), request.fingerprint)?);
+                        revision = Revision { number: order.number, nonce: order.nonce };
+                        Some(order)
+                    }
+                    (Verdict::Replay(id) | Verdict::Deleted(id) | Verdict::Similar(id), _) => {
+                        lists::find(tx.conn, *id)?
+                    }
+                    _ => None,
+                };
+                let place = place.map_or_else(|| lists::last_position(tx.conn), Ok)?;
+                Ok(Admitted {
+                    verdict,
+                    order,
+                    position: Position::of(cluster, place, owner, revision),
+                    present: present.orders.into_iter().filter(Order::is_ongoing).collect(),
+                    revision,
+                })
+            })
+            .await
+    }
+
+    /// Writes what a worker found out, if it still holds the lease, and hands the next stage to the local worker.
+    pub async fn commit(&self, claim: Claim, outcome: Outcome, now: Instant) -> Result<Committed> {
+        let policy = self.policy.clone();
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let Some(before) = lists::find(tx.conn, claim.order().id)? else { return Ok(Committed::Lost) };
+                if before.task.fence != claim.fence() {
+                    wake_release(tx, before, now)?;
+                    return Ok(Committed::Lost);
+                }
+                let mut order = match outcome.event {
+                    None => before.clone(),
+                    Some(event) => {
+                        let event = machine::as_found(&before, event);
+                        match machine::step(&before, &event, Actor::Worker, now, &policy.deadlines) {
+                            Ok(after) => {
+                                record(tx, Some(&before), &after, &event, Actor::Worker)?;
+                                after
+                            }
+                            Err(refused) => {
+                                // The outside world contradicts what is written here: a person has to look.
+                                let event = Event::Parked { why: refused.to_string() };
+                                let after = machine::step(&before, &event, Actor::Worker, now, &policy.deadlines)
+                                    .map_err(|refused| Error::Damaged(refused.to_string()))?;
+                                record(tx, Some(&before), &after, &event, Actor::Worker)?;
+                                after
+                            }
+                        }
+                    }
+                };
+                if order.task.fence == before.task.fence {
+                    let again = outcome.again.unwrap_or(Again {
+                        after: policy.lease,
+                        why: "the stage did not finish".into(),
+                        strike: Strike::None,
+                    });
+                    let task = &mut order.task;
+                    task.fence += 1;
+                    task.leased_until = None;
+                    task.next_attempt_at = task.stage.map(|_| now + again.after);
+                    task.errors += i32::from(again.strike == Strike::Error);
+                    task.crashes += i32::from(again.strike == Strike::Panic);
+                    task.last_error = Some(again.why);
+                    if task.parked_at.is_none() && queue::is_poison(&order) {
+                        let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
+                        let parked = machine::step(&order, &event, Actor::Worker, now, &policy.deadlines)
+                            .map_err(|refused| Error::Damaged(refused.to_string()))?;
+                        record(tx, Some(&order), &parked, &event, Actor::Worker)?;
+                        order = parked;
+                    }
+                }
+                queue::keep_for_local_worker(tx, &mut order, now, policy.lease);
+                update(tx, &order)?;
+                Ok(Committed::Done(Box::new(order)))
+            })
+            .await
+    }
+
+    /// Gives a claim back unused, as if it had never been taken: a shutdown consumes no attempt.
+    pub async fn give_back(&self, claim: Claim, now: Instant) -> Result<()> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let Some(mut order) = lists::find(tx.conn, claim.order().id)? else { return Ok(()) };
+                if order.task.fence == claim.fence() {
+                    order.task.fence += 1;
+                    order.task.attempts -= 1;
+                    order.task.leased_until = None;
+                    order.task.next_attempt_at = Some(now);
+                    update_task(tx, &order)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Hears a word from outside. Whatever is late, repeated or illegal leaves the order as it is.
+    pub async fn receive(&self, word: Word) -> Result<Received> {
+        let (policy, cluster) = (self.policy.clone(), self.cluster);
+        self.lane.write(Urgency::Control, move |tx| hear(tx, word, cluster, &policy)).await
+    }
+
+    /// Removes an order from its customer's sight: a cancellation by the customer where it is still ongoing, and
+    /// a tombstone.
+    pub async fn delete(&self, order_id: OrderId, partner: PartnerId, now: Instant) -> Result<Received> {
+        let (policy, cluster) = (self.policy.clone(), self.cluster);
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let Some(order) = lists::find(tx.conn, order_id)?.filter(|o| o.partner_id == partner) else {
+                    return Ok(Received::Unknown);
+                };
+                let word = |event| Word {
+                    order_id,
+                    scope: Scope::Partner(partner),
+                    actor: Actor::Partner,
+                    event,
+                    version: None,
+                    now,
+                };
+                if order.is_ongoing() {
+                    let cancelled = hear(tx, word(Event::CustomerCancelled), cluster, &policy)?;
+                    if let Received::Refused(..) = cancelled {
+                        return Ok(cancelled);
+                    }
+                }
+                hear(tx, word(Event::Deleted), cluster, &policy)
+            })
+            .await
+    }
+
+    /// Decides every order whose deadline has come, up to `limit`. Needs nothing but the database: a lease does
+    /// not hold a deadline up.
+    pub async fn expire(&self, limit: i64, now: Instant) -> Result<Vec<(OrderId, EventKind)>> {
+        let policy = self.policy.clone();
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let due: Vec<OrderRow> = orders::table
+                    .filter(orders::deadline_at.le(millis(now)))
+                    .order(orders::deadline_at)
+                    .limit(limit)
+                    .load(tx.conn)?;
+                let mut decided = Vec::with_capacity(due.len());
+                for row in due {
+                    let order = row.into_order()?;
+                    let Some(event) = machine::deadline_event(&order) else { continue };
+                    apply(tx, &order, &event, Actor::Timer, now, &policy)?
+                        .map_err(|refused| Error::Damaged(refused.to_string()))?;
+                    decided.push((order.id, event.kind()));
+                }
+                Ok(decided)
+            })
+            .await
+    }
+}
+
+/// What admission must know of the customer, read in the deciding transaction.
+fn present<R>(tx: &mut Tx, accept: &Accept<R>, policy: &Policy) -> Result<Present> {
+    let (partner, customer) = (accept.partner_id.0.as_bytes(), &accept.request.customer_id.0);
+    let conn = &mut *tx.conn;
+    let mut known = lists::ongoing_of(conn, accept.partner_id, &accept.request.customer_id)?;
+
+    let names = || {
+        order_names::table
+            .filter(order_names::partner_id.eq(partner.as_slice()))
+            .filter(order_names::customer_id.eq(customer))
+    };
+    let since = millis(accept.now - policy.admission.similar_within);
+    let mut revision = Revision::default();
+    let mut below = i64::MAX;
+    loop {
+        let newest: Vec<(i64, i64, Vec<u8>, i64)> = names()
+            .filter(order_names::number.gt(0))
+            .filter(order_names::number.lt(below))
+            .order(order_names::number.desc())
+            .select((order_names::number, order_names::nonce, order_names::order_id, order_names::created_at))
+            .limit(8)
+            .load(conn)?;
+        for (number, nonce, id, created_at) in &newest {
+            if revision.number == 0 {
+                revision = Revision { number: *number, nonce: *nonce };
+            }
+            let id = OrderId(uuid(id)?);
+            if *created_at > since && !known.iter().any(|order| order.id == id) {
+                known.extend(lists::find(conn, id)?.filter(|order| order.deleted_at.is_none()));
+            }
+        }
+        match newest.last() {
+            Some((number, .., created_at)) if newest.len() == 8 && *created_at > since => below = *number,
+            _ => break,
+        }
+    }
+
+    let keyed = if accept.is_draft {
+        lists::find(conn, accept.order_id)?.map(|order| Keyed {
+            order_id: order.id,
+            fingerprint: accept.request.fingerprint(),
+            is_deleted: order.deleted_at.is_some(),
+        })
+    } else if let Some(key) = &accept.idempotency_key {
+        names()
+            .filter(order_names::number.eq(0))
+            .filter(order_names::idempotency_key.eq(key))
+            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
+            .select((order_names::order_id, order_names::fingerprint, orders::deleted_at.is_not_null()))
+            .first::<(Vec<u8>, Vec<u8>, bool)>(conn)
+            .optional()?
+            .map(|(id, fingerprint, is_deleted)| {
+                let fingerprint = fingerprint
+                    .try_into()
+                    .map(Hash)
+                    .map_err(|_| Error::Damaged("a stored fingerprint has another length".into()))?;
+                Ok::<_, Error>(Keyed { order_id: OrderId(uuid(&id)?), fingerprint, is_deleted })
+            })
+            .transpose()?
+    } else {
+        None
+    };
+
+    let nonce_at_seen = match accept.seen {
+        Some(seen) if seen.number > 0 => {
+            names().filter(order_names::number.eq(seen.number)).select(order_names::nonce).first(conn).optional()?
+        }
+        _ => None,
+    };
+
+    let slot_taken = match accept.request.pickup.at {
+        Some(at) => orders::table
+            .filter(orders::shop_id.eq(accept.request.shop_id.0.as_bytes().as_slice()))
+            .filter(orders::slot_at.eq(millis(at)))
+            .filter(orders::ongoing)
+            .count()
+            .get_result::<i64>(conn)?
+            .try_into()
+            .unwrap_or(u32::MAX),
+        None => 0,
+    };
+    Ok(Present { orders: known, revision, keyed, nonce_at_seen, slot_taken })
+}
+
+fn draft_is_deleted(conn: &mut SqliteConnection, id: OrderId) -> Result<bool> {
+    Ok(drafts::table
+        .find(id.0.as_bytes().as_slice())
+        .select(drafts::deleted_at.is_not_null())
+        .first(conn)
+        .optional()?
+        .unwrap_or(false))
+}
+
+/// One word from outside, inside a transaction.
+fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Received> {
+    let Word { order_id, scope, actor, event, version, now } = word;
+    let Some(before) = lists::find(tx.conn, order_id)?.filter(|order| scope.holds(order)) else {
+        return Ok(Received::Unknown);
+    };
+    if version.is_some_and(|seen| seen != before.version) {
+        return Ok(Received::Stale(Box::new(before)));
+    }
+    let event = machine::as_found(&before, event);
+    let position = |tx: &mut Tx, order: &Order| -> Result<Position> {
+        let revision = Revision { number: order.number, nonce: order.nonce };
+        Ok(Position::of(cluster, lists::last_position(tx.conn)?, (order.partner_id, &order.customer_id), revision))
+    };
+    match apply(tx, &before, &event, actor, now, policy)? {
+        Ok(after) => {
+            let position = position(tx, &after)?;
+            Ok(Received::Changed(Box::new(after), position))
+        }
+        Err(_) if has_happened(tx.conn, &before, event.kind())? => {
+            let position = position(tx, &before)?;
+            Ok(Received::Already(Box::new(before), position))
+        }
+        Err(refused) => Ok(Received::Refused(Box::new(before), refused)),
+    }
+}
+
+/// Whether a step of the lifecycle was taken before. A tablet that replays its queue is not told off for it.
+/// A recall can be taken back, so it counts only while the order is being made again.
+fn has_happened(conn: &mut SqliteConnection, order: &Order, kind: EventKind) -> Result<bool> {
+    let is_step = RULES.iter().any(|rule| rule.event == kind) || kind == EventKind::Deleted;
+    let undone = kind == EventKind::Recalled && order.status != Status::Preparing;
+    if !is_step || undone {
+        return Ok(false);
+    }
+    Ok(diesel::select(diesel::dsl::exists(
+        order_events::table
+            .filter(order_events::order_id.eq(order.id.0.as_bytes().as_slice()))
+            .filter(order_events::kind.eq(kind.word())),
+    ))
+    .get_result(conn)?)
+}
+
+/// THE function through which an order changes: one step of the machine, one row of `order_events`, one
+/// compare-and-set.
+pub(super) fn apply(
+    tx: &mut Tx,
+    before: &Order,
+    event: &Event,
+    by: Actor,
+    now: Instant,
+    policy: &Policy,
+) -> Result<std::result::Result<Order, Refused>> {
+    let mut after = match machine::step(before, event, by, now, &policy.deadlines) {
+        Ok(after) => after,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    record(tx, Some(before), &after, event, by)?;
+    queue::keep_for_local_worker(tx, &mut after, now, policy.lease);
+    update(tx, &after)?;
+    Ok(Ok(after))
+}
+
+/// A result came too late, but it may tell of money: if the order's money is on its way back, look again now.
+fn wake_release(tx: &mut Tx, mut order: Order, now: Instant) -> Result<()> {
+    if order.task.stage == Some(Stage::Release) && order.task.leased_until.is_none() {
+        order.task.next_attempt_at = Some(now);
+        update_task(tx, &order)?;
+    }
+    Ok(())
+}
+
+fn insert(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: Hash) -> Result<i64> {
+    diesel::insert_into(orders::table).values(OrderRow::of(order)).execute(tx.conn)?;
+    let name = |number: i64, key: &str| {
+        (
+            order_names::partner_id.eq(order.partner_id.0.as_bytes().to_vec()),
+            order_names::customer_id.eq(order.customer_id.0.clone()),
+            order_names::number.eq(number),
+            order_names::idempotency_key.eq(key.to_owned()),
+            order_names::order_id.eq(order.id.0.as_bytes().to_vec()),
+            order_names::nonce.eq(order.nonce),
+            order_names::fingerprint.eq(fingerprint.0.to_vec()),
+            order_names::created_at.eq(millis(order.created_at)),
+        )
+    };
+    diesel::insert_into(order_names::table).values(name(order.number, "")).execute(tx.conn)?;
+    if let Some(key) = key {
+        diesel::insert_into(order_names::table).values(name(0, key)).execute(tx.conn)?;
+    }
+    record(tx, None, order, &Event::Created, Actor::Partner)
+}
+
+/// Appends to the event log and gives the place in it.
+fn record(tx: &mut Tx, before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Result<i64> {
+    Ok(diesel::insert_into(order_events::table)
+        .values(NewEventRow::of(before, after, event, by))
+        .returning(order_events::position)
+        .get_result(tx.conn)?)
+}
+
+/// Writes all that may change of an order. The caller has just read the row in this transaction, and there is one
+/// writer: nothing can have come between.
+fn update(tx: &mut Tx, order: &Order) -> Result<()> {
+    let changed = diesel::update(orders::table.find(order.id.0.as_bytes().as_slice()))
+        .set(ChangedColumns::of(order))
+        .execute(tx.conn)?;
+    if changed == 1 { Ok(()) } else { Err(Error::Damaged(format!("order {} vanished while it was changed", order.id))) }
+}
+
+/// Writes only what a claim changes.
+pub(super) fn update_task(tx: &mut Tx, order: &Order) -> Result<()> {
+    diesel::update(orders::table.find(order.id.0.as_bytes().as_slice()))
+        .set((
+            orders::fence.eq(order.task.fence),
+            orders::attempts.eq(order.task.attempts),
+            orders::crashes.eq(order.task.crashes),
+            orders::leased_until.eq(order.task.leased_until.map(millis)),
+            orders::next_attempt_at.eq(order.task.next_attempt_at.map(millis)),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Reads happen on a few dedicated threads, each with a connection of its own, inside one read transaction.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant as Monotonic};
+
+use arc_swap::ArcSwapOption;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use diesel::connection::{Connection, SimpleConnection};
+use diesel::sqlite::SqliteConnection;
+use tokio::sync::oneshot;
+
+use super::{Error, Pool, Result, lists};
+use crate::order::Instant;
+
+type Job = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
+
+/// The way to the reading threads.
+#[derive(Clone)]
+pub(super) struct Readers {
+    jobs: Sender<Job>,
+}
+
+impl Readers {
+    /// Starts `count` reading threads. They end when the last `Readers` is dropped.
+    pub fn start(pool: &Pool, count: usize, queue: usize) -> std::io::Result<Self> {
+        let (jobs, waiting) = bounded(queue);
+        for i in 0..count {
+            let (pool, waiting) = (pool.clone(), waiting.clone());
+            thread::Builder::new().name(format!("reader-{i}")).spawn(move || serve(&pool, &waiting))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Runs `query` in a read transaction. Errors: [`Error::Overloaded`] when too many wait.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        enqueue(&self.jobs, move |conn| conn.transaction(query)).await
+    }
+}
+
+async fn enqueue<T: Send + 'static>(
+    jobs: &Sender<Job>,
+    query: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (answer, answered) = oneshot::channel();
+    let job: Job = Box::new(move |conn| {
+        // Whoever asked may have gone: then the work is not worth doing.
+        if !answer.is_closed() {
+            let _ = answer.send(query(conn));
+        }
+    });
+    jobs.try_send(job).map_err(|refused| match refused {
+        TrySendError::Full(_) => Error::Overloaded,
+        TrySendError::Disconnected(_) => Error::Unavailable("the reading threads have ended".into()),
+    })?;
+    answered.await.map_err(|_| Error::Unavailable("the reading thread dropped the answer".into()))?
+}
+
+fn serve(pool: &Pool, jobs: &Receiver<Job>) {
+    let mut conn = None;
+    for job in jobs {
+        if conn.is_none() {
+            conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
+        }
+        let Some(connection) = conn.as_mut() else { continue };
+        if catch_unwind(AssertUnwindSafe(|| job(connection))).is_err() {
+            tracing::error!("store.reader_panicked");
+            conn = None;
+        }
+    }
+}
+
+/// How old a lagging snapshot is, and how much of the log it holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age {
+    pub as_of: Instant,
+    pub place: i64,
+}
+
+/// A reader that looks at a genuinely old snapshot, as a lagging replica would: its read transaction is kept open
+/// until it is `lag` old, and only then renewed.
+#[derive(Clone)]
+pub(super) struct LaggingReader {
+    jobs: Sender<Job>,
+    age: Arc<ArcSwapOption<Age>>,
+}
+
+impl LaggingReader {
+    /// `clock` gives the present instant; it is an argument so that nothing below reads a clock.
+    pub fn start(pool: &Pool, lag: Duration, queue: usize, clock: fn() -> Instant) -> std::io::Result<Self> {
+        let (jobs, waiting) = bounded::<Job>(queue);
+        let age = Arc::new(ArcSwapOption::empty());
+        let (pool, shown) = (pool.clone(), age.clone());
+        thread::Builder::new().name("lagging-reader".into()).spawn(move || {
+            let Ok(mut conn) = pool.get() else { return };
+            loop {
+                match look_for(&mut conn, lag, &waiting, &shown, clock) {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(fault) => {
+                        tracing::warn!(%fault, "store.lagging_reader_failed");
+                        thread::sleep(Duration::from_millis(200));
+                    }
+                }
+                shown.store(None);
+            }
+        })?;
+        Ok(Self { jobs, age })
+    }
+
+    pub fn age(&self) -> Option<Age> {
+        self.age.load().as_deref().copied()
+    }
+
+    /// Runs `query` on the old snapshot, and says how old it was.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        enqueue(&self.jobs, query).await
+    }
+}
+
+/// Serves from one snapshot until it is `lag` old. False when nobody can ask any more.
+fn look_for(
+    conn: &mut SqliteConnection,
+    lag: Duration,
+    jobs: &Receiver<Job>,
+    shown: &ArcSwapOption<Age>,
+    clock: fn() -> Instant,
+) -> Result<bool> {
+    conn.batch_execute("BEGIN")?;
+    let as_of = clock();
+    // The first read fixes the snapshot; until then it would still move.
+    let place = lists::last_position(conn)?;
+    shown.store(Some(Arc::new(Age { as_of, place })));
+    let until = Monotonic::now() + lag;
+    let alive = loop {
+        match jobs.recv_deadline(until) {
+            Ok(job) => job(conn),
+            Err(RecvTimeoutError::Timeout) => break true,
+            Err(RecvTimeoutError::Disconnected) => break false,
+        }
+    };
+    conn.batch_execute("COMMIT")?;
+    // While a reader holds a snapshot the log cannot start over; without this it would grow without bound.
+    if let Err(fault) = conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::debug!(%fault, "store.checkpoint_postponed");
+    }
+    Ok(alive)
+}

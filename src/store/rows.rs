@@ -1,0 +1,387 @@
+//! Between rows and what they mean. The only place that knows how an order is laid out in columns.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::schema::{order_events, orders};
+use super::{Error, Result};
+use crate::lifecycle::{Actor, Event};
+use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, PaymentAction, Pickup, Placed, ShopId};
+use crate::state::{Order, Payment, PendingOperation, Task};
+
+pub(super) fn millis(at: Instant) -> i64 {
+    at.timestamp_millis()
+}
+
+pub(super) fn instant(millis: i64) -> Instant {
+    DateTime::<Utc>::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid> {
+    Uuid::from_slice(bytes).map_err(|fault| Error::Damaged(format!("a stored id: {fault}")))
+}
+
+pub(super) fn word<T: std::str::FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| Error::Damaged(format!("a stored word: `{text}`")))
+}
+
+pub(super) fn document<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|fault| Error::Damaged(format!("a stored document: {fault}")))
+}
+
+pub(super) fn to_document(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data serialises")
+}
+
+/// A row of `orders`, column by column.
+#[derive(Queryable, Insertable, Clone)]
+#[diesel(table_name = orders)]
+pub(super) struct OrderRow {
+    id: Vec<u8>,
+    partner_id: Vec<u8>,
+    customer_id: String,
+    shop_id: Vec<u8>,
+    number: i64,
+    placed: String,
+    placed_hash: Vec<u8>,
+    total: i64,
+    currency: String,
+    slot_at: Option<i64>,
+    status: String,
+    reason: Option<String>,
+    payment_status: String,
+    authorized: i64,
+    captured: i64,
+    refunded: i64,
+    owed: i64,
+    stage: Option<String>,
+    next_attempt_at: Option<i64>,
+    attempts: i32,
+    errors: i32,
+    crashes: i32,
+    fence: i64,
+    leased_until: Option<i64>,
+    parked_at: Option<i64>,
+    deadline_at: Option<i64>,
+    ongoing: bool,
+    version: i64,
+    created_at: i64,
+    closed_at: Option<i64>,
+    deleted_at: Option<i64>,
+    details: String,
+}
+
+/// The columns of `orders` that a change may touch. What was accepted is not among them.
+#[derive(AsChangeset)]
+#[diesel(table_name = orders, treat_none_as_null = true)]
+pub(super) struct ChangedColumns {
+    slot_at: Option<i64>,
+    status: &'static str,
+    reason: Option<&'static str>,
+    payment_status: &'static str,
+    authorized: i64,
+    captured: i64,
+    refunded: i64,
+    owed: i64,
+    stage: Option<&'static str>,
+    next_attempt_at: Option<i64>,
+    attempts: i32,
+    errors: i32,
+    crashes: i32,
+    fence: i64,
+    leased_until: Option<i64>,
+    parked_at: Option<i64>,
+    deadline_at: Option<i64>,
+    ongoing: bool,
+    version: i64,
+    closed_at: Option<i64>,
+    deleted_at: Option<i64>,
+    details: String,
+}
+
+/// What only the code reads of an order.
+#[derive(Serialize, Deserialize)]
+struct Details {
+    nonce: i64,
+    pickup: Pickup,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    action: Option<PaymentAction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending_operation: Option<PendingOperation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    release: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    refund_target: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown_since: Option<Instant>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    last_look: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    capture_before: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dropped_lines: Vec<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offer_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offered_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    promise_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expected_ready_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ready_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arrived_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    recalled: bool,
+    updated_at: Instant,
+}
+
+fn is_zero(amount: &i64) -> bool {
+    *amount == 0
+}
+
+impl Details {
+    fn of(order: &Order) -> Self {
+        let payment = order.payment.clone();
+        Self {
+            nonce: order.nonce,
+            pickup: order.pickup.clone(),
+            reference: payment.reference,
+            action: payment.action,
+            pending_operation: payment.pending_operation,
+            refusal: payment.refusal,
+            release: payment.release,
+            refund_target: payment.refund_target,
+            unknown_since: payment.unknown_since,
+            last_look: payment.last_look,
+            capture_before: payment.capture_before,
+            last_error: order.task.last_error.clone(),
+            dropped_lines: order.dropped_lines.clone(),
+            offer_at: order.offer_at,
+            offered_at: order.offered_at,
+            promise_at: order.promise_at,
+            expected_ready_at: order.expected_ready_at,
+            ready_at: order.ready_at,
+            arrived_at: order.arrived_at,
+            recalled: order.recalled,
+            updated_at: order.updated_at,
+        }
+    }
+}
+
+/// The hash that binds what was accepted to the order it was accepted for.
+fn placed_hash(id: &[u8], customer_id: &str, shop_id: &[u8], placed: &str) -> Hash {
+    Hash::of_bytes(&[id, customer_id.as_bytes(), shop_id, placed.as_bytes()].join(&0))
+}
+
+impl OrderRow {
+    pub(super) fn of(order: &Order) -> Self {
+        let id = order.id.0.as_bytes().to_vec();
+        let shop_id = order.shop_id.0.as_bytes().to_vec();
+        let placed = to_document(&order.placed);
+        let changed = ChangedColumns::of(order);
+        Self {
+            placed_hash: placed_hash(&id, &order.customer_id.0, &shop_id, &placed).0.to_vec(),
+            id,
+            partner_id: order.partner_id.0.as_bytes().to_vec(),
+            customer_id: order.customer_id.0.clone(),
+            shop_id,
+            number: order.number,
+            placed,
+            total: order.placed.total.amount,
+            currency: order.placed.total.currency.to_string(),
+            slot_at: changed.slot_at,
+            status: changed.status.into(),
+            reason: changed.reason.map(Into::into),
+            payment_status: changed.payment_status.into(),
+            authorized: changed.authorized,
+            captured: changed.captured,
+            refunded: changed.refunded,
+            owed: changed.owed,
+            stage: changed.stage.map(Into::into),
+            next_attempt_at: changed.next_attempt_at,
+            attempts: changed.attempts,
+            errors: changed.errors,
+            crashes: changed.crashes,
+            fence: changed.fence,
+            leased_until: changed.leased_until,
+            parked_at: changed.parked_at,
+            deadline_at: changed.deadline_at,
+            ongoing: changed.ongoing,
+            version: changed.version,
+            created_at: millis(order.created_at),
+            closed_at: changed.closed_at,
+            deleted_at: changed.deleted_at,
+            details: changed.details,
+        }
+    }
+
+    pub(super) fn into_order(self) -> Result<Order> {
+        let details: Details = document(&self.details)?;
+        let placed: Placed = document(&self.placed)?;
+        let hash = placed_hash(&self.id, &self.customer_id, &self.shop_id, &self.placed);
+        let untouched = hash.0 == self.placed_hash[..]
+            && placed.total.amount == self.total
+            && placed.total.currency.as_str() == self.currency;
+        Ok(Order {
+            id: OrderId(uuid(&self.id)?),
+            partner_id: PartnerId(uuid(&self.partner_id)?),
+            customer_id: CustomerId(self.customer_id),
+            shop_id: ShopId(uuid(&self.shop_id)?),
+            number: self.number,
+            nonce: details.nonce,
+            placed,
+            intact: untouched,
+            pickup: details.pickup,
+            status: word(&self.status)?,
+            reason: self.reason.as_deref().map(word).transpose()?,
+            payment: Payment {
+                status: word(&self.payment_status)?,
+                authorized: self.authorized,
+                captured: self.captured,
+                refunded: self.refunded,
+                reference: details.reference,
+                action: details.action,
+                pending_operation: details.pending_operation,
+                refusal: details.refusal,
+                release: details.release,
+                refund_target: details.refund_target,
+                unknown_since: details.unknown_since,
+                last_look: details.last_look,
+                capture_before: details.capture_before,
+            },
+            task: Task {
+                stage: self.stage.as_deref().map(word).transpose()?,
+                next_attempt_at: self.next_attempt_at.map(instant),
+                attempts: self.attempts,
+                errors: self.errors,
+                crashes: self.crashes,
+                fence: self.fence,
+                leased_until: self.leased_until.map(instant),
+                parked_at: self.parked_at.map(instant),
+                last_error: details.last_error,
+            },
+            deadline_at: self.deadline_at.map(instant),
+            dropped_lines: details.dropped_lines,
+            offer_at: details.offer_at,
+            offered_at: details.offered_at,
+            promise_at: details.promise_at,
+            expected_ready_at: details.expected_ready_at,
+            ready_at: details.ready_at,
+            arrived_at: details.arrived_at,
+            recalled: details.recalled,
+            version: self.version,
+            created_at: instant(self.created_at),
+            updated_at: details.updated_at,
+            closed_at: self.closed_at.map(instant),
+            deleted_at: self.deleted_at.map(instant),
+        })
+    }
+}
+
+impl ChangedColumns {
+    pub(super) fn of(order: &Order) -> Self {
+        Self {
+            slot_at: order.pickup.at.map(millis),
+            status: order.status.word(),
+            reason: order.reason.map(|reason| reason.word()),
+            payment_status: order.payment.status.word(),
+            authorized: order.payment.authorized,
+            captured: order.payment.captured,
+            refunded: order.payment.refunded,
+            owed: order.owed(),
+            stage: order.task.stage.map(|stage| stage.word()),
+            next_attempt_at: order.task.next_attempt_at.map(millis),
+            attempts: order.task.attempts,
+            errors: order.task.errors,
+            crashes: order.task.crashes,
+            fence: order.task.fence,
+            leased_until: order.task.leased_until.map(millis),
+            parked_at: order.task.parked_at.map(millis),
+            deadline_at: order.deadline_at.map(millis),
+            ongoing: order.is_ongoing(),
+            version: order.version,
+            closed_at: order.closed_at.map(millis),
+            deleted_at: order.deleted_at.map(millis),
+            details: to_document(&Details::of(order)),
+        }
+    }
+}
+
+/// A row of `order_events` that is about to be written; its position is given by the database.
+#[derive(Insertable)]
+#[diesel(table_name = order_events)]
+pub(super) struct NewEventRow<'a> {
+    partner_id: &'a [u8],
+    order_id: &'a [u8],
+    version: i64,
+    kind: &'static str,
+    from_status: Option<&'static str>,
+    to_status: &'static str,
+    payment_status: &'static str,
+    actor: &'static str,
+    reason: Option<&'static str>,
+    at: i64,
+    data: String,
+}
+
+impl<'a> NewEventRow<'a> {
+    pub(super) fn of(before: Option<&Order>, after: &'a Order, event: &Event, by: Actor) -> Self {
+        Self {
+            partner_id: after.partner_id.0.as_bytes(),
+            order_id: after.id.0.as_bytes(),
+            version: after.version,
+            kind: event.kind().word(),
+            from_status: before.map(|order| order.status.word()),
+            to_status: after.status.word(),
+            payment_status: after.payment.status.word(),
+            actor: by.word(),
+            reason: after.reason.filter(|_| before.is_some_and(|b| b.reason != after.reason)).map(|r| r.word()),
+            at: millis(after.updated_at),
+            data: to_document(event),
+        }
+    }
+}
+
+/// A row of `order_events`.
+#[derive(Queryable)]
+pub(super) struct EventRow {
+    pub position: i64,
+    _partner_id: Vec<u8>,
+    order_id: Vec<u8>,
+    version: i64,
+    _kind: String,
+    from_status: Option<String>,
+    to_status: String,
+    payment_status: String,
+    actor: String,
+    reason: Option<String>,
+    at: i64,
+    data: String,
+}
+
+impl EventRow {
+    pub(super) fn into_recorded(self) -> Result<super::Recorded> {
+        Ok(super::Recorded {
+            position: self.position,
+            order_id: OrderId(uuid(&self.order_id)?),
+            version: self.version,
+            event: document(&self.data)?,
+            from: self.from_status.as_deref().map(word).transpose()?,
+            to: word(&self.to_status)?,
+            payment_status: word(&self.payment_status)?,
+            actor: word(&self.actor)?,
+            reason: self.reason.as_deref().map(word).transpose()?,
+            at: instant(self.at),
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! The tables as diesel sees them. The truth is `migrations/`; a test compares the two.
+
+diesel::table! {
+    meta (name) {
+        name -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    partners (id) {
+        id -> Binary,
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    keys (id) {
+        id -> Binary,
+        kind -> Text,
+        partner_id -> Nullable<Binary>,
+        shop_id -> Nullable<Binary>,
+        hash -> Binary,
+        label -> Text,
+        created_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    shops (id) {
+        id -> Binary,
+        partner_id -> Binary,
+        body -> Text,
+    }
+}
+
+diesel::table! {
+    items (partner_id, item_id) {
+        partner_id -> Binary,
+        item_id -> Text,
+        body -> Text,
+    }
+}
+
+diesel::table! {
+    shop_items (shop_id, item_id) {
+        shop_id -> Binary,
+        item_id -> Text,
+        body -> Text,
+    }
+}
+
+diesel::table! {
+    drafts (id) {
+        id -> Binary,
+        partner_id -> Binary,
+        customer_id -> Text,
+        body -> Text,
+        valid_until -> BigInt,
+        created_at -> BigInt,
+        deleted_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    orders (id) {
+        id -> Binary,
+        partner_id -> Binary,
+        customer_id -> Text,
+        shop_id -> Binary,
+        number -> BigInt,
+        placed -> Text,
+        placed_hash -> Binary,
+        total -> BigInt,
+        currency -> Text,
+        slot_at -> Nullable<BigInt>,
+        status -> Text,
+        reason -> Nullable<Text>,
+        payment_status -> Text,
+        authorized -> BigInt,
+        captured -> BigInt,
+        refunded -> BigInt,
+        owed -> BigInt,
+        stage -> Nullable<Text>,
+        next_attempt_at -> Nullable<BigInt>,
+        attempts -> Integer,
+        errors -> Integer,
+        crashes -> Integer,
+        fence -> BigInt,
+        leased_until -> Nullable<BigInt>,
+        parked_at -> Nullable<BigInt>,
+        deadline_at -> Nullable<BigInt>,
+        ongoing -> Bool,
+        version -> BigInt,
+        created_at -> BigInt,
+        closed_at -> Nullable<BigInt>,
+        deleted_at -> Nullable<BigInt>,
+        details -> Text,
+    }
+}
+
+diesel::table! {
+    order_names (partner_id, customer_id, number, idempotency_key) {
+        partner_id -> Binary,
+        customer_id -> Text,
+        number -> BigInt,
+        idempotency_key -> Text,
+        order_id -> Binary,
+        nonce -> BigInt,
+        fingerprint -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    order_events (position) {
+        position -> BigInt,
+        partner_id -> Binary,
+        order_id -> Binary,
+        version -> BigInt,
+        #[sql_name = "type"]
+        kind -> Text,
+        from_status -> Nullable<Text>,
+        to_status -> Text,
+        payment_status -> Text,
+        actor -> Text,
+        reason -> Nullable<Text>,
+        at -> BigInt,
+        data -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(orders, order_names, order_events, drafts);

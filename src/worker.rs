@@ -1,0 +1,144 @@
+//! Carries orders on: claim → act → commit, one queue and one limit for each stage, and a timer.
+//!
+//! Nothing here is needed for correctness: whatever this process holds when it dies lapses, and is simply due
+//! again.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::now;
+use crate::lifecycle::Stage;
+use crate::stages::{self, Ports, backoff};
+use crate::store::{Again, Claim, Claims, Committed, Outcome, Store, Strike};
+
+/// How often somebody looks for work that nobody was told of, for example after another process died.
+const LOOK_ROUND: Duration = Duration::from_millis(250);
+/// Rows one claim takes, and deadlines one transaction decides.
+const BATCH: usize = 100;
+/// How long a shutdown waits for the acts under way.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Works until told to stop. `limit` says how many acts of a stage may be under way at once.
+pub async fn run(
+    store: Store,
+    claims: Claims,
+    ports: Arc<Ports>,
+    limit: impl Fn(Stage) -> usize,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut stages = JoinSet::new();
+    let mut due = Vec::new();
+    for (stage, handed_over) in claims.0 {
+        let wake = Arc::new(Notify::new());
+        due.push((stage, wake.clone()));
+        let limit = limit(stage).max(1);
+        stages.spawn(work(store.clone(), ports.clone(), stage, limit, handed_over, wake, stop.clone()));
+    }
+    tokio::select! {
+        () = look_round(&store, &due) => {}
+        () = stopped(&mut stop) => {}
+    }
+    if tokio::time::timeout(DRAIN, async { while stages.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!("worker.drain_incomplete");
+    }
+}
+
+/// Wakes the stages that have something due, and decides the orders whose deadline has come.
+async fn look_round(store: &Store, due: &[(Stage, Arc<Notify>)]) {
+    loop {
+        match store.next_due().await {
+            Ok((attempts, deadline)) => {
+                let at = now();
+                for (stage, _) in attempts.into_iter().filter(|(_, attempt)| *attempt <= at) {
+                    due.iter().filter(|(s, _)| *s == stage).for_each(|(_, wake)| wake.notify_one());
+                }
+                if deadline.is_some_and(|deadline| deadline <= at) {
+                    match store.expire(BATCH as i64, at).await {
+                        Ok(decided) => decided.iter().for_each(|(order, event)| {
+                            tracing::info!(order.id = %order, order.event = %event, "order.deadline");
+                        }),
+                        Err(fault) => tracing::error!(%fault, "worker.timer_failed"),
+                    }
+                }
+            }
+            Err(fault) => tracing::error!(%fault, "worker.look_round_failed"),
+        }
+        tokio::time::sleep(LOOK_ROUND).await;
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender is gone only when the process is on its way out.
+    let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
+/// One stage: takes what this instance accepted itself, and claims what nobody holds.
+async fn work(
+    store: Store,
+    ports: Arc<Ports>,
+    stage: Stage,
+    limit: usize,
+    mut handed_over: mpsc::Receiver<Claim>,
+    wake: Arc<Notify>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let room = Arc::new(Semaphore::new(limit));
+    let mut acts = JoinSet::new();
+    loop {
+        let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+        while acts.try_join_next().is_some() {}
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break,
+            Some(claim) = handed_over.recv() => {
+                acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
+            }
+            () = wake.notified() => {
+                drop(place);
+                let places = room.available_permits().clamp(1, BATCH);
+                match store.claim(stage, places as i64, now()).await {
+                    Ok(claims) => for claim in claims {
+                        let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+                        acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
+                    },
+                    Err(fault) => tracing::error!(%fault, %stage, "worker.claim_failed"),
+                }
+            }
+        }
+    }
+    handed_over.close();
+    while let Some(claim) = handed_over.recv().await {
+        if let Err(fault) = store.give_back(claim, now()).await {
+            tracing::warn!(%fault, "worker.give_back_failed");
+        }
+    }
+    while acts.join_next().await.is_some() {}
+}
+
+/// One act under one claim.
+async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim, _place: OwnedSemaphorePermit) {
+    let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
+    let outcome = AssertUnwindSafe(stages::act(&claim, &ports)).catch_unwind().await.unwrap_or_else(|_| Outcome {
+        event: None,
+        again: Some(Again {
+            after: backoff(attempts, chrono::Duration::seconds(15)),
+            why: "the act panicked".into(),
+            strike: Strike::Panic,
+        }),
+    });
+    let event = outcome.event.as_ref().map(crate::lifecycle::Event::kind);
+    let why = outcome.again.as_ref().map(|again| again.why.clone());
+    match store.commit(claim, outcome, now()).await {
+        Ok(Committed::Done(after)) => tracing::debug!(
+            order.id = %order, %stage, attempts, ?event, why, order.status = %after.status, "stage.done"
+        ),
+        Ok(Committed::Lost) => tracing::info!(order.id = %order, %stage, ?event, "stage.lease_lost"),
+        // The lease lapses, and the stage is tried again under the same key.
+        Err(fault) => tracing::error!(order.id = %order, %stage, %fault, "stage.commit_failed"),
+    }
+}
