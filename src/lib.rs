@@ -1,8 +1,10 @@
 pub mod admission;
 pub mod error;
 pub mod gateway;
+pub mod journal;
 pub mod lifecycle;
 pub mod machine;
 pub mod order;
 pub mod shop;
+pub mod simulator;
 pub mod state;
