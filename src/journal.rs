@@ -43,7 +43,6 @@ impl<T: Clone + Serialize + DeserializeOwned> Journal<T> {
     /// so it is cut off. Any other line that cannot be read is an error that names it, and so is a file that
     /// another process holds.
     pub fn open(path: &Path, replay: impl FnMut(u64, T)) -> io::Result<Self> {
-        let is_new = !path.exists();
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = file.map_err(|error| about(path, error))?;
         match file.try_lock() {
@@ -53,12 +52,13 @@ impl<T: Clone + Serialize + DeserializeOwned> Journal<T> {
             }
             Err(TryLockError::Error(error)) => return Err(about(path, error)),
         }
-        if is_new {
-            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(folder)?.sync_all().map_err(|error| about(folder, error))?;
-        }
         let tail = read_lines(path, &file, replay)?;
         let length = file.metadata()?.len();
+        if length == 0 {
+            // A new file is only durable with its folder.
+            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| about(folder, error))?;
+        }
         if length > tail {
             tracing::warn!(path = %path.display(), bytes = length - tail, "cut off an unfinished last line");
             file.set_len(tail)?;
@@ -256,7 +256,9 @@ mod tests {
 
     use super::*;
 
-    fn open(path: &Path) -> io::Result<(Journal<String>, Vec<(u64, String)>)> {
+    type Seen = Vec<(u64, String)>;
+
+    fn open(path: &Path) -> io::Result<(Journal<String>, Seen)> {
         let mut seen = Vec::new();
         let journal = Journal::open(path, |offset, record| seen.push((offset, record)))?;
         Ok((journal, seen))

@@ -289,7 +289,7 @@ impl Life {
             (Speed::Real, 2) => draw(secs(120), secs(300)),
             (Speed::Real, _) => draw(secs(180), secs(900)),
         };
-        let due = self.since + TimeDelta::from_std(takes).unwrap_or(TimeDelta::MAX);
+        let due = self.since + TimeDelta::from_std(takes).expect("no draw is longer than some days");
         let not_before = match (self.done, self.offer.pickup_at) {
             (1, Some(pickup_at)) => pickup_at - TimeDelta::seconds(self.offer.make_seconds.into()),
             _ => due,
