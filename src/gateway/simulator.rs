@@ -1,1 +1,431 @@
+//! A payment gateway to try everything with: an outside actor with a ledger of its own, not a mock.
+//!
+//! What it holds survives this process and is unknown to the service's database, so the two can disagree, as
+//! in life. The payment method of a charge decides how it behaves. Nothing of the service belongs here.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::future::{Future, pending};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex as Turn;
+use tokio::time::sleep;
+
+use super::{Charge, Gateway, Held, HeldStatus, Trouble};
+use crate::journal::{self, Journal};
+use crate::order::{Hash, Instant, Money, OrderId, PaymentAction};
+use crate::simulator::{Speed, between, draw};
+
+/// How long `pm_slow` keeps its first caller waiting.
+const SLOW: Duration = Duration::from_secs(30);
+/// Holds lapse after this many days.
+const HOLD_DAYS: i64 = 7;
+/// Charges are changed one caller at a time; those that share a turn wait for each other without need.
+const TURNS: usize = 1024;
+
+/// A line of the ledger: one charge as it stands after an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The operations on this charge are numbered from 1, without gaps.
+    pub seq: u64,
+    pub at: Instant,
+    pub key: String,
+    pub operation: Operation,
+    pub held: Held,
+    /// The authorization as it was asked for; `None` while the key is only known from a void.
+    pub charge: Option<Charge>,
+}
+
+/// What changed a charge. What changes nothing leaves no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    Authorize,
+    BankApproved,
+    BankDeclined,
+    Capture,
+    Void,
+    Refund,
+}
+
+/// The simulated gateway. These payment methods decide what becomes of a charge:
+///
+/// | method | behaviour |
+/// |---|---|
+/// | `pm_card_visa` | authorized |
+/// | `pm_declined` | declined |
+/// | `pm_action_required` | the bank asks the customer, until [`answer_bank`](Self::answer_bank) |
+/// | `pm_slow` | held at once, answered 30 s later; repeated calls answer normally |
+/// | `pm_silent` | `authorize` is never answered and never holds anything |
+/// | `pm_timeout_after_charge` | held, but the first `authorize` is never answered |
+/// | `pm_flaky` | every second call fails without effect, the first one included |
+/// | anything else | declined as `unknown_method` |
+pub struct GatewaySimulator {
+    ledger: Arc<Ledger>,
+    speed: Speed,
+    base_url: String,
+}
+
+impl GatewaySimulator {
+    /// Goes on with the ledger in that file, which is made if it is not there; without one, all is forgotten
+    /// when the process ends. `base_url` is where a customer's browser reaches the simulated bank.
+    ///
+    /// Fails if the file cannot be read or written, is damaged, or is held by another process.
+    pub fn open(ledger: Option<&Path>, speed: Speed, base_url: String) -> io::Result<Self> {
+        let mut latest = HashMap::new();
+        let journal = match ledger {
+            Some(path) => Journal::open(path, |offset, entry: Entry| {
+                latest.insert(name(&entry.key), offset);
+            })?,
+            None => Journal::in_memory(),
+        };
+        let ledger = Ledger {
+            journal,
+            latest: Mutex::new(latest),
+            flaky: Mutex::new(HashMap::new()),
+            turns: (0..TURNS).map(|_| Turn::new(())).collect(),
+        };
+        Ok(Self { ledger: Arc::new(ledger), speed, base_url: base_url.trim_end_matches('/').to_owned() })
+    }
+
+    /// The customer's answer to the bank. The first one counts: a later one changes nothing and returns what is
+    /// held. `None` if there is no such charge.
+    pub async fn answer_bank(&self, key: &str, approve: bool) -> Result<Option<Held>, Trouble> {
+        let key = key.to_owned();
+        self.call(Duration::ZERO, move |ledger| async move {
+            let _turn = ledger.turn(&key).await;
+            let Some(entry) = ledger.find(&key)? else { return Ok(None) };
+            if entry.held.status != HeldStatus::ActionRequired {
+                return Ok(Some(entry.held));
+            }
+            let (operation, status, refusal) = match approve {
+                true => (Operation::BankApproved, HeldStatus::Authorized, None),
+                false => (Operation::BankDeclined, HeldStatus::Declined, Some("bank_declined".to_owned())),
+            };
+            let held = Held { status, refusal, action: None, ..entry.held.clone() };
+            ledger.write(entry, operation, held).await.map(Some)
+        })
+        .await
+    }
+
+    /// Does the work in a task of its own, so that it is finished whether or not the caller still listens; half
+    /// of the delay passes on the way there and half on the way back.
+    async fn call<R, F>(
+        &self,
+        delay: Duration,
+        work: impl FnOnce(Arc<Ledger>) -> F + Send + 'static,
+    ) -> Result<R, Trouble>
+    where
+        R: Send + 'static,
+        F: Future<Output = Result<R, Trouble>> + Send + 'static,
+    {
+        let ledger = self.ledger.clone();
+        let task = tokio::spawn(async move {
+            pass(delay / 2).await;
+            let answer = work(ledger).await;
+            pass(delay / 2).await;
+            answer
+        });
+        task.await.unwrap_or_else(|error| Err(Trouble::Unanswered(format!("the simulator stopped: {error}"))))
+    }
+
+    fn delay(&self) -> Duration {
+        match self.speed {
+            Speed::Zero => Duration::ZERO,
+            Speed::Fast => between(Duration::from_millis(50), Duration::from_millis(300)),
+            Speed::Real => draw(Duration::from_millis(200), Duration::from_millis(400)),
+        }
+    }
+
+    fn authorize_delay(&self) -> Duration {
+        match self.speed {
+            Speed::Zero | Speed::Fast => self.delay(),
+            Speed::Real => draw(Duration::from_millis(800), Duration::from_millis(2500)),
+        }
+    }
+}
+
+/// The latest state of each charge in a ledger, oldest charge first. The gateway may be running meanwhile.
+pub fn ledger(path: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut places = HashMap::new();
+    journal::read_all(path, |_, entry: Entry| match places.entry(name(&entry.key)) {
+        Slot::Occupied(place) => entries[*place.get()] = entry,
+        Slot::Vacant(place) => {
+            place.insert(entries.len());
+            entries.push(entry);
+        }
+    })?;
+    Ok(entries)
+}
+
+#[async_trait]
+impl Gateway for GatewaySimulator {
+    async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble> {
+        if charge.method == "pm_silent" {
+            return pending().await;
+        }
+        let wanted = charge.clone();
+        let page = format!("{}/simulator/bank/{}", self.base_url, charge.key);
+        let answer = self.call(self.authorize_delay(), |ledger| async move {
+            let _turn = ledger.turn(&wanted.key).await;
+            ledger.fail_if_flaky(&wanted.key, &wanted.method)?;
+            match ledger.find(&wanted.key)? {
+                Some(entry) => ledger.repeat(entry, wanted).await.map(|held| (held, false)),
+                None => ledger.hold(wanted, page).await.map(|held| (held, true)),
+            }
+        });
+        let (held, is_first) = answer.await?;
+        match charge.method.as_str() {
+            "pm_timeout_after_charge" if is_first => pending().await,
+            "pm_slow" if is_first => sleep(SLOW).await,
+            _ => {}
+        }
+        Ok(held)
+    }
+
+    async fn look_up(&self, key: &str) -> Result<Option<Held>, Trouble> {
+        let key = key.to_owned();
+        self.call(self.delay(), |ledger| async move {
+            let _turn = ledger.turn(&key).await;
+            Ok(ledger.find_unless_flaky(&key)?.map(|entry| entry.held))
+        })
+        .await
+    }
+
+    async fn capture(&self, key: &str, amount: i64) -> Result<Held, Trouble> {
+        let key = key.to_owned();
+        self.call(self.delay(), move |ledger| async move {
+            let _turn = ledger.turn(&key).await;
+            let entry = ledger.find_unless_flaky(&key)?.ok_or_else(no_charge)?;
+            match captured(&entry.held, amount, Utc::now())? {
+                Some(held) => ledger.write(entry, Operation::Capture, held).await,
+                None => Ok(entry.held),
+            }
+        })
+        .await
+    }
+
+    async fn void(&self, key: &str, order_id: OrderId) -> Result<(), Trouble> {
+        let key = key.to_owned();
+        self.call(self.delay(), move |ledger| async move {
+            let _turn = ledger.turn(&key).await;
+            match ledger.find_unless_flaky(&key)? {
+                Some(entry) => match voided(&entry.held, order_id)? {
+                    Some(held) => ledger.write(entry, Operation::Void, held).await.map(drop),
+                    None => Ok(()),
+                },
+                None => ledger.bind(key, order_id).await,
+            }
+        })
+        .await
+    }
+
+    async fn refund(&self, key: &str, total_refunded: i64) -> Result<Held, Trouble> {
+        let key = key.to_owned();
+        self.call(self.delay(), move |ledger| async move {
+            let _turn = ledger.turn(&key).await;
+            let entry = ledger.find_unless_flaky(&key)?.ok_or_else(no_charge)?;
+            match refunded(&entry.held, total_refunded)? {
+                Some(held) => ledger.write(entry, Operation::Refund, held).await,
+                None => Ok(entry.held),
+            }
+        })
+        .await
+    }
+}
+
+/// 128 bits of a key's hash: what is remembered of a charge besides the place of its latest line.
+type Name = [u8; 16];
+
+struct Ledger {
+    journal: Journal<Entry>,
+    /// Where the latest line of each charge stands.
+    latest: Mutex<HashMap<Name, u64>>,
+    /// Calls so far to each `pm_flaky` charge.
+    flaky: Mutex<HashMap<Name, u64>>,
+    turns: Box<[Turn<()>]>,
+}
+
+impl Ledger {
+    /// Waits until nobody else is at this charge.
+    async fn turn(&self, key: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let [first, second, ..] = name(key);
+        self.turns[usize::from(u16::from_le_bytes([first, second])) % self.turns.len()].lock().await
+    }
+
+    fn find(&self, key: &str) -> Result<Option<Entry>, Trouble> {
+        let offset = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(key)).copied();
+        offset.map(|offset| self.journal.read_at(offset)).transpose().map_err(unwritten)
+    }
+
+    fn find_unless_flaky(&self, key: &str) -> Result<Option<Entry>, Trouble> {
+        let entry = self.find(key)?;
+        let method = entry.as_ref().and_then(|entry| entry.charge.as_ref()).map(|charge| charge.method.as_str());
+        self.fail_if_flaky(key, method.unwrap_or_default())?;
+        Ok(entry)
+    }
+
+    /// A key counts as flaky from the first call that shows its method.
+    fn fail_if_flaky(&self, key: &str, method: &str) -> Result<(), Trouble> {
+        let mut flaky = self.flaky.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = match flaky.entry(name(key)) {
+            Slot::Occupied(calls) => calls.into_mut(),
+            Slot::Vacant(place) if method == "pm_flaky" => place.insert(0),
+            Slot::Vacant(_) => return Ok(()),
+        };
+        *calls += 1;
+        if *calls % 2 == 1 { Err(Trouble::Unanswered("500".into())) } else { Ok(()) }
+    }
+
+    /// The first authorization under a key.
+    async fn hold(&self, charge: Charge, bank_page: String) -> Result<Held, Trouble> {
+        let (status, refusal) = match charge.method.as_str() {
+            _ if charge.total.amount <= 0 => (HeldStatus::Declined, Some("invalid_amount")),
+            "pm_card_visa" | "pm_slow" | "pm_timeout_after_charge" | "pm_flaky" => (HeldStatus::Authorized, None),
+            "pm_action_required" => (HeldStatus::ActionRequired, None),
+            "pm_declined" => (HeldStatus::Declined, Some("card_declined")),
+            _ => (HeldStatus::Declined, Some("unknown_method")),
+        };
+        let at = Utc::now();
+        let held = Held {
+            order_id: charge.order_id,
+            total: charge.total,
+            reference: reference(&charge.key),
+            status,
+            captured: 0,
+            refunded: 0,
+            capture_before: (status != HeldStatus::Declined).then(|| at + TimeDelta::days(HOLD_DAYS)),
+            action: (status == HeldStatus::ActionRequired)
+                .then(|| PaymentAction { kind: "redirect".into(), url: bank_page }),
+            refusal: refusal.map(str::to_owned),
+        };
+        let key = charge.key.clone();
+        self.append(Entry { seq: 1, at, key, operation: Operation::Authorize, held, charge: Some(charge) }, None).await
+    }
+
+    /// An authorization under a key that is known: nothing is held twice, nor after a void.
+    async fn repeat(&self, mut entry: Entry, charge: Charge) -> Result<Held, Trouble> {
+        if entry.held.order_id != charge.order_id {
+            return Err(Trouble::Refused("parameters differ: the key belongs to another order".into()));
+        }
+        match &entry.charge {
+            // The trace context is not of the payment: a repetition may well carry another one.
+            Some(known) if (known.total, &known.method) == (charge.total, &charge.method) => Ok(entry.held),
+            Some(_) => Err(Trouble::Refused("parameters differ".into())),
+            None => {
+                let held = Held { total: charge.total, ..entry.held.clone() };
+                entry.charge = Some(charge);
+                self.write(entry, Operation::Authorize, held).await
+            }
+        }
+    }
+
+    /// A void of a key that nobody has used yet: whatever comes under it later finds it voided.
+    async fn bind(&self, key: String, order_id: OrderId) -> Result<(), Trouble> {
+        let held = Held {
+            order_id,
+            total: Money { amount: 0, currency: "XXX".parse().expect("ISO 4217 has a code for no currency") },
+            reference: reference(&key),
+            status: HeldStatus::Voided,
+            captured: 0,
+            refunded: 0,
+            capture_before: None,
+            action: None,
+            refusal: None,
+        };
+        let entry = Entry { seq: 1, at: Utc::now(), key, operation: Operation::Void, held, charge: None };
+        self.append(entry, None).await.map(drop)
+    }
+
+    async fn write(&self, before: Entry, operation: Operation, held: Held) -> Result<Held, Trouble> {
+        let old = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(&before.key)).copied();
+        self.append(Entry { seq: before.seq + 1, at: Utc::now(), operation, held, ..before }, old).await
+    }
+
+    async fn append(&self, entry: Entry, old: Option<u64>) -> Result<Held, Trouble> {
+        let (name, held) = (name(&entry.key), entry.held.clone());
+        let offset = self.journal.append(entry).await.map_err(unwritten)?;
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offset);
+        if let Some(old) = old {
+            self.journal.forget(old);
+        }
+        Ok(held)
+    }
+}
+
+/// The charge after taking `amount`; `None` if it is so already.
+fn captured(held: &Held, amount: i64, now: Instant) -> Result<Option<Held>, Trouble> {
+    match held.status {
+        HeldStatus::Captured if held.captured == amount => Ok(None),
+        HeldStatus::Captured => Err(Trouble::Refused(format!("already captured with {}", held.captured))),
+        HeldStatus::Authorized if !(1..=held.total.amount).contains(&amount) => {
+            Err(Trouble::Refused(format!("{amount} is not between 1 and the authorized {}", held.total.amount)))
+        }
+        HeldStatus::Authorized if held.capture_before.is_some_and(|end| now >= end) => {
+            Err(Trouble::Refused("the hold has lapsed".into()))
+        }
+        HeldStatus::Authorized => Ok(Some(Held { status: HeldStatus::Captured, captured: amount, ..held.clone() })),
+        HeldStatus::ActionRequired | HeldStatus::Declined | HeldStatus::Voided => {
+            Err(Trouble::Refused("nothing is held".into()))
+        }
+    }
+}
+
+/// The charge after letting go of it; `None` if nothing is held already.
+fn voided(held: &Held, order_id: OrderId) -> Result<Option<Held>, Trouble> {
+    match held.status {
+        _ if held.order_id != order_id => Err(Trouble::Refused("the key belongs to another order".into())),
+        HeldStatus::Captured => Err(Trouble::Refused("already captured".into())),
+        HeldStatus::Declined | HeldStatus::Voided => Ok(None),
+        HeldStatus::Authorized | HeldStatus::ActionRequired => {
+            Ok(Some(Held { status: HeldStatus::Voided, action: None, capture_before: None, ..held.clone() }))
+        }
+    }
+}
+
+/// The charge after giving back until `total` has been given back; `None` if it has been already.
+fn refunded(held: &Held, total: i64) -> Result<Option<Held>, Trouble> {
+    match held.status {
+        HeldStatus::Captured if !(0..=held.captured).contains(&total) => {
+            Err(Trouble::Refused(format!("{total} is not between 0 and the captured {}", held.captured)))
+        }
+        HeldStatus::Captured if total <= held.refunded => Ok(None),
+        HeldStatus::Captured => Ok(Some(Held { refunded: total, ..held.clone() })),
+        _ => Err(Trouble::Refused("nothing was captured".into())),
+    }
+}
+
+fn name(key: &str) -> Name {
+    let Hash(hash) = Hash::of_bytes(key.as_bytes());
+    *hash.first_chunk().expect("a hash has 32 bytes")
+}
+
+fn reference(key: &str) -> String {
+    name(key).iter().fold("sim_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn no_charge() -> Trouble {
+    Trouble::Refused("no such charge".into())
+}
+
+/// What the ledger could not say or write: it may be there all the same.
+fn unwritten(error: io::Error) -> Trouble {
+    Trouble::Unanswered(format!("the simulator's ledger: {error}"))
+}
+
+/// Even a sleep of no length would wait for the timer's next tick.
+async fn pass(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
