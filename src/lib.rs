@@ -1,4 +1,5 @@
 pub mod admission;
+pub mod catalogue;
 pub mod error;
 pub mod gateway;
 pub mod lifecycle;
