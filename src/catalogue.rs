@@ -2,7 +2,7 @@
 //!
 //! The store builds it from its rows again and again and swaps it in; every question is answered from one snapshot,
 //! so that a price and the availability beside it belong together. Pure: `now` is always an argument.
-//! `verdict` holds what decides about an order; this file what a customer is told before there is one.
+//! `verdict` and `timing` decide about an order; this file is what a customer is told before there is one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,12 +15,16 @@ pub mod demo;
 mod hours;
 mod menu;
 mod shop;
+mod time_of_day;
+mod timing;
 mod verdict;
 
-pub use hours::{Hours, Opening, Span, TimeOfDay, Week};
+pub use hours::{Hours, Opening, Span, Week};
 pub use menu::{Availability, Item, ItemOption, OptionGroup, ShopItem};
 pub use shop::{Mode, NotAccepting, Presence, Shop};
-pub use verdict::{Priced, Refusal, Slot, Timing};
+pub use time_of_day::TimeOfDay;
+pub use timing::{Slot, Timing};
+pub use verdict::{Priced, Refusal};
 
 use menu::{Menu, ShopItems};
 

@@ -3,19 +3,16 @@
 //! A wall-clock time that the clocks skip (spring) means the moment they skip it; one that comes twice (autumn)
 //! opens at its first and closes at its second occurrence, so nobody is sent away by an hour that is repeated.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::time_of_day::{MINUTES_PER_DAY, TimeOfDay};
 use crate::error::Fault;
 use crate::order::Instant;
 
 /// How far ahead an opening is looked for: any weekday, and one more for a span that has already begun.
 const SEARCH_DAYS: i64 = 8;
-const MINUTES_PER_DAY: u16 = 24 * 60;
 
 /// The opening hours of a shop: `"always"`, or `{"weekly": {"monday": [{"open": "07:00", "close": "18:00"}], …}}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,11 +44,6 @@ pub struct Opening {
     pub close: TimeOfDay,
 }
 
-/// A time on the wall, `"HH:MM"`, from `00:00` to `24:00`. Kept as minutes since midnight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TimeOfDay(u16);
-
 /// An unbroken time of being open: `opens_at` belongs to it, `closes_at` does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -81,7 +73,7 @@ impl Hours {
             return vec![Span { opens_at: DateTime::<Utc>::MIN_UTC, closes_at: DateTime::<Utc>::MAX_UTC }];
         };
         // Outside of these years local time may leave the range of the calendar.
-        if !(0..=9999).contains(&from.year()) {
+        if !(0..9999).contains(&from.year()) {
             return Vec::new();
         }
         let today = from.with_timezone(&timezone).date_naive();
@@ -111,7 +103,7 @@ impl Hours {
         for (number, (name, openings)) in week.days().into_iter().enumerate() {
             for (index, opening) in openings.iter().enumerate() {
                 let at = format!("{pointer}/weekly/{name}/{index}");
-                if opening.open.0 >= MINUTES_PER_DAY {
+                if opening.open.minutes() >= MINUTES_PER_DAY {
                     faults.push(Fault::new(format!("{at}/open"), "out_of_range", "a day opens before 24:00"));
                 } else if opening.open == opening.close {
                     faults.push(Fault::new(
@@ -120,7 +112,7 @@ impl Hours {
                         "opens and closes at the same time; all day is 00:00 to 24:00",
                     ));
                 } else {
-                    let midnight = i64::from(MINUTES_PER_DAY) * number as i64;
+                    let midnight = MINUTES_PER_DAY * number as i64;
                     let (open, close) = opening.minutes();
                     minutes_of_week.push((midnight + open, midnight + close, at));
                 }
@@ -129,7 +121,7 @@ impl Hours {
         minutes_of_week.sort();
         // Sunday night runs into Monday morning.
         if let Some((open, close, at)) = minutes_of_week.first().cloned() {
-            let week = 7 * i64::from(MINUTES_PER_DAY);
+            let week = 7 * MINUTES_PER_DAY;
             minutes_of_week.push((open + week, close + week, at));
         }
         let mut busy_until = i64::MIN;
@@ -169,7 +161,7 @@ impl Opening {
     /// Minutes since the midnight of its day, the second after the first.
     fn minutes(&self) -> (i64, i64) {
         let next_day = if self.close <= self.open { MINUTES_PER_DAY } else { 0 };
-        (self.open.0.into(), i64::from(self.close.0) + i64::from(next_day))
+        (self.open.minutes(), self.close.minutes() + next_day)
     }
 
     fn on(&self, date: NaiveDate, timezone: Tz) -> Span {
@@ -182,47 +174,6 @@ impl Opening {
     }
 }
 
-impl TimeOfDay {
-    /// `None` unless within `00:00` to `24:00`.
-    pub const fn new(hour: u16, minute: u16) -> Option<Self> {
-        if hour > 24 || minute > 59 || (hour == 24 && minute > 0) { None } else { Some(Self(hour * 60 + minute)) }
-    }
-}
-
-impl FromStr for TimeOfDay {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |part: &str| {
-            let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| part.parse().ok()).flatten()
-        };
-        text.split_once(':')
-            .and_then(|(hour, minute)| Self::new(number(hour)?, number(minute)?))
-            .ok_or_else(|| format!("`{text}` is not a time from 00:00 to 24:00"))
-    }
-}
-
-impl TryFrom<String> for TimeOfDay {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<TimeOfDay> for String {
-    fn from(time: TimeOfDay) -> String {
-        time.to_string()
-    }
-}
-
-impl fmt::Display for TimeOfDay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02}:{:02}", self.0 / 60, self.0 % 60)
-    }
-}
-
 #[derive(Clone, Copy)]
 enum Occurrence {
     First,
@@ -231,7 +182,7 @@ enum Occurrence {
 
 fn instant(local: NaiveDateTime, timezone: Tz, occurrence: Occurrence) -> Instant {
     // A skipped time is followed minute by minute to the end of the gap; an island may skip a whole day.
-    let existing = (0..=i64::from(MINUTES_PER_DAY))
+    let existing = (0..=MINUTES_PER_DAY)
         .map(|minutes| timezone.from_local_datetime(&(local + Duration::minutes(minutes))))
         .find_map(|found| match occurrence {
             Occurrence::First => found.earliest(),
@@ -407,19 +358,6 @@ mod tests {
             assert_eq!(daily("00:00-24:00").spans(Tz::Pacific__Kiritimati, end), []);
             assert_eq!(Hours::Always.spans(Tz::Pacific__Kiritimati, end).len(), 1);
         }
-    }
-
-    #[rstest]
-    #[case("07:00", Some("07:00"))]
-    #[case("24:00", Some("24:00"))]
-    #[case("24:01", None)]
-    #[case("7:00", None)]
-    #[case("+7:00", None)]
-    #[case("07:60", None)]
-    #[case("0700", None)]
-    #[case("", None)]
-    fn a_time_of_day_is_strict(#[case] text: &str, #[case] expected: Option<&str>) {
-        assert_eq!(text.parse::<TimeOfDay>().ok().map(String::from).as_deref(), expected);
     }
 
     #[test]

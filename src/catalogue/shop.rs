@@ -174,8 +174,8 @@ impl Shop {
             }
             Mode::Paused { until } => Some(until),
         };
-        if ends.is_some_and(|until| !(2000..=9999).contains(&until.year())) {
-            faults.push(Fault::new("/mode/until", "out_of_range", "must be in the years 2000 to 9999"));
+        if ends.is_some_and(|until| !(2000..9999).contains(&until.year())) {
+            faults.push(Fault::new("/mode/until", "out_of_range", "must be in the years 2000 to 9998"));
         }
         faults.extend(check_name("/name", &self.name));
         faults.extend(self.hours.check("/hours"));

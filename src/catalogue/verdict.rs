@@ -1,35 +1,10 @@
 //! What the catalogue says to an order: its price and times, or why not.
 
-use chrono::Duration;
-
 use crate::catalogue::menu::{self, Bill};
-use crate::catalogue::{Catalogue, NotAccepting, Shop};
+use crate::catalogue::timing::{Slot, Timing, slot_fault};
+use crate::catalogue::{Catalogue, NotAccepting};
 use crate::error::Fault;
 use crate::order::{Instant, Money, NewOrder, PartnerId, Pickup, Placed, ShopId};
-
-/// Slots begin at each quarter of an hour.
-const SLOT_SECONDS: i64 = 15 * 60;
-/// How far ahead a slot may be.
-const MAX_AHEAD: Duration = Duration::hours(24);
-/// A scheduled order is offered so long before the shop must start it.
-const OFFER_AHEAD: Duration = Duration::minutes(15);
-
-/// A pickup slot of a shop. Whether it is full is judged by admission, which counts what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    pub at: Instant,
-    pub capacity: u32,
-}
-
-/// When an order is offered and ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// When a scheduled order is offered to the shop; `None` for at once.
-    pub offer_at: Option<Instant>,
-    pub expected_ready_at: Instant,
-    /// `None` for as soon as possible.
-    pub slot: Option<Slot>,
-}
 
 /// An order that the catalogue agrees to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,51 +105,6 @@ impl Catalogue {
         let gone = menu::gone(menu, changes, &placed.lines, pickup.at.unwrap_or(now));
         if gone.is_empty() { Ok(Priced::new(placed.clone(), timing)) } else { Err(Refusal::ItemUnavailable(gone)) }
     }
-
-    /// Judges another slot for a scheduled order that takes `make_seconds`: when it is offered then.
-    /// The fault's pointer is `/at`, in the pickup part of an order. Availability is not judged again.
-    pub fn slot_offer_at(
-        &self,
-        partner: PartnerId,
-        shop: ShopId,
-        make_seconds: u32,
-        at: Instant,
-        now: Instant,
-    ) -> Result<Timing, Refusal> {
-        let shop = self.shop(partner, shop).ok_or(Refusal::UnknownShop)?;
-        match slot_fault("/at", at, now) {
-            Some(fault) => Err(Refusal::Unprocessable(vec![fault])),
-            None => self.timing(shop, make_seconds, Some(at), now),
-        }
-    }
-
-    /// `slot` must have been checked. Refuses only by [`Refusal::ShopNotAccepting`].
-    fn timing(&self, shop: &Shop, make_seconds: u32, slot: Option<Instant>, now: Instant) -> Result<Timing, Refusal> {
-        let Some(at) = slot else {
-            let promise = self.promise(shop, make_seconds, now);
-            if let Some(why) = promise.why {
-                return Err(Refusal::ShopNotAccepting { why, resume_at: promise.resume_at });
-            }
-            let expected_ready_at = now + Duration::seconds(promise.expected_wait_seconds.into());
-            return Ok(Timing { offer_at: None, expected_ready_at, slot: None });
-        };
-        let paused_past = shop.paused_until(now).filter(|until| *until > at);
-        let opened_at = match shop.opened_at(at) {
-            Ok(_) if paused_past.is_some() => Err(NotAccepting::Paused),
-            by_hours => by_hours,
-        };
-        let opened_at = opened_at.map_err(|why| {
-            let resume_at = shop.next_open(paused_past.unwrap_or(at));
-            Refusal::ShopNotAccepting { why, resume_at }
-        })?;
-        let make = Duration::seconds(make_seconds.into());
-        let offer_at = (at - make - OFFER_AHEAD).max(opened_at);
-        Ok(Timing {
-            offer_at: (offer_at > now).then_some(offer_at),
-            expected_ready_at: at.max(offer_at.max(now) + make),
-            slot: Some(Slot { at, capacity: shop.slot_capacity }),
-        })
-    }
 }
 
 impl Priced {
@@ -183,25 +113,11 @@ impl Priced {
     }
 }
 
-fn slot_fault(pointer: &str, at: Instant, now: Instant) -> Option<Fault> {
-    // Every time zone in use is a multiple of 15 minutes off UTC, so its quarters are UTC's.
-    let is_on_quarter = at.timestamp().rem_euclid(SLOT_SECONDS) == 0 && at.timestamp_subsec_nanos() == 0;
-    if at < now {
-        Some(Fault::new(pointer, "in_the_past", "the slot is over"))
-    } else if at > now + MAX_AHEAD {
-        Some(Fault::new(pointer, "too_far_ahead", "a slot is at most 24 hours ahead"))
-    } else if !is_on_quarter {
-        Some(Fault::new(pointer, "not_a_slot", "slots begin at each quarter of an hour"))
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashMap};
 
-    use chrono::DateTime;
+    use chrono::{DateTime, Duration};
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -304,30 +220,6 @@ mod tests {
         assert_eq!(told(&faults), expected);
     }
 
-    #[rstest]
-    #[case::past("2025-07-15T11:45:00Z", Some("in_the_past"))]
-    #[case::now("2025-07-15T12:00:00Z", None)]
-    #[case::soon("2025-07-15T12:15:00Z", None)]
-    #[case::off_by_minutes("2025-07-15T12:20:00Z", Some("not_a_slot"))]
-    #[case::off_by_a_second("2025-07-15T12:15:01Z", Some("not_a_slot"))]
-    #[case::off_by_a_millisecond("2025-07-15T12:15:00.001Z", Some("not_a_slot"))]
-    #[case::in_a_day("2025-07-16T12:00:00Z", None)]
-    #[case::beyond_a_day("2025-07-16T12:15:00Z", Some("too_far_ahead"))]
-    fn slots_are_quarters_within_a_day(#[case] slot: &str, #[case] code: Option<&str>) {
-        let catalogue = catalogue(|_| {});
-        let unprocessable = |pointer: &str, refusal: Option<Refusal>| match refusal {
-            None => None,
-            Some(Refusal::Unprocessable(faults)) => {
-                assert_eq!((faults.len(), faults[0].pointer.as_str()), (1, pointer));
-                Some(faults[0].code.to_string())
-            }
-            Some(other) => panic!("{other:?}"),
-        };
-        let created = unprocessable("/pickup/at", verdict(&catalogue, &for_slot(slot)).err());
-        let moved = catalogue.slot_offer_at(demo::PARTNER, demo::LUNGO_CENTRAL, 100, at(slot), at(NOON));
-        assert_eq!((created.as_deref(), unprocessable("/at", moved.err()).as_deref()), (code, code));
-    }
-
     #[test]
     fn all_faults_are_told_at_once() {
         let request = NewOrder {
@@ -377,51 +269,6 @@ mod tests {
         assert_eq!(judge(&demo, &elsewhere), Refusal::UnknownShop);
         let stranger = catalogue(|_| {}).verdict(PartnerId::new(), &example(), at(NOON), None);
         assert_eq!(stranger, Err(Refusal::UnknownShop));
-    }
-
-    #[rstest]
-    #[case::later_today("2025-07-15T16:00:00Z", Ok(Some("2025-07-15T15:41:40Z")))]
-    #[case::just_scheduled("2025-07-15T12:30:00Z", Ok(Some("2025-07-15T12:11:40Z")))]
-    #[case::too_soon_to_wait("2025-07-15T12:15:00Z", Ok(None))]
-    #[case::first_of_the_day("2025-07-16T07:00:00Z", Ok(Some("2025-07-16T07:00:00Z")))]
-    #[case::second_of_the_day("2025-07-16T07:15:00Z", Ok(Some("2025-07-16T07:00:00Z")))]
-    #[case::third_of_the_day("2025-07-16T07:30:00Z", Ok(Some("2025-07-16T07:11:40Z")))]
-    #[case::before_opening("2025-07-16T06:45:00Z", Err((NotAccepting::Closed, "2025-07-16T07:00:00Z")))]
-    #[case::last_slot("2025-07-15T17:30:00Z", Ok(Some("2025-07-15T17:11:40Z")))]
-    #[case::past_the_cut_off("2025-07-15T17:45:00Z", Err((NotAccepting::LastOrder, "2025-07-16T07:00:00Z")))]
-    #[case::at_closing("2025-07-15T18:00:00Z", Err((NotAccepting::Closed, "2025-07-16T07:00:00Z")))]
-    fn a_slot_is_offered_in_time(#[case] slot: &str, #[case] offered: Result<Option<&str>, (NotAccepting, &str)>) {
-        let catalogue = catalogue(from_seven_to_six);
-        let expected = offered
-            .map(|offer_at| offer_at.map(at))
-            .map_err(|(why, resume_at)| Refusal::ShopNotAccepting { why, resume_at: Some(at(resume_at)) });
-        let moved = catalogue.slot_offer_at(demo::PARTNER, demo::LUNGO_CENTRAL, 200, at(slot), at(NOON));
-        assert_eq!(moved.as_ref().map(|timing| timing.offer_at).map_err(Clone::clone), expected);
-        if let Ok(timing) = moved {
-            let capacity = catalogue.shop(demo::PARTNER, demo::LUNGO_CENTRAL).unwrap().slot_capacity;
-            assert_eq!(timing.slot, Some(Slot { at: at(slot), capacity }));
-            let made = timing.offer_at.unwrap_or(at(NOON)) + Duration::seconds(200);
-            assert_eq!(timing.expected_ready_at, made.max(at(slot)));
-        }
-    }
-
-    #[rstest]
-    #[case::over_before_the_slot(Mode::Paused { until: at("2025-07-15T14:00:00Z") }, None)]
-    #[case::over_at_the_slot(Mode::Paused { until: at("2025-07-15T15:00:00Z") }, None)]
-    #[case::beyond_the_slot(Mode::Paused { until: at("2025-07-15T16:00:00Z") }, Some(NotAccepting::Paused))]
-    #[case::busy(Mode::Busy { minutes: 60, until: None }, None)]
-    fn the_present_mode_does_not_matter_to_a_slot(#[case] mode: Mode, #[case] expected: Option<NotAccepting>) {
-        let catalogue = catalogue(|demo| {
-            demo.shops[0].mode = mode;
-            demo.shops[0].last_heartbeat_at = Some(at(NOON) - Duration::hours(1));
-            demo.shops[0].max_in_progress = 0;
-        });
-        let why = match verdict(&catalogue, &for_slot("2025-07-15T15:00:00Z")) {
-            Ok(_) => None,
-            Err(Refusal::ShopNotAccepting { why, .. }) => Some(why),
-            Err(other) => panic!("{other:?}"),
-        };
-        assert_eq!(why, expected);
     }
 
     #[test]
@@ -476,9 +323,13 @@ mod tests {
 
     fn any_line() -> impl Strategy<Value = RequestedLine> {
         let item = prop_oneof![Just("lungo".to_owned()), Just("gold".to_owned()), ".{0,8}"];
-        let option = prop_oneof![Just("milk_oat".to_owned()), Just("syrup".to_owned()), ".{0,8}"];
-        (item, prop::collection::vec(option, 0..5), any::<u32>())
-            .prop_map(|(item_id, options, quantity)| RequestedLine { item_id, options, quantity })
+        let option = prop_oneof![Just("milk_oat".to_owned()), Just("extra_shot".to_owned()), ".{0,8}"];
+        let quantity = prop_oneof![1..9_u32, any::<u32>()];
+        (item, prop::collection::vec(option, 0..4), quantity).prop_map(|(item_id, options, quantity)| RequestedLine {
+            item_id,
+            options,
+            quantity,
+        })
     }
 
     fn any_instant() -> impl Strategy<Value = Instant> {
