@@ -1,5 +1,6 @@
 pub mod admission;
 pub mod breaker;
+pub mod catalogue;
 pub mod clock;
 pub mod error;
 pub mod gateway;
