@@ -2,6 +2,7 @@ pub mod admission;
 pub mod breaker;
 pub mod catalogue;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod gateway;
 pub mod journal;

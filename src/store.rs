@@ -24,7 +24,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
 pub use lists::{Present, Recorded, Source, Unreadable};
-pub use orders::{Accept, Admitted, Again, Committed, Outcome, Priced, Received, Scope, Strike, Word};
+pub use orders::{Accept, Admitted, Again, Committed, Outcome, Received, Scope, Strike, Word};
 pub use position::Position;
 pub use queue::{Claim, Claims};
 
