@@ -6,6 +6,7 @@ pub mod config;
 pub mod error;
 pub mod gateway;
 pub mod journal;
+pub mod keys;
 pub mod lifecycle;
 pub mod machine;
 pub mod order;

@@ -4,9 +4,11 @@
 //! consistent snapshot, and the customer's list may come from a snapshot that lags. No caller ever waits for the
 //! network inside a transaction, because no transaction leaves this module.
 
+mod drafts;
 mod lanes;
 mod lists;
 mod orders;
+mod partners;
 mod position;
 mod queue;
 mod readers;
@@ -23,8 +25,10 @@ use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
+pub use drafts::{Draft, Known, Replaced};
 pub use lists::{Present, Recorded, Source, Unreadable};
 pub use orders::{Accept, Admitted, Again, Committed, Outcome, Received, Scope, Strike, Word};
+pub use partners::{CatalogueRows, Partner, StoredKey};
 pub use position::Position;
 pub use queue::{Claim, Claims};
 

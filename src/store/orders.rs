@@ -5,11 +5,12 @@
 use chrono::Duration;
 use diesel::prelude::*;
 
+use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
 use super::position::Position;
 use super::queue::{self, Claim};
 use super::rows::{ChangedColumns, NewEventRow, OrderRow, millis, uuid};
-use super::schema::{drafts, order_events, order_names, orders};
+use super::schema::{order_events, order_names, orders};
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
@@ -115,6 +116,8 @@ pub enum Received {
     Refused(Box<Order>, Refused),
     /// The order has another version than the sender has seen.
     Stale(Box<Order>),
+    /// A draft of this id was buried: it can no longer become an order.
+    DraftBuried(Box<Draft>),
     /// No such order for this sender.
     Unknown,
 }
@@ -135,7 +138,8 @@ impl Store {
                 let slot_capacity =
                     accept.catalogue.as_ref().ok().and_then(|priced| priced.slot.map(|slot| slot.capacity));
                 let mut present = present(tx, &accept, &policy)?;
-                if accept.is_draft && draft_is_deleted(tx.conn, accept.order_id)? {
+                let draft = if accept.is_draft { drafts::find_draft(tx.conn, accept.order_id)? } else { None };
+                if draft.is_some_and(|draft| draft.deleted_at.is_some()) {
                     present.keyed.get_or_insert(Keyed {
                         order_id: accept.order_id,
                         fingerprint: request.fingerprint,
@@ -275,7 +279,8 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let Some(order) = lists::find(tx.conn, order_id)?.filter(|o| o.partner_id == partner) else {
-                    return Ok(Received::Unknown);
+                    let draft = drafts::bury(tx, order_id, partner, now)?;
+                    return Ok(draft.map_or(Received::Unknown, |draft| Received::DraftBuried(Box::new(draft))));
                 };
                 let word = |event| Word {
                     order_id,
@@ -403,15 +408,6 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
         None => 0,
     };
     Ok(Present { orders: known, revision, keyed, nonce_at_seen, slot_taken })
-}
-
-fn draft_is_deleted(conn: &mut SqliteConnection, id: OrderId) -> Result<bool> {
-    Ok(drafts::table
-        .find(id.0.as_bytes().as_slice())
-        .select(drafts::deleted_at.is_not_null())
-        .first(conn)
-        .optional()?
-        .unwrap_or(false))
 }
 
 /// One word from outside, inside a transaction.
