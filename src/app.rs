@@ -1,0 +1,98 @@
+//! What every request can reach: the store, and what is kept in memory beside it because it is small and read all
+//! the time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+
+use crate::catalogue::Catalogue;
+use crate::config::{InForce, Settings};
+use crate::keys::{KeyRecord, Keys};
+use crate::pace::Expectations;
+use crate::store::{Result, Store};
+
+/// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
+#[async_trait]
+pub trait Bank: Send + Sync {
+    /// What the bank asks the customer under this key; `None` if it asks nothing.
+    async fn asks(&self, key: &str) -> std::result::Result<Option<crate::order::Money>, String>;
+    /// The customer's answer. False if the bank had not asked.
+    async fn answer(&self, key: &str, approve: bool) -> std::result::Result<bool, String>;
+}
+
+/// The running service, as the web sees it.
+pub struct App {
+    pub store: Store,
+    pub settings: Settings,
+    pub in_force: Vec<InForce>,
+    pub expectations: Expectations,
+    pub bank: Option<Arc<dyn Bank>>,
+    catalogue: ArcSwap<Catalogue>,
+    keys: ArcSwap<Keys>,
+    is_ready: AtomicBool,
+}
+
+impl App {
+    /// Reads what is kept in memory. Not ready until [`App::set_ready`] says so.
+    pub async fn new(
+        store: Store,
+        settings: Settings,
+        in_force: Vec<InForce>,
+        expectations: Expectations,
+        bank: Option<Arc<dyn Bank>>,
+    ) -> Result<Self> {
+        let app = Self {
+            store,
+            settings,
+            in_force,
+            expectations,
+            bank,
+            catalogue: ArcSwap::default(),
+            keys: ArcSwap::default(),
+            is_ready: AtomicBool::new(false),
+        };
+        app.refresh().await?;
+        Ok(app)
+    }
+
+    /// The shops and menus, as of the last refresh.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    /// The keys, as of the last refresh.
+    pub fn keys(&self) -> Arc<Keys> {
+        self.keys.load_full()
+    }
+
+    /// Reads keys and catalogue again. Called after every change of them here, and now and then because somebody
+    /// else may have changed them.
+    pub async fn refresh(&self) -> Result<()> {
+        let keys = self.store.keys().await?.into_iter().map(|key| {
+            let record = KeyRecord { key_id: key.key_id, owner: key.owner, revoked: key.revoked_at.is_some() };
+            (key.hash, record)
+        });
+        self.keys.store(Arc::new(keys.collect()));
+        let rows = self.store.catalogue().await?;
+        let in_progress = self.store.loads().await?.into_iter().collect();
+        self.catalogue.store(Arc::new(Catalogue::new(rows.shops, rows.items, rows.shop_items, in_progress)));
+        Ok(())
+    }
+
+    /// Counts anew how many orders each shop has in progress: what it promises depends on it.
+    pub async fn refresh_loads(&self) -> Result<()> {
+        let in_progress = self.store.loads().await?.into_iter().collect();
+        self.catalogue.rcu(|catalogue| catalogue.with_in_progress(std::collections::HashMap::clone(&in_progress)));
+        Ok(())
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    pub fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+}
