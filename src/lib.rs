@@ -4,5 +4,7 @@ pub mod gateway;
 pub mod lifecycle;
 pub mod machine;
 pub mod order;
+pub mod pace;
 pub mod shop;
 pub mod state;
+pub mod web;
