@@ -69,7 +69,8 @@ mod tests {
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap(), *openapi::document());
         assert!(headers.get("content-security-policy").unwrap().to_str().unwrap().starts_with("default-src 'none'"));
         let tag = headers.get("etag").unwrap().clone();
-        let (status, _, body) = ask(TestRequest::get().uri("/openapi.json").insert_header(("if-none-match", tag))).await;
+        let (status, _, body) =
+            ask(TestRequest::get().uri("/openapi.json").insert_header(("if-none-match", tag))).await;
         assert_eq!((status, body.len()), (304, 0));
     }
 

@@ -213,9 +213,13 @@ mod tests {
             App::new()
                 .wrap(from_fn(edge::serve))
                 .app_data(ring.keys.clone())
-                .service(web::resource("/partner").to(|AsPartner(id): AsPartner| async move { HttpResponse::Ok().json(id) }))
+                .service(
+                    web::resource("/partner").to(|AsPartner(id): AsPartner| async move { HttpResponse::Ok().json(id) }),
+                )
                 .service(web::resource("/shop").to(|shop: AsShop| async move { HttpResponse::Ok().json(shop.shop_id) }))
-                .service(web::resource("/admin").to(|admin: AsAdmin| async move { HttpResponse::Ok().json(admin.key_id) })),
+                .service(
+                    web::resource("/admin").to(|admin: AsAdmin| async move { HttpResponse::Ok().json(admin.key_id) }),
+                ),
         )
         .await;
         let mut request = TestRequest::get().uri(uri);

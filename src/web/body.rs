@@ -339,15 +339,17 @@ mod tests {
         assert!(!answer.to_string().contains(&"x".repeat(70)), "{answer}");
     }
 
-    #[actix_web::test]
-    async fn a_body_that_trickles_in_is_cut_off() {
+    /// What a real server answers to a body of which a byte comes now and then, until it closes the connection.
+    async fn trickle(path: &'static str) -> String {
         let limits = Limits { within: Duration::from_millis(300), ..Limits::default() };
         let server = HttpServer::new(move || {
-            let handler = |_: Body<CreateOrder>| async { HttpResponse::Ok() };
+            let read = |_: Body<CreateOrder>| async { HttpResponse::Ok() };
+            let ignore = || async { HttpResponse::Ok() };
             App::new()
                 .wrap(from_fn(edge::serve))
                 .app_data(limits)
-                .service(web::resource("/").route(web::post().to(handler)))
+                .service(web::resource("/read").route(web::post().to(read)))
+                .service(web::resource("/ignore").route(web::post().to(ignore)))
         })
         .workers(1)
         .disable_signals()
@@ -359,9 +361,9 @@ mod tests {
         actix_web::rt::spawn(server);
         let answer = web::block(move || {
             let mut stream = TcpStream::connect(address).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
-            stream.write_all(head.as_bytes()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+            let head = "HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
+            stream.write_all(format!("POST {path} {head}").as_bytes()).unwrap();
             let mut writer = stream.try_clone().unwrap();
             std::thread::spawn(move || {
                 while writer.write_all(b" ").is_ok() {
@@ -369,17 +371,32 @@ mod tests {
                 }
             });
             let mut answer = Vec::new();
-            // A reset after the answer is an end as well.
             let mut piece = [0; 1024];
-            while let Ok(n @ 1..) = stream.read(&mut piece) {
-                answer.extend(&piece[..n]);
+            loop {
+                match stream.read(&mut piece) {
+                    Ok(n @ 1..) => answer.extend(&piece[..n]),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("never closed"),
+                    // A reset after the answer is an end as well.
+                    _ => break String::from_utf8(answer).unwrap(),
+                }
             }
-            String::from_utf8(answer).unwrap()
         })
         .await
         .unwrap();
         handle.stop(false).await;
+        answer
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_trickles_in_is_cut_off() {
+        let answer = trickle("/read").await;
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
         assert!(answer.to_lowercase().contains("connection: close") && answer.contains("request_timeout"), "{answer}");
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_nobody_reads_holds_no_connection() {
+        assert!(trickle("/ignore").await.starts_with("HTTP/1.1 200"));
+        assert!(trickle("/nothing").await.starts_with("HTTP/1.1 404"));
     }
 }

@@ -134,9 +134,8 @@ pub struct Metadata(BTreeMap<String, String>);
 impl PartialSchema for Metadata {
     fn schema() -> utoipa::openapi::RefOr<Schema> {
         const NO_NUL: &str = "^[^\\u0000]*$";
-        let bounded = |longest| {
-            ObjectBuilder::new().schema_type(Type::String).max_length(Some(longest)).pattern(Some(NO_NUL))
-        };
+        let bounded =
+            |longest| ObjectBuilder::new().schema_type(Type::String).max_length(Some(longest)).pattern(Some(NO_NUL));
         ObjectBuilder::new()
             .schema_type(Type::Object)
             .description(Some("The partner's own notes on the order: up to 20 texts."))

@@ -100,7 +100,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a s
 
 fn bad_form(name: &'static str, why: &str) -> Failure {
     let fault = Fault::new("", "bad_format", format!("{name}: {why}"));
-    Failure::new(Code::InvalidRequest, format!("The header {name} does not have the documented form.")).faults(vec![fault])
+    Failure::new(Code::InvalidRequest, format!("The header {name} does not have the documented form."))
+        .faults(vec![fault])
 }
 
 /// The text of a structured-field string whose opening quote was read.

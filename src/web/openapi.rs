@@ -90,7 +90,8 @@ fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
 /// What an operation can answer merely because it needs a key or takes a body.
 fn problems_of_form(operation: &Value) -> impl Iterator<Item = Code> {
     let needs_key = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
-    let of_a_key: &[Code] = if needs_key { &[Code::Unauthenticated, Code::Forbidden, Code::TooManyRequests] } else { &[] };
+    let of_a_key: &[Code] =
+        if needs_key { &[Code::Unauthenticated, Code::Forbidden, Code::TooManyRequests] } else { &[] };
     let of_a_body: &[Code] = match operation["requestBody"]["content"].get("application/json") {
         Some(_) => &[
             Code::MalformedRequest,

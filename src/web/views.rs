@@ -173,7 +173,10 @@ impl PaymentView {
             captured: money(payment.captured),
             refunded: money(payment.refunded),
             owed: money(owed),
-            action: payment.action.as_ref().map(|action| ActionView { kind: action.kind.clone(), url: action.url.clone() }),
+            action: payment
+                .action
+                .as_ref()
+                .map(|action| ActionView { kind: action.kind.clone(), url: action.url.clone() }),
             refusal: payment.refusal.clone(),
             pending_operation: payment.pending_operation.as_ref().map(|pending| PendingOperationView {
                 operation: pending.operation.clone(),
