@@ -339,8 +339,11 @@ mod tests {
         assert!(!answer.to_string().contains(&"x".repeat(70)), "{answer}");
     }
 
+    const COUNTED: &str = "content-length: 1000";
+    const CHUNKED: &str = "transfer-encoding: chunked";
+
     /// What a real server answers to a body of which a byte comes now and then, until it closes the connection.
-    async fn trickle(path: &'static str) -> String {
+    async fn trickle(path: &'static str, framing: &'static str) -> String {
         let limits = Limits { within: Duration::from_millis(300), ..Limits::default() };
         let server = HttpServer::new(move || {
             let read = |_: Body<CreateOrder>| async { HttpResponse::Ok() };
@@ -362,11 +365,12 @@ mod tests {
         let answer = web::block(move || {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
-            let head = "HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
-            stream.write_all(format!("POST {path} {head}").as_bytes()).unwrap();
+            let head = "HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+            stream.write_all(format!("POST {path} {head}\r\n{framing}\r\n\r\n").as_bytes()).unwrap();
             let mut writer = stream.try_clone().unwrap();
             std::thread::spawn(move || {
-                while writer.write_all(b" ").is_ok() {
+                let piece: &[u8] = if framing == CHUNKED { b"1\r\n \r\n" } else { b" " };
+                while writer.write_all(piece).is_ok() {
                     std::thread::sleep(Duration::from_millis(50));
                 }
             });
@@ -389,14 +393,19 @@ mod tests {
 
     #[actix_web::test]
     async fn a_body_that_trickles_in_is_cut_off() {
-        let answer = trickle("/read").await;
-        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-        assert!(answer.to_lowercase().contains("connection: close") && answer.contains("request_timeout"), "{answer}");
+        for framing in [COUNTED, CHUNKED] {
+            let answer = trickle("/read", framing).await;
+            assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+            assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+            assert!(answer.contains("request_timeout"), "{answer}");
+        }
     }
 
     #[actix_web::test]
     async fn a_body_that_nobody_reads_holds_no_connection() {
-        assert!(trickle("/ignore").await.starts_with("HTTP/1.1 200"));
-        assert!(trickle("/nothing").await.starts_with("HTTP/1.1 404"));
+        for framing in [COUNTED, CHUNKED] {
+            assert!(trickle("/ignore", framing).await.starts_with("HTTP/1.1 200"));
+            assert!(trickle("/nothing", framing).await.starts_with("HTTP/1.1 404"));
+        }
     }
 }

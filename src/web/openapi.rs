@@ -16,7 +16,8 @@ use crate::order::Hash;
 use crate::web::create_order::{CreateOrder, DraftOrder};
 use crate::web::headers::if_none_match;
 use crate::web::problem::{self, Problem};
-use crate::web::views::{EventView, OrderView, ShopOrderView};
+use crate::web::views::board::ShopOrderView;
+use crate::web::views::{EventView, OrderView};
 
 /// Which problems an operation has of its own, by operationId. Those that follow from its form (a key, a body) and
 /// `internal_error` are added to it by themselves.

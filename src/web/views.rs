@@ -1,5 +1,7 @@
-//! The answers of the contract: an order as its partner sees it, as the shop's tablet sees it, and what happened
+//! The answers of the contract: an order as its partner sees it, and what happened
 //! to it. Pure functions of the row and of what is known of waiting.
+
+pub mod board;
 
 use std::collections::BTreeMap;
 
@@ -292,112 +294,8 @@ pub struct EventView {
     pub at: Timestamp,
 }
 
-/// An order on the board of a shop: what to make, for when, and nothing of money.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ShopOrderView {
-    pub order_id: Uuid,
-    /// What is called out: short, and not unique for ever.
-    pub short_code: String,
-    pub status: Status,
-    pub lines: Vec<ShopLineView>,
-    pub pickup: PickupView,
-    pub on_unavailable: OnUnavailable,
-    #[schema(required)]
-    pub reason: Option<ReasonView>,
-    pub created_at: Timestamp,
-    #[schema(required)]
-    pub promise_at: Option<Timestamp>,
-    /// When to start so that the promise is kept.
-    #[schema(required)]
-    pub start_by: Option<Timestamp>,
-    /// When the customer reported being there.
-    #[schema(required)]
-    pub arrived_at: Option<Timestamp>,
-    #[schema(required)]
-    pub ready_at: Option<Timestamp>,
-    pub allowed_actions: Vec<ShopAction>,
-    pub version: i64,
-}
-
-impl ShopOrderView {
-    pub fn new(order: &Order) -> Self {
-        let id = order.id.0.simple().to_string();
-        let lines = order.placed.lines.iter().enumerate().map(|(position, line)| ShopLineView {
-            line: position,
-            item_id: line.item_id.clone(),
-            name: line.name.clone(),
-            quantity: line.quantity,
-            options: line.options.iter().map(|option| option.name.clone()).collect(),
-            dropped: order.dropped_lines.contains(&position),
-        });
-        Self {
-            order_id: order.id.0,
-            // The last digits of a v7 id are its random ones.
-            short_code: id[id.len() - 4..].to_uppercase(),
-            status: order.status,
-            lines: lines.collect(),
-            pickup: PickupView::new(&order.pickup),
-            on_unavailable: order.placed.on_unavailable,
-            reason: order.reason.map(|reason| ReasonView::new(reason, order.status)),
-            created_at: Timestamp(order.created_at),
-            promise_at: Timestamp::maybe(order.promise_at),
-            start_by: Timestamp::maybe(order.start_by()),
-            arrived_at: Timestamp::maybe(order.arrived_at),
-            ready_at: Timestamp::maybe(order.ready_at),
-            allowed_actions: ShopAction::allowed(order.status),
-            version: order.version,
-        }
-    }
-}
-
-/// A line on the board of a shop.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ShopLineView {
-    /// Its position, by which it is dropped.
-    pub line: usize,
-    pub item_id: String,
-    pub name: String,
-    pub quantity: u32,
-    pub options: Vec<String>,
-    pub dropped: bool,
-}
-
-/// What the shop may do with an order now: the last part of the action's address, with `_` for `-`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ShopAction {
-    Accept,
-    Reject,
-    Start,
-    Ready,
-    Recall,
-    Collected,
-    NotCollected,
-    Cancel,
-}
-
-impl ShopAction {
-    /// Each action and the event that it reports.
-    pub const EVENTS: &[(Self, EventKind)] = &[
-        (Self::Accept, EventKind::ShopAccepted),
-        (Self::Reject, EventKind::ShopRejected),
-        (Self::Start, EventKind::PreparationStarted),
-        (Self::Ready, EventKind::Made),
-        (Self::Recall, EventKind::Recalled),
-        (Self::Collected, EventKind::Collected),
-        (Self::NotCollected, EventKind::NotCollected),
-        (Self::Cancel, EventKind::ShopCancelled),
-    ];
-
-    pub fn allowed(status: Status) -> Vec<Self> {
-        let events = Self::EVENTS.iter();
-        let allowed = events.filter(|(_, event)| targets(Some(status), *event, Actor::Shop).is_some());
-        allowed.map(|(action, _)| *action).collect()
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use serde_json::{Value, json};
     use strum::VariantArray;
 
@@ -405,7 +303,8 @@ mod tests {
     use crate::order::{CustomerId, Line, OrderId, PartnerId, Placed, ShopId};
     use crate::state::{PendingOperation, Task};
 
-    fn order(status: Status) -> Order {
+    /// An order of two lungos with oat milk.
+    pub fn order(status: Status) -> Order {
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
         Order {
             id: OrderId("0197c000-0000-7000-8000-00000000beef".parse().unwrap()),
@@ -503,26 +402,11 @@ mod tests {
     }
 
     #[test]
-    fn the_board_has_nothing_of_money() {
-        let mut order = order(Status::AwaitingShop);
-        order.promise_at = Some(order.created_at);
-        let view = serde_json::to_value(ShopOrderView::new(&order)).unwrap();
-        assert_eq!(view["short_code"], "BEEF");
-        assert_eq!(view["start_by"], "2026-01-02T03:03:05.000Z");
-        assert_eq!(view["allowed_actions"], json!(["accept", "reject"]));
-        let text = view.to_string();
-        assert!(!text.contains("amount") && !text.contains("price") && !text.contains("payment"), "{text}");
-    }
-
-    #[test]
     fn nothing_is_offered_that_the_table_refuses() {
         for status in Status::VARIANTS {
             let actions = PartnerAction::allowed(&order(*status));
             assert!(!actions.contains(&PartnerAction::Delete) || status.is_undone());
             assert!(!actions.contains(&PartnerAction::UpdatePickup) || status.is_ongoing());
-            let late_hand_over = [ShopAction::Collected];
-            let shop = ShopAction::allowed(*status);
-            assert!(status.is_ongoing() || shop.is_empty() || shop == late_hand_over, "{status}: {shop:?}");
         }
     }
 }
