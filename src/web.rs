@@ -9,6 +9,7 @@ mod faults;
 pub mod headers;
 pub mod openapi;
 pub mod problem;
+mod unread;
 pub mod views;
 pub mod vocabulary;
 

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::error::{Code, Failure};
 use crate::web::auth::Owner;
 use crate::web::problem::{self, Occurrence, Problem};
+use crate::web::unread::Held;
 
 /// The request's id, in its extensions: the client's own `X-Request-Id` where that is usable.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ impl TraceParent {
 
 /// The outermost middleware: `App::new().wrap(from_fn(edge::serve))`.
 pub async fn serve(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
@@ -63,6 +64,13 @@ pub async fn serve(
         request.extensions_mut().insert(trace);
     }
     let method = request.method().clone();
+    let held = Held::of(&mut request);
+    let hold = |answer: HttpResponse| {
+        answer.map_body(|_, body| match held {
+            Some(held) => held.until_sent(body),
+            None => body,
+        })
+    };
 
     match catch_panic(next.call(request)).await {
         Ok(Ok(answered)) => {
@@ -77,22 +85,27 @@ pub async fn serve(
             let owner = request.extensions().get::<Owner>().copied();
             let route = request.match_pattern();
             log(&method, route.as_deref(), answer.status(), started, &occurrence, owner, failure.as_ref());
-            Ok(ServiceResponse::new(request, answer))
+            Ok(ServiceResponse::new(request, hold(answer)))
         }
         // The request went down with the panic, or with an inner middleware: the answer travels as an error.
-        Ok(Err(error)) => Err(without_request(problem::failure_of(&error), &method, started, &occurrence)),
+        Ok(Err(error)) => {
+            let failure = problem::failure_of(&error);
+            let answer = without_request(&failure, &method, started, &occurrence);
+            Err(InternalError::from_response(Problem(failure), hold(answer)).into())
+        }
         Err(panic) => {
             let failure = Failure::new(Code::InternalError, "").because(format!("panic: {}", text_of(&*panic)));
-            Err(without_request(failure, &method, started, &occurrence))
+            let answer = without_request(&failure, &method, started, &occurrence);
+            Err(InternalError::from_response(Problem(failure), hold(answer)).into())
         }
     }
 }
 
-fn without_request(failure: Failure, method: &Method, started: Instant, occurrence: &Occurrence) -> Error {
-    let mut answer = problem::render(&failure, occurrence);
+fn without_request(failure: &Failure, method: &Method, started: Instant, occurrence: &Occurrence) -> HttpResponse {
+    let mut answer = problem::render(failure, occurrence);
     complete_headers(answer.headers_mut(), &occurrence.request_id);
-    log(method, None, answer.status(), started, occurrence, None, Some(&failure));
-    InternalError::from_response(Problem(failure), answer).into()
+    log(method, None, answer.status(), started, occurrence, None, Some(failure));
+    answer
 }
 
 fn failure_in(answer: &HttpResponse) -> Option<Failure> {
