@@ -236,7 +236,7 @@ mod tests {
                         if true {
                             panic!("secret 42");
                         }
-                        HttpResponse::Ok()
+                        HttpResponse::Ok().finish()
                     })))
                     .service(
                         web::resource("/inner")
