@@ -30,7 +30,8 @@ pub struct App {
     pub expectations: Expectations,
     pub bank: Option<Arc<dyn Bank>>,
     catalogue: ArcSwap<Catalogue>,
-    keys: ArcSwap<Keys>,
+    /// The keys, as of the last refresh.
+    pub keys: Arc<ArcSwap<Keys>>,
     is_ready: AtomicBool,
 }
 
@@ -50,7 +51,7 @@ impl App {
             expectations,
             bank,
             catalogue: ArcSwap::default(),
-            keys: ArcSwap::default(),
+            keys: Arc::default(),
             is_ready: AtomicBool::new(false),
         };
         app.refresh().await?;
@@ -60,11 +61,6 @@ impl App {
     /// The shops and menus, as of the last refresh.
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.catalogue.load_full()
-    }
-
-    /// The keys, as of the last refresh.
-    pub fn keys(&self) -> Arc<Keys> {
-        self.keys.load_full()
     }
 
     /// Reads keys and catalogue again. Called after every change of them here, and now and then because somebody

@@ -79,3 +79,15 @@ impl Keys {
         self.0.get(&hash(secret).0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_its_documented_form_and_is_never_the_same() {
+        let secret = KeyKind::Shop.generate();
+        assert_eq!(secret.len(), "lungo_shop_".len() + 43);
+        assert_ne!(secret, KeyKind::Shop.generate());
+    }
+}

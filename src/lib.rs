@@ -1,4 +1,5 @@
 pub mod admission;
+pub mod app;
 pub mod breaker;
 pub mod catalogue;
 pub mod clock;
@@ -10,9 +11,11 @@ pub mod keys;
 pub mod lifecycle;
 pub mod machine;
 pub mod order;
+pub mod pace;
 pub mod shop;
 pub mod simulator;
 pub mod stages;
 pub mod state;
 pub mod store;
+pub mod web;
 pub mod worker;
