@@ -7,6 +7,7 @@ pub mod create_order;
 pub mod edge;
 mod faults;
 pub mod headers;
+pub mod heard;
 pub mod openapi;
 pub mod problem;
 mod unread;
