@@ -1,6 +1,7 @@
 //! The HTTP edge: every URL stands in the one table below. What happens to every request is in `web::edge`,
 //! which wraps the App: `App::new().wrap(from_fn(web::edge::serve)).configure(web::configure)`.
 
+pub mod admitted;
 pub mod auth;
 pub mod body;
 pub mod create_order;
@@ -9,22 +10,31 @@ mod faults;
 pub mod headers;
 pub mod heard;
 pub mod openapi;
+pub mod orders;
 pub mod problem;
+mod query;
 mod unread;
 pub mod views;
 pub mod vocabulary;
 
 use actix_web::http::header;
-use actix_web::web::{ServiceConfig, get, head, resource};
+use actix_web::web::{ServiceConfig, delete, get, head, post, put, resource};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 
-use crate::web::create_order::{CreateOrder, DraftOrder};
+use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
 
-crate::bodies!(CreateOrder, DraftOrder);
+crate::bodies!(CreateOrder, DraftOrder, PickupRequest);
 
 /// Every URL. One resource per path, so that an unknown method is a 405 with `Allow`, not a 404.
 pub fn configure(app: &mut ServiceConfig) {
-    app.service(read("/livez", get_liveness))
+    app.service(read("/v1/orders", orders::list_orders).route(post().to(orders::create_order)))
+        .service(read("/v1/orders/ongoing", orders::get_ongoing_orders))
+        .service(read("/v1/orders/{order_id}", orders::get_order).route(delete().to(orders::delete_order)))
+        .service(read("/v1/orders/{order_id}/events", orders::get_order_events))
+        .service(resource("/v1/orders/{order_id}/cancel").route(post().to(orders::cancel_order)))
+        .service(resource("/v1/orders/{order_id}/pickup").route(put().to(orders::put_pickup)))
+        .service(resource("/v1/orders/{order_id}/arrival").route(post().to(orders::report_arrival)))
+        .service(read("/livez", get_liveness))
         .service(read("/openapi.json", openapi::get_document))
         .service(read("/docs", openapi::redirect_to_docs))
         .service(read("/docs/{file:.*}", openapi::get_docs));

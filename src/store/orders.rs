@@ -16,7 +16,7 @@ use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
 use crate::machine::{self, Birth, Refused};
-use crate::order::{Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
+use crate::order::{CustomerId, Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
 /// A request to create an order, with all that admission needs to know besides the customer's present orders.
@@ -38,6 +38,7 @@ pub struct Admitted {
     pub verdict: Verdict<Refusal>,
     /// The new order, the replayed one, the deleted one or the similar one.
     pub order: Option<Order>,
+    pub customer_id: CustomerId,
     /// The customer's ongoing orders, before this one.
     pub present: Vec<Order>,
     /// The customer's revision now.
@@ -184,6 +185,7 @@ impl Store {
                     verdict,
                     order,
                     position: Position::of(cluster, place, owner, revision),
+                    customer_id: accept.request.customer_id,
                     present: present.orders.into_iter().filter(Order::is_ongoing).collect(),
                     revision,
                 })

@@ -13,15 +13,73 @@ use utoipa::OpenApi;
 
 use crate::error::{Class, Code, Failure};
 use crate::order::Hash;
-use crate::web::create_order::{CreateOrder, DraftOrder};
+use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
 use crate::web::headers::if_none_match;
+use crate::web::orders;
 use crate::web::problem::{self, Problem};
 use crate::web::views::board::ShopOrderView;
 use crate::web::views::{EventView, OrderView};
 
 /// Which problems an operation has of its own, by operationId. Those that follow from its form (a key, a body) and
 /// `internal_error` are added to it by themselves.
-pub const PROBLEMS: &[(&str, &[Code])] = &[("getLiveness", &[])];
+pub const PROBLEMS: &[(&str, &[Code])] = {
+    use Code::*;
+    &[
+        ("createOrder", CREATING),
+        (
+            "getOngoingOrders",
+            &[InvalidRequest, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable, NotFreshEnough],
+        ),
+        ("getOrder", ONE_ORDER),
+        ("listOrders", &[InvalidRequest, InvalidCursor, Overloaded, DatabaseUnavailable]),
+        ("getOrderEvents", ONE_ORDER),
+        ("cancelOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        ("deleteOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        (
+            "putPickup",
+            &[
+                InvalidRequest,
+                NotFound,
+                OrderDeleted,
+                TooLate,
+                StaleVersion,
+                ShopNotAccepting,
+                Unprocessable,
+                Overloaded,
+                OutcomeUnknown,
+                DatabaseUnavailable,
+            ],
+        ),
+        ("reportArrival", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        ("getLiveness", &[]),
+    ]
+};
+
+/// What reading one order may be answered with.
+const ONE_ORDER: &[Code] = &[Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
+
+/// What creating an order may be answered with.
+const CREATING: &[Code] = {
+    use Code::*;
+    &[
+        InvalidRequest,
+        NotFound,
+        HistoryDiverged,
+        SimilarOrderOngoing,
+        OrderLimitExceeded,
+        PriceMismatch,
+        ItemUnavailable,
+        ShopNotAccepting,
+        SlotFull,
+        OrderDeleted,
+        StaleRevision,
+        IdempotencyKeyReused,
+        Unprocessable,
+        Overloaded,
+        OutcomeUnknown,
+        DatabaseUnavailable,
+    ]
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -39,8 +97,19 @@ pub const PROBLEMS: &[(&str, &[Code])] = &[("getLiveness", &[])];
         (name = "callbacks", description = "For gateways."),
         (name = "operations", description = "For those who run the service."),
     ),
-    paths(crate::web::get_liveness),
-    components(schemas(CreateOrder, DraftOrder, OrderView, EventView, ShopOrderView, Code)),
+    paths(
+        orders::create_order,
+        orders::get_ongoing_orders,
+        orders::get_order,
+        orders::list_orders,
+        orders::get_order_events,
+        orders::cancel_order,
+        orders::delete_order,
+        orders::put_pickup,
+        orders::report_arrival,
+        crate::web::get_liveness,
+    ),
+    components(schemas(CreateOrder, DraftOrder, PickupRequest, OrderView, EventView, ShopOrderView, Code)),
 )]
 struct Api;
 

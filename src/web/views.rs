@@ -14,6 +14,7 @@ use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Status, targets}
 use crate::order::{LineOption, Money, OnUnavailable, Pickup, PickupType};
 use crate::pace::Waiting;
 use crate::state::{Order, Payment};
+use crate::store::Recorded;
 use crate::web::vocabulary::Timestamp;
 
 /// An order, for its partner.
@@ -93,7 +94,11 @@ impl OrderView {
             on_unavailable: order.placed.on_unavailable,
             metadata: order.placed.metadata.clone(),
             replaces_order_id: order.placed.replaces_order_id.map(|id| id.0),
-            reason: order.reason.map(|reason| ReasonView::new(reason, order.status)),
+            reason: order.reason.map(|code| ReasonView {
+                code,
+                actor: order.reason_by,
+                retryable: code.is_retryable(),
+            }),
             promise_at: Timestamp::maybe(order.promise_at),
             allowed_actions: PartnerAction::allowed(order),
             arrived_at: Timestamp::maybe(order.arrived_at),
@@ -230,24 +235,16 @@ impl PickupView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReasonView {
     pub code: Reason,
-    /// Whose decision it was; absent where the reason alone does not tell (the events do).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Whose decision it was.
+    #[schema(required)]
     pub actor: Option<Actor>,
     /// Whether the same order may succeed when the customer tries again.
     pub retryable: bool,
 }
 
 impl ReasonView {
-    fn new(reason: Reason, status: Status) -> Self {
-        let actor = match reason {
-            Reason::PaymentDeclined => Some(Actor::Gateway),
-            Reason::PaymentActionExpired | Reason::ShopUnreachable | Reason::AcceptanceTimeout => Some(Actor::Timer),
-            Reason::NotPrepared | Reason::AutoClosed => Some(Actor::Timer),
-            Reason::OperatorRequest => Some(Actor::Operator),
-            _ if status == Status::Rejected => Some(Actor::Shop),
-            _ => None,
-        };
-        Self { code: reason, actor, retryable: reason.is_retryable() }
+    fn of(order: &Order) -> Option<Self> {
+        order.reason.map(|code| Self { code, actor: order.reason_by, retryable: code.is_retryable() })
     }
 }
 
@@ -288,10 +285,26 @@ pub struct EventView {
     pub from: Option<Status>,
     /// Equal to `from` if the event left the status as it was.
     pub to: Status,
+    pub payment_status: PaymentStatus,
     pub actor: Actor,
     #[schema(required)]
     pub reason: Option<Reason>,
     pub at: Timestamp,
+}
+
+impl EventView {
+    pub fn new(recorded: &Recorded) -> Self {
+        Self {
+            version: recorded.version,
+            kind: recorded.event.kind(),
+            from: recorded.from,
+            to: recorded.to,
+            payment_status: recorded.payment_status,
+            actor: recorded.actor,
+            reason: recorded.reason,
+            at: Timestamp(recorded.at),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -335,6 +348,7 @@ pub mod tests {
             pickup: Pickup { note: Some("hot".into()), ..Pickup::default() },
             status,
             reason: None,
+            reason_by: None,
             payment: Payment::default(),
             task: Task::default(),
             deadline_at: None,

@@ -50,6 +50,7 @@ impl Counter for Notebook {
 fn offer(simulate: Option<&str>) -> Offer {
     Offer {
         order_id: OrderId::new(),
+        partner_id: PartnerId::new(),
         shop_id: ShopId::new(),
         lines: 2,
         on_unavailable: OnUnavailable::Cancel,
