@@ -21,4 +21,5 @@ pub mod stages;
 pub mod state;
 pub mod store;
 pub mod web;
+pub mod why;
 pub mod worker;

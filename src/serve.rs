@@ -220,5 +220,6 @@ fn expectations(pace: Pace) -> Expectations {
         Pace::Real => [1, 25, 25, 90, 180],
     }
     .map(chrono::Duration::seconds);
-    Expectations { authorization, payment_action, acceptance, queue, collection }
+    let simulated_making = (pace != Pace::Real).then(|| chrono::Duration::seconds(2));
+    Expectations { authorization, payment_action, acceptance, queue, collection, simulated_making }
 }

@@ -127,6 +127,7 @@ pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpR
 pub fn refusal(refusal: &Refusal) -> Failure {
     match refusal {
         Refusal::UnknownShop => Failure::new(Code::NotFound, "There is no such shop."),
+        Refusal::DraftExpired => Failure::new(Code::DraftExpired, "The draft is no longer valid: make a new one."),
         Refusal::Unprocessable(faults) => {
             Failure::new(Code::Unprocessable, "The order does not make sense: see `errors`.").faults(faults.clone())
         }

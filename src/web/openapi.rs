@@ -14,6 +14,8 @@ use utoipa::OpenApi;
 use crate::error::{Class, Code, Failure};
 use crate::order::Hash;
 use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
+use crate::web::drafts::{self, Confirmation};
+use crate::web::events;
 use crate::web::headers::if_none_match;
 use crate::web::orders;
 use crate::web::problem::{self, Problem};
@@ -33,6 +35,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("getOrder", ONE_ORDER),
         ("listOrders", &[InvalidRequest, InvalidCursor, Overloaded, DatabaseUnavailable]),
         ("getOrderEvents", ONE_ORDER),
+        ("whyOrder", ONE_ORDER),
         ("cancelOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
         ("deleteOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
         (
@@ -51,12 +54,67 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
             ],
         ),
         ("reportArrival", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        (
+            "createDraft",
+            &[
+                NotFound,
+                PriceMismatch,
+                ItemUnavailable,
+                ShopNotAccepting,
+                Unprocessable,
+                Overloaded,
+                OutcomeUnknown,
+                DatabaseUnavailable,
+            ],
+        ),
+        ("getDraft", ONE_ORDER),
+        (
+            "putDraft",
+            &[
+                NotFound,
+                PriceMismatch,
+                ItemUnavailable,
+                ShopNotAccepting,
+                DraftExpired,
+                DraftConfirmed,
+                OrderDeleted,
+                Unprocessable,
+                Overloaded,
+                OutcomeUnknown,
+                DatabaseUnavailable,
+            ],
+        ),
+        ("confirmDraft", CONFIRMING),
+        ("listEvents", &[InvalidRequest, InvalidCursor, CursorInvalid, Overloaded, DatabaseUnavailable]),
         ("getLiveness", &[]),
+        ("getReadiness", &[Overloaded, OutcomeUnknown, DatabaseUnavailable]),
     ]
 };
 
 /// What reading one order may be answered with.
 const ONE_ORDER: &[Code] = &[Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
+
+/// What confirming a draft may be answered with: its key is its id, and its price is bound.
+const CONFIRMING: &[Code] = {
+    use Code::*;
+    &[
+        InvalidRequest,
+        NotFound,
+        HistoryDiverged,
+        SimilarOrderOngoing,
+        OrderLimitExceeded,
+        ItemUnavailable,
+        ShopNotAccepting,
+        SlotFull,
+        DraftExpired,
+        OrderDeleted,
+        StaleRevision,
+        Unprocessable,
+        Overloaded,
+        OutcomeUnknown,
+        DatabaseUnavailable,
+    ]
+};
 
 /// What creating an order may be answered with.
 const CREATING: &[Code] = {
@@ -103,13 +161,20 @@ const CREATING: &[Code] = {
         orders::get_order,
         orders::list_orders,
         orders::get_order_events,
+        orders::why_order,
         orders::cancel_order,
         orders::delete_order,
         orders::put_pickup,
         orders::report_arrival,
+        drafts::create_draft,
+        drafts::get_draft,
+        drafts::put_draft,
+        drafts::confirm_draft,
+        events::list_events,
         crate::web::get_liveness,
+        crate::web::get_readiness,
     ),
-    components(schemas(CreateOrder, DraftOrder, PickupRequest, OrderView, EventView, ShopOrderView, Code)),
+    components(schemas(CreateOrder, DraftOrder, PickupRequest, Confirmation, OrderView, EventView, ShopOrderView, Code)),
 )]
 struct Api;
 

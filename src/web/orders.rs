@@ -25,7 +25,7 @@ use crate::web::headers;
 use crate::web::heard::{path_id, say, settled, unknown_order};
 use crate::web::problem::Problem;
 use crate::web::query::{Query, cursor, customer_id, limit, opaque};
-use crate::web::views::{EventView, OrderView};
+use crate::web::views::{EventView, OrderView, WhyView};
 use crate::web::vocabulary::Timestamp;
 
 type Answer = Result<HttpResponse, Problem>;
@@ -102,7 +102,7 @@ pub async fn create_order(
     let idempotency_key = headers::idempotency_key(request.headers())?;
     let seen = seen_revision(request.headers(), partner_id, &order.customer_id)?;
     let now = now();
-    let catalogue = app.catalogue().verdict(partner_id, &order, now, trace_parent(&request));
+    let catalogue = app.verdict(partner_id, &order, now, trace_parent(&request));
     let accept = Accept {
         order_id: OrderId::new(),
         partner_id,
@@ -223,6 +223,17 @@ pub async fn get_order_events(AsPartner(partner): AsPartner, app: web::Data<App>
     let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
     let events = app.store.events_of(order.id).await.map_err(Failure::from)?;
     Ok(HttpResponse::Ok().json(OrderEvents { events: events.iter().map(EventView::new).collect() }))
+}
+
+/// What an order waits for, in one sentence and a code.
+#[utoipa::path(
+    get, path = "/v1/orders/{order_id}/why", operation_id = "whyOrder", tag = "orders", security(("partnerKey" = [])),
+    params(("order_id" = Uuid, Path)),
+    responses((status = 200, description = "Why it stands where it stands.", body = WhyView)),
+)]
+pub async fn why_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
+    Ok(HttpResponse::Ok().json(WhyView::new(&order)))
 }
 
 /// Cancel an order, until it is being made. Repeating it is safe.

@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Status, targets};
-use crate::order::{LineOption, Money, OnUnavailable, Pickup, PickupType};
+use crate::order::{Currency, Line, LineOption, Money, OnUnavailable, Pickup, PickupType};
 use crate::pace::Waiting;
 use crate::state::{Order, Payment};
 use crate::store::Recorded;
 use crate::web::vocabulary::Timestamp;
+use crate::why::{Waits, why};
 
 /// An order, for its partner.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -64,14 +65,8 @@ impl OrderView {
     /// `present` is the customer's revision when the order was read, if the answer is to carry it.
     pub fn new(order: &Order, present: Option<Revision>, waiting: &Waiting) -> Self {
         let money = |amount| Money { amount, currency: order.placed.total.currency };
-        let lines = order.placed.lines.iter().enumerate().map(|(position, line)| LineView {
-            item_id: line.item_id.clone(),
-            name: line.name.clone(),
-            quantity: line.quantity,
-            options: line.options.iter().map(|option| OptionView::new(option, money)).collect(),
-            unit_price: money(line.unit_price),
-            price: money(line.price()),
-            dropped: order.dropped_lines.contains(&position),
+        let lines = order.placed.lines.iter().enumerate().map(|(position, line)| {
+            LineView::new(line, order.placed.total.currency, order.dropped_lines.contains(&position))
         });
         Self {
             order_id: order.id.0,
@@ -135,6 +130,21 @@ pub struct LineView {
     pub price: Money,
     /// Sold out, and left out with the customer's consent.
     pub dropped: bool,
+}
+
+impl LineView {
+    pub fn new(line: &Line, currency: Currency, dropped: bool) -> Self {
+        let money = |amount| Money { amount, currency };
+        Self {
+            item_id: line.item_id.clone(),
+            name: line.name.clone(),
+            quantity: line.quantity,
+            options: line.options.iter().map(|option| OptionView::new(option, money)).collect(),
+            unit_price: money(line.unit_price),
+            price: money(line.price()),
+            dropped,
+        }
+    }
 }
 
 /// An option as it was when the order was placed.
@@ -225,7 +235,7 @@ pub struct PickupView {
 }
 
 impl PickupView {
-    fn new(pickup: &Pickup) -> Self {
+    pub fn new(pickup: &Pickup) -> Self {
         let Pickup { kind, at, note, vehicle } = pickup.clone();
         Self { kind, at: Timestamp::maybe(at), note, vehicle }
     }
@@ -245,6 +255,43 @@ pub struct ReasonView {
 impl ReasonView {
     fn of(order: &Order) -> Option<Self> {
         order.reason.map(|code| Self { code, actor: order.reason_by, retryable: code.is_retryable() })
+    }
+}
+
+/// Why an order stands where it stands.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct WhyView {
+    pub order_id: Uuid,
+    pub status: Status,
+    pub code: Waits,
+    pub sentence: &'static str,
+    /// What would carry it on.
+    pub unblocked_by: &'static str,
+    pub since: Timestamp,
+    /// How often it was tried in this stage.
+    pub attempts: i32,
+    /// When the service tries next; null while it is at it, or has nothing to do.
+    #[schema(required)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// When the timer decides.
+    #[schema(required)]
+    pub deadline_at: Option<Timestamp>,
+}
+
+impl WhyView {
+    pub fn new(order: &Order) -> Self {
+        let why = why(order);
+        Self {
+            order_id: order.id.0,
+            status: order.status,
+            code: why.code,
+            sentence: why.sentence,
+            unblocked_by: why.unblocked_by,
+            since: Timestamp(why.since),
+            attempts: why.attempts,
+            next_attempt_at: Timestamp::maybe(why.next_attempt_at),
+            deadline_at: Timestamp::maybe(why.deadline_at),
+        }
     }
 }
 
@@ -313,7 +360,7 @@ pub mod tests {
     use strum::VariantArray;
 
     use super::*;
-    use crate::order::{CustomerId, Line, OrderId, PartnerId, Placed, ShopId};
+    use crate::order::{CustomerId, OrderId, PartnerId, Placed, ShopId};
     use crate::state::{PendingOperation, Task};
 
     /// An order of two lungos with oat milk.

@@ -11,6 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::error::Code;
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Status};
 use crate::order::{Currency, Instant, Money, OnUnavailable, PickupType};
+use crate::why::Waits;
 
 /// An instant as the API writes it: RFC 3339, UTC, milliseconds, `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,7 @@ word_schemas! {
     Reason: "Why an order failed, was rejected, cancelled or not collected.";
     EventKind: "What happened to an order.";
     Code: "What went wrong, for programs.";
+    Waits: "What an order waits for.";
 }
 
 macro_rules! choice_schemas {

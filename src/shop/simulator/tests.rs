@@ -9,6 +9,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant as Clock, timeout};
 
 use super::*;
+use crate::order::PartnerId;
 
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
