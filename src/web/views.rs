@@ -449,7 +449,7 @@ pub mod tests {
     #[test]
     fn money_that_is_moving_is_shown() {
         let mut order = order(Status::Cancelled);
-        order.reason = Some(Reason::CustomerRequest);
+        (order.reason, order.reason_by) = (Some(Reason::CustomerRequest), Some(Actor::Partner));
         order.payment.status = PaymentStatus::Authorized;
         order.payment.authorized = 820;
         order.payment.release = true;
@@ -458,7 +458,7 @@ pub mod tests {
         let view = json_of(&order);
         assert_eq!(view["payment"]["owed"]["amount"], 820);
         assert_eq!(view["payment"]["pending_operation"]["operation"], "void");
-        assert_eq!(view["reason"], json!({"code": "customer_request", "retryable": false}));
+        assert_eq!(view["reason"], json!({"code": "customer_request", "actor": "partner", "retryable": false}));
         assert_eq!(view["allowed_actions"], json!(["delete"]));
     }
 
