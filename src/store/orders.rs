@@ -435,6 +435,15 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
             let position = position(tx, &before)?;
             Ok(Received::Already(Box::new(before), position))
         }
+        // The gateway is not told "no": what it says and what is written here cannot both be true, and a person has
+        // to know of it.
+        Err(refused) if actor == Actor::Gateway => {
+            let event = Event::Contradicted { what: refused.to_string() };
+            let after = apply(tx, &before, &event, actor, now, policy)?
+                .map_err(|refused| Error::Damaged(refused.to_string()))?;
+            let position = position(tx, &after)?;
+            Ok(Received::Changed(Box::new(after), position))
+        }
         Err(refused) => Ok(Received::Refused(Box::new(before), refused)),
     }
 }
