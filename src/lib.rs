@@ -2,6 +2,8 @@ pub mod admission;
 pub mod breaker;
 pub mod clock;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod gateway;
 pub mod journal;
 pub mod lifecycle;
