@@ -106,6 +106,7 @@ pub fn born(birth: Birth) -> Order {
         pickup,
         status: Status::New,
         reason: None,
+        reason_by: None,
         payment: Payment::default(),
         task: Task::default(),
         deadline_at: None,
@@ -339,6 +340,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
 
     if next.status != order.status {
         next.reason = reason(order, event, by);
+        next.reason_by = next.reason.map(|_| by);
         next.closed_at = next.status.is_over().then_some(now);
         next.deadline_at = deadline(&next, now, deadlines);
         if next.status.is_undone() {

@@ -4,9 +4,11 @@
 //! consistent snapshot, and the customer's list may come from a snapshot that lags. No caller ever waits for the
 //! network inside a transaction, because no transaction leaves this module.
 
+mod drafts;
 mod lanes;
 mod lists;
 mod orders;
+mod partners;
 mod position;
 mod queue;
 mod readers;
@@ -23,8 +25,10 @@ use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
+pub use drafts::{Draft, Known, Replaced};
 pub use lists::{Present, Recorded, Source, Unreadable};
-pub use orders::{Accept, Admitted, Again, Committed, Outcome, Priced, Received, Scope, Strike, Word};
+pub use orders::{Accept, Admitted, Again, Committed, Outcome, Received, Scope, Strike, Word};
+pub use partners::{CatalogueRows, Partner, StoredKey};
 pub use position::Position;
 pub use queue::{Claim, Claims};
 
@@ -34,6 +38,9 @@ use crate::machine::Deadlines;
 use crate::order::Instant;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// The database, in the data directory.
+pub const FILE: &str = "lungo.db";
 
 type Pool = diesel::r2d2::Pool<ConnectionManager<SqliteConnection>>;
 
@@ -121,7 +128,7 @@ impl Store {
             Error::Unavailable(format!("{what} {}: {fault}", directory.display()))
         };
         std::fs::create_dir_all(directory).map_err(|fault| unavailable("cannot create", &fault))?;
-        let path = directory.join("lungo.db");
+        let path = directory.join(FILE);
         let connections = options.readers + 3;
         let pool = Pool::builder()
             .max_size(u32::try_from(connections).unwrap_or(u32::MAX))

@@ -104,18 +104,10 @@ impl Store {
         }
     }
 
-    /// One order of a partner, with the partner's newest position.
+    /// An order, and how fresh that is.
     pub async fn order(&self, id: OrderId) -> Result<Option<(Order, Position)>> {
         let cluster = self.cluster;
-        self.readers
-            .read(move |conn| {
-                let Some(order) = find(conn, id)? else { return Ok(None) };
-                let revision = Revision { number: order.number, nonce: order.nonce };
-                let place = last_position(conn)?;
-                let position = Position::of(cluster, place, (order.partner_id, &order.customer_id), revision);
-                Ok(Some((order, position)))
-            })
-            .await
+        self.readers.read(move |conn| order_at(conn, cluster, id)).await
     }
 
     /// A customer's orders below `below` (a number), newest first, without deleted ones.
@@ -278,6 +270,14 @@ pub(super) fn ongoing_of(conn: &mut SqliteConnection, partner: PartnerId, custom
         .order(orders::number.desc())
         .load(conn)?;
     rows.into_iter().map(OrderRow::into_order).collect()
+}
+
+/// An order, and the position at which it was read.
+pub(super) fn order_at(conn: &mut SqliteConnection, cluster: u64, id: OrderId) -> Result<Option<(Order, Position)>> {
+    let Some(order) = find(conn, id)? else { return Ok(None) };
+    let revision = Revision { number: order.number, nonce: order.nonce };
+    let position = Position::of(cluster, last_position(conn)?, (order.partner_id, &order.customer_id), revision);
+    Ok(Some((order, position)))
 }
 
 pub(super) fn find(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Order>> {

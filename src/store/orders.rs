@@ -5,46 +5,40 @@
 use chrono::Duration;
 use diesel::prelude::*;
 
+use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
 use super::position::Position;
 use super::queue::{self, Claim};
 use super::rows::{ChangedColumns, NewEventRow, OrderRow, millis, uuid};
-use super::schema::{drafts, order_events, order_names, orders};
+use super::schema::{order_events, order_names, orders};
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
+use crate::catalogue::{Priced, Refusal};
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
 use crate::machine::{self, Birth, Refused};
-use crate::order::{Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
+use crate::order::{CustomerId, Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
 /// A request to create an order, with all that admission needs to know besides the customer's present orders.
-pub struct Accept<R> {
+pub struct Accept {
     pub order_id: OrderId,
     pub partner_id: PartnerId,
     pub request: NewOrder,
     pub idempotency_key: Option<String>,
     pub seen: Option<Revision>,
     /// The catalogue's verdict: what it costs and when it could be ready, or its refusal.
-    pub catalogue: std::result::Result<Priced, R>,
+    pub catalogue: std::result::Result<Priced, Refusal>,
     /// The id is that of a draft that is being confirmed, and thereby its own idempotency key.
     pub is_draft: bool,
     pub now: Instant,
 }
 
-/// The part of the catalogue's verdict that the store needs.
-pub struct Priced {
-    pub placed: crate::order::Placed,
-    pub offer_at: Option<Instant>,
-    pub expected_ready_at: Instant,
-    /// How many orders the requested slot holds.
-    pub slot_capacity: Option<u32>,
-}
-
 /// What admission decided, and what the client has to be told with it.
-pub struct Admitted<R> {
-    pub verdict: Verdict<R>,
+pub struct Admitted {
+    pub verdict: Verdict<Refusal>,
     /// The new order, the replayed one, the deleted one or the similar one.
     pub order: Option<Order>,
+    pub customer_id: CustomerId,
     /// The customer's ongoing orders, before this one.
     pub present: Vec<Order>,
     /// The customer's revision now.
@@ -123,13 +117,15 @@ pub enum Received {
     Refused(Box<Order>, Refused),
     /// The order has another version than the sender has seen.
     Stale(Box<Order>),
+    /// A draft of this id was buried: it can no longer become an order.
+    DraftBuried(Box<Draft>),
     /// No such order for this sender.
     Unknown,
 }
 
 impl Store {
     /// Decides about a new order against the customer's present ones and, if it is accepted, commits it.
-    pub async fn accept<R: Send + 'static>(&self, accept: Accept<R>) -> Result<Admitted<R>> {
+    pub async fn accept(&self, accept: Accept) -> Result<Admitted> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
         self.lane
             .write(Urgency::Create, move |tx| {
@@ -140,9 +136,11 @@ impl Store {
                     fingerprint: accept.request.fingerprint(),
                     seen: accept.seen,
                 };
-                let slot_capacity = accept.catalogue.as_ref().ok().and_then(|priced| priced.slot_capacity);
+                let slot_capacity =
+                    accept.catalogue.as_ref().ok().and_then(|priced| priced.slot.map(|slot| slot.capacity));
                 let mut present = present(tx, &accept, &policy)?;
-                if accept.is_draft && draft_is_deleted(tx.conn, accept.order_id)? {
+                let draft = if accept.is_draft { drafts::find_draft(tx.conn, accept.order_id)? } else { None };
+                if draft.is_some_and(|draft| draft.deleted_at.is_some()) {
                     present.keyed.get_or_insert(Keyed {
                         order_id: accept.order_id,
                         fingerprint: request.fingerprint,
@@ -187,6 +185,7 @@ impl Store {
                     verdict,
                     order,
                     position: Position::of(cluster, place, owner, revision),
+                    customer_id: accept.request.customer_id,
                     present: present.orders.into_iter().filter(Order::is_ongoing).collect(),
                     revision,
                 })
@@ -285,7 +284,8 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let Some(order) = lists::find(tx.conn, order_id)?.filter(|o| o.partner_id == partner) else {
-                    return Ok(Received::Unknown);
+                    let draft = drafts::bury(tx, order_id, partner, now)?;
+                    return Ok(draft.map_or(Received::Unknown, |draft| Received::DraftBuried(Box::new(draft))));
                 };
                 let word = |event| Word {
                     order_id,
@@ -332,7 +332,7 @@ impl Store {
 }
 
 /// What admission must know of the customer, read in the deciding transaction.
-fn present<R>(tx: &mut Tx, accept: &Accept<R>, policy: &Policy) -> Result<Present> {
+fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
     let (partner, customer) = (accept.partner_id.0.as_bytes(), &accept.request.customer_id.0);
     let conn = &mut *tx.conn;
     let mut known = lists::ongoing_of(conn, accept.partner_id, &accept.request.customer_id)?;
@@ -413,15 +413,6 @@ fn present<R>(tx: &mut Tx, accept: &Accept<R>, policy: &Policy) -> Result<Presen
         None => 0,
     };
     Ok(Present { orders: known, revision, keyed, nonce_at_seen, slot_taken })
-}
-
-fn draft_is_deleted(conn: &mut SqliteConnection, id: OrderId) -> Result<bool> {
-    Ok(drafts::table
-        .find(id.0.as_bytes().as_slice())
-        .select(drafts::deleted_at.is_not_null())
-        .first(conn)
-        .optional()?
-        .unwrap_or(false))
 }
 
 /// One word from outside, inside a transaction.

@@ -4,6 +4,7 @@ use diesel::sql_types::{Bool, Text};
 use tempfile::TempDir;
 
 use super::*;
+use crate::catalogue::Priced;
 use crate::fixtures::{at, placed, request};
 use crate::order::{OrderId, PartnerId, ShopId};
 use crate::state::Order;
@@ -27,13 +28,13 @@ fn open(dir: &TempDir) -> Result<(Store, Claims)> {
 async fn with_an_order() -> (TempDir, Store, Order) {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(&dir).unwrap();
-    let accept: Accept<()> = Accept {
+    let accept: Accept = Accept {
         order_id: OrderId::new(),
         partner_id: PartnerId::new(),
         request: request(ShopId::new()),
         idempotency_key: None,
         seen: None,
-        catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot_capacity: None }),
+        catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
         is_draft: false,
         now: at(0),
     };

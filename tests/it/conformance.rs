@@ -7,6 +7,7 @@ use std::time::Duration as StdDuration;
 use chrono::Duration;
 use futures_util::future::join_all;
 use lungo::admission::{Rules, Verdict};
+use lungo::catalogue::Refusal;
 use lungo::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
 use lungo::order::{OrderId, PartnerId};
 use lungo::store::{Again, Claim, Committed, Options, Outcome, Policy, Received, Source, Strike, Unreadable};
@@ -87,7 +88,7 @@ async fn commit(bench: &Bench, claim: Claim, outcome: Outcome, seconds: i64) -> 
 }
 
 /// All of these at once, each in a task of its own.
-async fn at_once(bench: &Bench, asks: Vec<Ask>) -> Vec<Verdict<&'static str>> {
+async fn at_once(bench: &Bench, asks: Vec<Ask>) -> Vec<Verdict<Refusal>> {
     let tasks = asks.into_iter().map(|ask| {
         let store = bench.store.clone();
         tokio::spawn(async move { store.accept(ask.into_accept()).await.unwrap().verdict })
@@ -95,14 +96,14 @@ async fn at_once(bench: &Bench, asks: Vec<Ask>) -> Vec<Verdict<&'static str>> {
     join_all(tasks).await.into_iter().map(Result::unwrap).collect()
 }
 
-fn accepted(verdicts: &[Verdict<&'static str>]) -> usize {
+fn accepted(verdicts: &[Verdict<Refusal>]) -> usize {
     verdicts.iter().filter(|verdict| **verdict == Verdict::Accept).count()
 }
 
 async fn a_key_answers_its_order_whatever_the_catalogue_says_now(bench: &mut Bench) {
     let cus = Customer::new("cus");
     let order = bench.create(cus.asks(&["lungo"]).key("k")).await;
-    let again = Ask { refused: Some("sold out"), ..cus.asks(&["lungo"]).key("k") };
+    let again = Ask { refused: Some(Refusal::UnknownShop), ..cus.asks(&["lungo"]).key("k") };
     let replayed = bench.ask(again).await;
     assert_eq!(replayed.verdict, Verdict::Replay(order.id));
     assert_eq!(replayed.order.unwrap().id, order.id);
@@ -117,8 +118,8 @@ async fn a_key_answers_its_order_whatever_the_catalogue_says_now(bench: &mut Ben
 
 async fn a_refusal_binds_no_key(bench: &mut Bench) {
     let cus = Customer::new("cus");
-    let refused = bench.ask(Ask { refused: Some("sold out"), ..cus.asks(&["lungo"]).key("k") }).await;
-    assert_eq!(refused.verdict, Verdict::Catalogue("sold out"));
+    let refused = bench.ask(Ask { refused: Some(Refusal::UnknownShop), ..cus.asks(&["lungo"]).key("k") }).await;
+    assert_eq!(refused.verdict, Verdict::Catalogue(Refusal::UnknownShop));
     assert_eq!((refused.revision.number, bench.all_orders().await.len()), (0, 0));
     assert_eq!(bench.ask(cus.asks(&["roll"]).key("k")).await.verdict, Verdict::Accept);
 }

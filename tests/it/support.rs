@@ -6,20 +6,18 @@ use std::path::Path;
 
 use chrono::{DateTime, Duration};
 use lungo::admission::Verdict;
+use lungo::catalogue::{Priced, Refusal, Slot};
 use lungo::lifecycle::{Actor, Event};
 use lungo::order::{
     CustomerId, Instant, Line, Money, NewOrder, OnUnavailable, OrderId, PartnerId, Pickup, Placed, RequestedLine,
     ShopId,
 };
 use lungo::state::Order;
-use lungo::store::{self, Accept, Admitted, Claims, Options, Policy, Priced, Received, Scope, Store, Word};
+use lungo::store::{self, Accept, Admitted, Claims, Options, Policy, Received, Scope, Store, Word};
 use tempfile::TempDir;
 
 /// What every line costs, in minor units.
 pub const PRICE: i64 = 300;
-
-/// The catalogue's refusal in these tests.
-pub type Refusal = &'static str;
 
 /// So many seconds after the beginning of a test's own time.
 pub fn at(seconds: i64) -> Instant {
@@ -73,7 +71,7 @@ impl Bench {
         admitted.order.expect("what was accepted")
     }
 
-    pub async fn ask(&self, ask: Ask) -> Admitted<Refusal> {
+    pub async fn ask(&self, ask: Ask) -> Admitted {
         self.store.accept(ask.into_accept()).await.expect("the store answers")
     }
 
@@ -168,7 +166,7 @@ impl Ask {
         Self { key: Some(key.into()), ..self }
     }
 
-    pub fn into_accept(self) -> Accept<Refusal> {
+    pub fn into_accept(self) -> Accept {
         let total = Money { amount: PRICE * self.items.len() as i64, currency: "EUR".parse().expect("known") };
         let pickup = Pickup { at: self.slot, ..Pickup::default() };
         let requested = |item: &String| RequestedLine { item_id: item.clone(), options: vec![], quantity: 1 };
@@ -195,7 +193,7 @@ impl Ask {
             placed,
             offer_at: self.slot.map(|slot| slot - Duration::minutes(17)),
             expected_ready_at: self.slot.unwrap_or(self.now + Duration::minutes(5)),
-            slot_capacity: self.slot_capacity,
+            slot: self.slot.zip(self.slot_capacity).map(|(at, capacity)| Slot { at, capacity }),
         };
         Accept {
             order_id: self.order_id,

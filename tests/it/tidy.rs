@@ -23,13 +23,15 @@ const PURE_CRATES: &[&str] = &[
     "iso_currency",
     "clap",
     "humantime",
+    // Only its parser: the text comes from elsewhere.
+    "toml",
 ];
 const LONGEST: usize = 450;
-/// Files that may be longer, each for a reason: one table with all that is derived from it, one machine, and the
-/// one function through which an order changes with its doors.
-const MAY_BE_LONGER: &[&str] = &["src/lifecycle.rs", "src/machine.rs", "src/store/orders.rs"];
+/// Files that may be longer, each for a reason: one table with all that is derived from it, one machine, the one
+/// function through which an order changes with its doors, and what each API shows of an order.
+const MAY_BE_LONGER: &[&str] = &["src/lifecycle.rs", "src/machine.rs", "src/store/orders.rs", "src/web/views.rs"];
 /// Who may read the clock through `clock::now`.
-const CLOCK_READERS: &[&str] = &["web", "worker", "lib", "main", "clock"];
+const CLOCK_READERS: &[&str] = &["web", "worker", "lib", "main", "clock", "serve", "operator"];
 
 /// A line of code, without comments, strings and tests.
 struct Line {
@@ -239,7 +241,10 @@ fn pure_modules_use_only_crates_without_effects() {
     let uses = |line: &Line| PURE.contains(&line.top()) && crates.iter().any(|name| names_crate(line, name));
     assert_none("pure modules use only crates without effects", code().iter().filter(|l| uses(l)).map(Line::place));
     let effects = ["std::fs", "std::net", "std::thread", "std::process", "std::time::SystemTime", "Instant::now("];
-    let acts = |line: &Line| PURE.contains(&line.top()) && effects.iter().any(|effect| line.code.contains(effect));
+    // The settings are read from a file, once, before anything else.
+    let acts = |line: &Line| {
+        PURE.contains(&line.top()) && line.top() != "config" && effects.iter().any(|effect| line.code.contains(effect))
+    };
     assert_none("pure modules do nothing to the world", code().iter().filter(|l| acts(l)).map(Line::place));
 }
 
@@ -266,8 +271,11 @@ fn only_the_store_names_the_database() {
 
 #[test]
 fn only_the_web_names_its_framework() {
-    let outside = |line: &Line| !line.is_in("web") && line.module != "lib" && names_crate(line, "actix_web");
-    assert_none("`actix_web` is named only in `web` and `lib`", code().iter().filter(|l| outside(l)).map(Line::place));
+    let outside = |line: &Line| !["web", "lib", "serve"].contains(&line.top()) && names_crate(line, "actix_web");
+    assert_none(
+        "`actix_web` is named only in `web` and the wiring",
+        code().iter().filter(|l| outside(l)).map(Line::place),
+    );
 }
 
 #[test]

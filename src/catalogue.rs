@@ -1,0 +1,363 @@
+//! Shops, menus, prices and availability, as one snapshot in memory that never changes.
+//!
+//! The store builds it from its rows again and again and swaps it in; every question is answered from one snapshot,
+//! so that a price and the availability beside it belong together. Pure: `now` is always an argument.
+//! `verdict` and `timing` decide about an order; this file is what a customer is told before there is one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::order::{Instant, Money, PartnerId, ShopId};
+
+pub mod demo;
+mod hours;
+mod menu;
+mod shop;
+mod time_of_day;
+mod timing;
+mod verdict;
+
+pub use hours::{Hours, Opening, Span, Week};
+pub use menu::{Availability, Item, ItemOption, OptionGroup, ShopItem};
+pub use shop::{Mode, NotAccepting, Presence, Shop};
+pub use time_of_day::TimeOfDay;
+pub use timing::{Slot, Timing};
+pub use verdict::{Priced, Refusal};
+
+use menu::{Menu, ShopItems};
+
+/// What an order takes at a station while a partner's menu is still empty.
+const DEFAULT_MAKE_SECONDS: u32 = 60;
+
+/// All shops and menus, and how busy each shop is. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    offer: Arc<Offer>,
+    in_progress: Arc<HashMap<ShopId, u32>>,
+}
+
+#[derive(Debug, Default)]
+struct Offer {
+    shops: HashMap<ShopId, Shop>,
+    /// By name.
+    shops_of: HashMap<PartnerId, Vec<ShopId>>,
+    menus: HashMap<PartnerId, Menu>,
+    changes: HashMap<ShopId, ShopItems>,
+    average_make_seconds: HashMap<PartnerId, u32>,
+    /// Of a partner that sells nothing yet, and of a shop that changes nothing.
+    empty_menu: Menu,
+    no_changes: ShopItems,
+}
+
+/// An item as one shop offers it now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MenuItem<'a> {
+    pub item_id: &'a str,
+    pub name: &'a str,
+    pub price: Money,
+    pub make_seconds: u32,
+    pub option_groups: &'a [OptionGroup],
+    pub available: bool,
+    /// When it is back, where that is known.
+    pub sold_out_until: Option<Instant>,
+}
+
+/// What a shop would say now to an order for as soon as possible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Promise {
+    pub accepting: bool,
+    pub why: Option<NotAccepting>,
+    /// When it takes orders again, as far as that is known: never for one that is offline or full.
+    pub resume_at: Option<Instant>,
+    /// From now until the order is ready, if it were taken now.
+    pub expected_wait_seconds: u32,
+}
+
+impl Catalogue {
+    /// A snapshot of these rows. Of two rows with the same ids the later one counts. Menus keep the items' order.
+    pub fn new(
+        shops: Vec<Shop>,
+        items: Vec<Item>,
+        shop_items: Vec<ShopItem>,
+        in_progress: HashMap<ShopId, u32>,
+    ) -> Self {
+        let mut offer = Offer::default();
+        for item in items {
+            offer.menus.entry(item.partner_id).or_default().add(item);
+        }
+        for (partner, menu) in &offer.menus {
+            offer.average_make_seconds.insert(*partner, average(menu.active().map(|item| item.make_seconds)));
+        }
+        for change in shop_items {
+            offer.changes.entry(change.shop_id).or_default().insert(change.item_id.clone(), change);
+        }
+        offer.shops = shops.into_iter().map(|shop| (shop.shop_id, shop)).collect();
+        for shop in offer.shops.values() {
+            offer.shops_of.entry(shop.partner_id).or_default().push(shop.shop_id);
+        }
+        for ids in offer.shops_of.values_mut() {
+            ids.sort_by_key(|id| (offer.shops[id].name.as_str(), *id));
+        }
+        Self { offer: Arc::new(offer), in_progress: Arc::new(in_progress) }
+    }
+
+    /// The same shops and menus with another count of orders in progress.
+    pub fn with_in_progress(&self, in_progress: HashMap<ShopId, u32>) -> Self {
+        Self { offer: self.offer.clone(), in_progress: Arc::new(in_progress) }
+    }
+
+    /// The partner's shops by name.
+    pub fn shops(&self, partner: PartnerId) -> impl Iterator<Item = &Shop> {
+        self.offer.shops_of.get(&partner).into_iter().flatten().map(|id| &self.offer.shops[id])
+    }
+
+    /// `None` if the partner has no such shop.
+    pub fn shop(&self, partner: PartnerId, shop: ShopId) -> Option<&Shop> {
+        self.offer.shops.get(&shop).filter(|shop| shop.partner_id == partner)
+    }
+
+    /// What the shop sells, in the menu's order, with present price and availability; `None` if the partner has
+    /// no such shop.
+    pub fn menu(&self, partner: PartnerId, shop: ShopId, now: Instant) -> Option<Vec<MenuItem<'_>>> {
+        let shop = self.shop(partner, shop)?;
+        let (menu, changes) = self.sold_at(shop);
+        let items = menu.active().map(|item| {
+            let change = changes.get(&item.item_id);
+            let availability = change.map_or(Availability::Available, |change| change.availability);
+            let available = availability.is_available(now);
+            let amount = change.and_then(|change| change.price).unwrap_or(item.price);
+            MenuItem {
+                item_id: &item.item_id,
+                name: &item.name,
+                price: Money { amount, currency: shop.currency },
+                make_seconds: item.make_seconds,
+                option_groups: &item.option_groups,
+                available,
+                sold_out_until: match availability {
+                    Availability::SoldOut { until } if !available => until,
+                    _ => None,
+                },
+            }
+        });
+        Some(items.collect())
+    }
+
+    /// What an average order takes at one station: a piece of the partner's menu, all of its items weighed alike.
+    pub fn average_make_seconds(&self, partner: PartnerId) -> u32 {
+        self.offer.average_make_seconds.get(&partner).copied().unwrap_or(DEFAULT_MAKE_SECONDS)
+    }
+
+    /// What the shop would say now to an order that takes `make_seconds`.
+    ///
+    /// The wait is Olo's rule, for a free place and then for the order itself: orders in progress × average make
+    /// time ÷ stations, + `make_seconds`, + the minutes that a busy shop adds. One order stays at one station.
+    pub fn promise(&self, shop: &Shop, make_seconds: u32, now: Instant) -> Promise {
+        let in_progress = self.in_progress.get(&shop.shop_id).copied().unwrap_or(0);
+        let average = self.average_make_seconds(shop.partner_id);
+        let place = u64::from(in_progress) * u64::from(average) / u64::from(shop.stations.max(1));
+        let wait = place + u64::from(make_seconds) + 60 * u64::from(shop.busy_minutes(now));
+
+        let paused_until = shop.paused_until(now);
+        let why = match shop.opened_at(now) {
+            Err(why) => Some(why),
+            Ok(_) if paused_until.is_some() => Some(NotAccepting::Paused),
+            Ok(_) if shop.presence(now) == Presence::Offline => Some(NotAccepting::Offline),
+            Ok(_) if in_progress >= shop.max_in_progress => Some(NotAccepting::Full),
+            Ok(_) => None,
+        };
+        Promise {
+            accepting: why.is_none(),
+            why,
+            resume_at: match why {
+                Some(NotAccepting::Closed | NotAccepting::LastOrder | NotAccepting::Paused) => {
+                    shop.next_open(paused_until.unwrap_or(now))
+                }
+                Some(NotAccepting::Offline | NotAccepting::Full) | None => None,
+            },
+            expected_wait_seconds: wait.try_into().unwrap_or(u32::MAX),
+        }
+    }
+
+    fn sold_at(&self, shop: &Shop) -> (&Menu, &ShopItems) {
+        let Offer { menus, changes, empty_menu, no_changes, .. } = &*self.offer;
+        (menus.get(&shop.partner_id).unwrap_or(empty_menu), changes.get(&shop.shop_id).unwrap_or(no_changes))
+    }
+}
+
+fn average(seconds: impl Iterator<Item = u32>) -> u32 {
+    let (sum, count) = seconds.fold((0_u64, 0_u64), |(sum, count), next| (sum + u64::from(next), count + 1));
+    sum.checked_div(count).and_then(|average| average.try_into().ok()).unwrap_or(DEFAULT_MAKE_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Duration;
+    use rstest::rstest;
+
+    use super::*;
+
+    const NOON: &str = "2025-07-15T12:00:00Z";
+
+    fn at(text: &str) -> Instant {
+        text.parse().unwrap()
+    }
+
+    fn item(partner_id: PartnerId, item_id: &str, price: i64, make_seconds: u32) -> Item {
+        let option_groups = Vec::new();
+        Item {
+            partner_id,
+            item_id: item_id.into(),
+            name: item_id.into(),
+            price,
+            make_seconds,
+            option_groups,
+            active: true,
+        }
+    }
+
+    fn promise(shop: Shop, in_progress: u32, now: &str) -> Promise {
+        let items = vec![item(shop.partner_id, "lungo", 350, 60), item(shop.partner_id, "tea", 300, 120)];
+        let counts = HashMap::from([(shop.shop_id, in_progress)]);
+        Catalogue::new(vec![shop.clone()], items, Vec::new(), counts).promise(&shop, 100, at(now))
+    }
+
+    fn shop() -> Shop {
+        Shop::new(PartnerId::new(), "Lungo Central", "EUR".parse().unwrap())
+    }
+
+    fn from_seven_to_six() -> Shop {
+        let opening = Opening::new("07:00".parse().unwrap(), "18:00".parse().unwrap());
+        Shop { hours: Hours::every_day(opening), last_order_minutes: 15, ..shop() }
+    }
+
+    fn paused(until: &str, shop: Shop) -> Shop {
+        Shop { mode: Mode::Paused { until: at(until) }, ..shop }
+    }
+
+    fn silent_for(seconds: i64, shop: Shop) -> Shop {
+        Shop { last_heartbeat_at: Some(at(NOON) - Duration::seconds(seconds)), ..shop }
+    }
+
+    #[rstest]
+    #[case::always(shop(), NOON, None, None)]
+    #[case::open(from_seven_to_six(), NOON, None, None)]
+    #[case::closed(
+        from_seven_to_six(),
+        "2025-07-15T19:00:00Z",
+        Some(NotAccepting::Closed),
+        Some("2025-07-16T07:00:00Z")
+    )]
+    #[case::cut_off(
+        from_seven_to_six(),
+        "2025-07-15T17:50:00Z",
+        Some(NotAccepting::LastOrder),
+        Some("2025-07-16T07:00:00Z")
+    )]
+    #[case::paused(
+        paused("2025-07-15T12:30:00Z", shop()),
+        NOON,
+        Some(NotAccepting::Paused),
+        Some("2025-07-15T12:30:00Z")
+    )]
+    #[case::pause_is_over(paused(NOON, shop()), NOON, None, None)]
+    #[case::paused_into_the_night(
+        paused("2025-07-15T20:00:00Z", from_seven_to_six()),
+        NOON,
+        Some(NotAccepting::Paused),
+        Some("2025-07-16T07:00:00Z")
+    )]
+    #[case::closed_and_then_paused(
+        paused("2025-07-16T08:00:00Z", from_seven_to_six()),
+        "2025-07-15T19:00:00Z",
+        Some(NotAccepting::Closed),
+        Some("2025-07-16T08:00:00Z")
+    )]
+    #[case::late(silent_for(179, shop()), NOON, None, None)]
+    #[case::offline(silent_for(180, shop()), NOON, Some(NotAccepting::Offline), None)]
+    #[case::paused_and_offline(
+        paused("2025-07-15T12:30:00Z", silent_for(180, shop())),
+        NOON,
+        Some(NotAccepting::Paused),
+        Some("2025-07-15T12:30:00Z")
+    )]
+    #[case::never_open(Shop { hours: Hours::Weekly(Week::default()), ..shop() }, NOON, Some(NotAccepting::Closed), None)]
+    #[case::paused_for_ever(
+        paused("9999-12-31T23:59:59Z", from_seven_to_six()),
+        NOON,
+        Some(NotAccepting::Paused),
+        None
+    )]
+    fn accepts(
+        #[case] shop: Shop,
+        #[case] now: &str,
+        #[case] why: Option<NotAccepting>,
+        #[case] resume_at: Option<&str>,
+    ) {
+        let promise = promise(shop, 0, now);
+        assert_eq!((promise.why, promise.resume_at), (why, resume_at.map(at)));
+        assert_eq!(promise.accepting, why.is_none());
+    }
+
+    #[rstest]
+    #[case::idle(shop(), 0, 100)]
+    #[case::queue(shop(), 4, 4 * 90 / 2 + 100)]
+    #[case::more_stations(Shop { stations: 4, ..shop() }, 4, 4 * 90 / 4 + 100)]
+    #[case::busy(Shop { mode: Mode::Busy { minutes: 5, until: None }, ..shop() }, 4, 180 + 100 + 300)]
+    #[case::absurd(Shop { stations: 0, ..shop() }, u32::MAX, u32::MAX)]
+    fn waits_for_a_place_and_for_itself(#[case] shop: Shop, #[case] in_progress: u32, #[case] seconds: u32) {
+        assert_eq!(promise(shop, in_progress, NOON).expected_wait_seconds, seconds);
+    }
+
+    #[test]
+    fn is_full_at_its_limit_and_only_there() {
+        let small = Shop { max_in_progress: 2, ..shop() };
+        assert!(promise(small.clone(), 1, NOON).accepting);
+        assert_eq!(promise(small.clone(), 2, NOON).why, Some(NotAccepting::Full));
+        let full = Catalogue::new(vec![small.clone()], vec![], vec![], HashMap::from([(small.shop_id, 2)]));
+        assert!(full.with_in_progress(HashMap::new()).promise(&small, 60, at(NOON)).accepting);
+    }
+
+    #[test]
+    fn shops_are_sorted_and_seen_by_their_partner_only() {
+        let (mine, other) = (PartnerId::new(), PartnerId::new());
+        let euro = "EUR".parse().unwrap();
+        let shops = vec![Shop::new(mine, "B", euro), Shop::new(mine, "A", euro), Shop::new(other, "C", euro)];
+        let foreign = shops[2].shop_id;
+        let catalogue = Catalogue::new(shops, vec![item(other, "tea", 1, 1)], vec![], HashMap::new());
+        assert_eq!(catalogue.shops(mine).map(|shop| shop.name.as_str()).collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(catalogue.shops(PartnerId::new()).count(), 0);
+        assert!(catalogue.shop(mine, foreign).is_none() && catalogue.menu(mine, foreign, at(NOON)).is_none());
+        assert!(catalogue.menu(other, foreign, at(NOON)).is_some());
+    }
+
+    #[test]
+    fn a_menu_shows_the_shops_own_price_and_what_it_has() {
+        let shop = shop();
+        let partner = shop.partner_id;
+        let mut items: Vec<_> = ["a", "b", "c", "d"].map(|id| item(partner, id, 300, 60)).into();
+        items[3].active = false;
+        let later = at(NOON) + Duration::hours(1);
+        let change = |item_id: &str, price, availability| ShopItem {
+            shop_id: shop.shop_id,
+            item_id: item_id.into(),
+            price,
+            availability,
+        };
+        let changes = vec![
+            change("b", Some(320), Availability::SoldOut { until: Some(later) }),
+            change("c", None, Availability::SoldOut { until: None }),
+            change("unknown", None, Availability::Available),
+        ];
+        let shop_id = shop.shop_id;
+        let catalogue = Catalogue::new(vec![shop], items, changes, HashMap::new());
+        let shown = |now| {
+            let menu = catalogue.menu(partner, shop_id, now).unwrap();
+            menu.iter().map(|i| (i.item_id, i.price.amount, i.available, i.sold_out_until)).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(at(NOON)), [("a", 300, true, None), ("b", 320, false, Some(later)), ("c", 300, false, None)]);
+        assert_eq!(shown(later)[1], ("b", 320, true, None));
+        assert_eq!(catalogue.average_make_seconds(PartnerId::new()), DEFAULT_MAKE_SECONDS);
+    }
+}

@@ -1,0 +1,195 @@
+//! When an order is offered and ready: for as soon as possible, or for a slot that the customer chose.
+
+use chrono::Duration;
+
+use crate::catalogue::{Catalogue, NotAccepting, Refusal, Shop};
+use crate::error::Fault;
+use crate::order::{Instant, PartnerId, ShopId};
+
+/// Slots begin at each quarter of an hour.
+const SLOT_SECONDS: i64 = 15 * 60;
+/// How far ahead a slot may be.
+const MAX_AHEAD: Duration = Duration::hours(24);
+/// A scheduled order is offered so long before the shop must start it.
+const OFFER_AHEAD: Duration = Duration::minutes(15);
+
+/// A pickup slot of a shop. Whether it is full is judged by admission, which counts what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub at: Instant,
+    pub capacity: u32,
+}
+
+/// When an order is offered and ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// When a scheduled order is offered to the shop; `None` for at once.
+    pub offer_at: Option<Instant>,
+    pub expected_ready_at: Instant,
+    /// `None` for as soon as possible.
+    pub slot: Option<Slot>,
+}
+
+impl Catalogue {
+    /// Judges another slot for a scheduled order that takes `make_seconds`: when it is offered then.
+    /// The fault's pointer is `/at`, in the pickup part of an order. Availability is not judged again.
+    pub fn slot_offer_at(
+        &self,
+        partner: PartnerId,
+        shop: ShopId,
+        make_seconds: u32,
+        at: Instant,
+        now: Instant,
+    ) -> Result<Timing, Refusal> {
+        let shop = self.shop(partner, shop).ok_or(Refusal::UnknownShop)?;
+        match slot_fault("/at", at, now) {
+            Some(fault) => Err(Refusal::Unprocessable(vec![fault])),
+            None => self.timing(shop, make_seconds, Some(at), now),
+        }
+    }
+
+    /// `slot` must have been checked. Refuses only by [`Refusal::ShopNotAccepting`].
+    pub(super) fn timing(
+        &self,
+        shop: &Shop,
+        make_seconds: u32,
+        slot: Option<Instant>,
+        now: Instant,
+    ) -> Result<Timing, Refusal> {
+        let Some(at) = slot else {
+            let promise = self.promise(shop, make_seconds, now);
+            if let Some(why) = promise.why {
+                return Err(Refusal::ShopNotAccepting { why, resume_at: promise.resume_at });
+            }
+            let expected_ready_at = now + Duration::seconds(promise.expected_wait_seconds.into());
+            return Ok(Timing { offer_at: None, expected_ready_at, slot: None });
+        };
+        let paused_past = shop.paused_until(now).filter(|until| *until > at);
+        let opened_at = match shop.opened_at(at) {
+            Ok(_) if paused_past.is_some() => Err(NotAccepting::Paused),
+            by_hours => by_hours,
+        };
+        let opened_at = opened_at.map_err(|why| {
+            let resume_at = shop.next_open(paused_past.unwrap_or(at));
+            Refusal::ShopNotAccepting { why, resume_at }
+        })?;
+        let make = Duration::seconds(make_seconds.into());
+        let offer_at = (at - make - OFFER_AHEAD).max(opened_at);
+        Ok(Timing {
+            offer_at: (offer_at > now).then_some(offer_at),
+            expected_ready_at: at.max(offer_at.max(now) + make),
+            slot: Some(Slot { at, capacity: shop.slot_capacity }),
+        })
+    }
+}
+
+/// What is wrong with a slot before any shop is asked.
+pub(super) fn slot_fault(pointer: &str, at: Instant, now: Instant) -> Option<Fault> {
+    // Every time zone in use is a multiple of 15 minutes off UTC, so its quarters are UTC's.
+    let is_on_quarter = at.timestamp().rem_euclid(SLOT_SECONDS) == 0 && at.timestamp_subsec_nanos() == 0;
+    if at < now {
+        Some(Fault::new(pointer, "in_the_past", "the slot is over"))
+    } else if at > now + MAX_AHEAD {
+        Some(Fault::new(pointer, "too_far_ahead", "a slot is at most 24 hours ahead"))
+    } else if !is_on_quarter {
+        Some(Fault::new(pointer, "not_a_slot", "slots begin at each quarter of an hour"))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::catalogue::{Hours, Mode, Opening, demo};
+
+    const NOON: &str = "2025-07-15T12:00:00Z";
+
+    fn at(text: &str) -> Instant {
+        text.parse().unwrap()
+    }
+
+    /// What the demo's first shop, changed, says to an order for a slot.
+    fn moved(change: impl FnOnce(&mut Shop), make_seconds: u32, slot: &str) -> Result<Timing, Refusal> {
+        let mut demo = demo::demo();
+        change(&mut demo.shops[0]);
+        let catalogue = Catalogue::new(demo.shops, demo.items, demo.shop_items, HashMap::new());
+        catalogue.slot_offer_at(demo::PARTNER, demo::LUNGO_CENTRAL, make_seconds, at(slot), at(NOON))
+    }
+
+    fn from_seven_to_six(shop: &mut Shop) {
+        let opening = Opening::new("07:00".parse().unwrap(), "18:00".parse().unwrap());
+        shop.timezone = chrono_tz::Tz::UTC;
+        shop.hours = Hours::every_day(opening);
+        shop.last_order_minutes = 15;
+        shop.slot_capacity = 7;
+    }
+
+    #[rstest]
+    #[case::past("2025-07-15T11:45:00Z", Some("in_the_past"))]
+    #[case::now("2025-07-15T12:00:00Z", None)]
+    #[case::soon("2025-07-15T12:15:00Z", None)]
+    #[case::off_by_minutes("2025-07-15T12:20:00Z", Some("not_a_slot"))]
+    #[case::off_by_a_second("2025-07-15T12:15:01Z", Some("not_a_slot"))]
+    #[case::off_by_a_millisecond("2025-07-15T12:15:00.001Z", Some("not_a_slot"))]
+    #[case::in_a_day("2025-07-16T12:00:00Z", None)]
+    #[case::beyond_a_day("2025-07-16T12:15:00Z", Some("too_far_ahead"))]
+    fn slots_are_quarters_within_a_day(#[case] slot: &str, #[case] code: Option<&str>) {
+        let refused = match moved(|_| {}, 100, slot) {
+            Ok(_) => None,
+            Err(Refusal::Unprocessable(faults)) => {
+                assert_eq!((faults.len(), faults[0].pointer.as_str()), (1, "/at"));
+                Some(faults[0].code.to_string())
+            }
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(refused.as_deref(), code);
+    }
+
+    #[rstest]
+    #[case::later_today("2025-07-15T16:00:00Z", Ok(Some("2025-07-15T15:41:40Z")))]
+    #[case::just_scheduled("2025-07-15T12:30:00Z", Ok(Some("2025-07-15T12:11:40Z")))]
+    #[case::too_soon_to_wait("2025-07-15T12:15:00Z", Ok(None))]
+    #[case::first_of_the_day("2025-07-16T07:00:00Z", Ok(Some("2025-07-16T07:00:00Z")))]
+    #[case::second_of_the_day("2025-07-16T07:15:00Z", Ok(Some("2025-07-16T07:00:00Z")))]
+    #[case::third_of_the_day("2025-07-16T07:30:00Z", Ok(Some("2025-07-16T07:11:40Z")))]
+    #[case::before_opening("2025-07-16T06:45:00Z", Err((NotAccepting::Closed, "2025-07-16T07:00:00Z")))]
+    #[case::last_slot("2025-07-15T17:30:00Z", Ok(Some("2025-07-15T17:11:40Z")))]
+    #[case::past_the_cut_off("2025-07-15T17:45:00Z", Err((NotAccepting::LastOrder, "2025-07-16T07:00:00Z")))]
+    #[case::at_closing("2025-07-15T18:00:00Z", Err((NotAccepting::Closed, "2025-07-16T07:00:00Z")))]
+    fn a_slot_is_offered_in_time(#[case] slot: &str, #[case] offered: Result<Option<&str>, (NotAccepting, &str)>) {
+        let expected = offered
+            .map(|offer_at| offer_at.map(at))
+            .map_err(|(why, resume_at)| Refusal::ShopNotAccepting { why, resume_at: Some(at(resume_at)) });
+        let moved = moved(from_seven_to_six, 200, slot);
+        assert_eq!(moved.as_ref().map(|timing| timing.offer_at).map_err(Clone::clone), expected);
+        if let Ok(timing) = moved {
+            assert_eq!(timing.slot, Some(Slot { at: at(slot), capacity: 7 }));
+            let made = timing.offer_at.unwrap_or(at(NOON)) + Duration::seconds(200);
+            assert_eq!(timing.expected_ready_at, made.max(at(slot)));
+        }
+    }
+
+    #[rstest]
+    #[case::over_before_the_slot(Mode::Paused { until: at("2025-07-15T14:00:00Z") }, None)]
+    #[case::over_at_the_slot(Mode::Paused { until: at("2025-07-15T15:00:00Z") }, None)]
+    #[case::beyond_the_slot(Mode::Paused { until: at("2025-07-15T16:00:00Z") }, Some(NotAccepting::Paused))]
+    #[case::busy(Mode::Busy { minutes: 60, until: None }, None)]
+    fn the_present_mode_does_not_matter_to_a_slot(#[case] mode: Mode, #[case] expected: Option<NotAccepting>) {
+        let change = |shop: &mut Shop| {
+            shop.mode = mode;
+            shop.last_heartbeat_at = Some(at(NOON) - Duration::hours(1));
+            shop.max_in_progress = 0;
+        };
+        let why = match moved(change, 100, "2025-07-15T15:00:00Z") {
+            Ok(_) => None,
+            Err(Refusal::ShopNotAccepting { why, .. }) => Some(why),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(why, expected);
+    }
+}

@@ -1,0 +1,347 @@
+//! Every setting, once: its name, default, unit and meaning. The flags, the environment, the settings file and
+//! what `/v1/admin/settings` shows are all derived from this struct.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{Args, Command};
+use serde::Serialize;
+
+use crate::admission::Rules;
+use crate::machine::Deadlines;
+
+/// A length of time as people write it: `5s`, `250ms`, `2m`, `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span = humantime::parse_duration(text).map_err(|fault| format!("{fault} (write it like `5s` or `2m`)"))?;
+        if span > Duration::from_secs(366 * 24 * 3600) {
+            return Err("more than a year".into());
+        }
+        Ok(Self(span))
+    }
+}
+
+impl Span {
+    fn chrono(self) -> chrono::Duration {
+        chrono::Duration::from_std(self.0).expect("spans are at most a year")
+    }
+}
+
+/// How fast the simulated bank and shops are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pace {
+    /// No delay, and the gateway's ledger in memory: for load tests.
+    Zero,
+    /// A life takes 3–10 s.
+    Fast,
+    /// As long as in a real coffee shop.
+    Real,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The settings of `lungo serve`.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// A TOML file with settings; a flag or a variable of the environment goes before it
+    #[arg(long, env = "LUNGO_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Where to listen
+    #[arg(long, env = "LUNGO_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+
+    /// Where everything durable is kept
+    #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// Make a demo partner with shops, a menu and keys in an empty database
+    #[arg(long, env = "LUNGO_DEMO", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub demo: bool,
+
+    /// How fast the simulated bank and shops are
+    #[arg(long, env = "LUNGO_PACE", value_enum, default_value = "fast")]
+    pub pace: Pace,
+
+    /// Read customers' lists from a snapshot that is up to this old, as from a lagging replica (simulators only)
+    #[arg(long, env = "LUNGO_REPLICA_LAG", value_name = "TIME")]
+    pub replica_lag: Option<Span>,
+
+    /// Ongoing orders that one customer may have
+    #[arg(long, env = "LUNGO_MAX_ONGOING_ORDERS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50), value_name = "COUNT")]
+    pub max_ongoing_orders: u32,
+
+    /// An equal order that succeeded within this time counts as the same coffee
+    #[arg(long, env = "LUNGO_SIMILAR_ORDER_WITHIN", default_value = "10m", value_name = "TIME")]
+    pub similar_order_within: Span,
+
+    /// How long a closed order stays in the customer's list as recently closed
+    #[arg(long, env = "LUNGO_RECENTLY_CLOSED_WITHIN", default_value = "10m", value_name = "TIME")]
+    pub recently_closed_within: Span,
+
+    /// How long a draft binds the shop to its price
+    #[arg(long, env = "LUNGO_DRAFT_VALID_FOR", default_value = "10m", value_name = "TIME")]
+    pub draft_valid_for: Span,
+
+    /// `new`, with the gateway answering: an order that is not authorized by then fails
+    #[arg(long, env = "LUNGO_AUTHORIZATION_DEADLINE", default_value = "60s", value_name = "TIME")]
+    pub authorization_deadline: Span,
+
+    /// `new`, while the outcome of the authorization is unknown
+    #[arg(long, env = "LUNGO_UNKNOWN_OUTCOME_DEADLINE", default_value = "2m", value_name = "TIME")]
+    pub unknown_outcome_deadline: Span,
+
+    /// `action_required`: for the customer to answer the bank
+    #[arg(long, env = "LUNGO_PAYMENT_ACTION_DEADLINE", default_value = "5m", value_name = "TIME")]
+    pub payment_action_deadline: Span,
+
+    /// `awaiting_shop`: for the shop to accept
+    #[arg(long, env = "LUNGO_ACCEPTANCE_DEADLINE", default_value = "3m", value_name = "TIME")]
+    pub acceptance_deadline: Span,
+
+    /// `accepted` and `preparing`: past the promise
+    #[arg(long, env = "LUNGO_PREPARATION_DEADLINE", default_value = "2h", value_name = "TIME")]
+    pub preparation_deadline: Span,
+
+    /// `ready`: until it counts as not collected
+    #[arg(long, env = "LUNGO_COLLECTION_DEADLINE", default_value = "60m", value_name = "TIME")]
+    pub collection_deadline: Span,
+
+    /// `ready`, where the shop does not track hand-over: until it counts as completed
+    #[arg(long, env = "LUNGO_UNTRACKED_COLLECTION_DEADLINE", default_value = "30m", value_name = "TIME")]
+    pub untracked_collection_deadline: Span,
+
+    /// `not_collected`: how late a customer may still come
+    #[arg(long, env = "LUNGO_LATE_COLLECTION", default_value = "12h", value_name = "TIME")]
+    pub late_collection: Span,
+
+    /// From the end of an order whose payment was once unknown to the last look at the gateway
+    #[arg(long, env = "LUNGO_LAST_LOOK", default_value = "24h", value_name = "TIME")]
+    pub last_look: Span,
+
+    /// How long a claim on an order lasts; what a crashed process held is taken over then
+    #[arg(long, env = "LUNGO_LEASE", default_value = "30s", value_name = "TIME")]
+    pub lease: Span,
+
+    /// The longest call to the gateway or a shop; at most a third of the lease
+    #[arg(long, env = "LUNGO_CALL_TIMEOUT", default_value = "10s", value_name = "TIME")]
+    pub call_timeout: Span,
+
+    /// How long a dependency is left alone after it did not answer ten times in a row
+    #[arg(long, env = "LUNGO_BREAKER_PAUSE", default_value = "5s", value_name = "TIME")]
+    pub breaker_pause: Span,
+
+    /// Authorizations under way at once
+    #[arg(long, env = "LUNGO_AUTHORIZE_LIMIT", default_value_t = 256, value_name = "COUNT")]
+    pub authorize_limit: usize,
+
+    /// Look-ups under way at once
+    #[arg(long, env = "LUNGO_LOOK_UP_LIMIT", default_value_t = 64, value_name = "COUNT")]
+    pub look_up_limit: usize,
+
+    /// Offers to shops under way at once
+    #[arg(long, env = "LUNGO_OFFER_LIMIT", default_value_t = 256, value_name = "COUNT")]
+    pub offer_limit: usize,
+
+    /// Captures under way at once
+    #[arg(long, env = "LUNGO_CAPTURE_LIMIT", default_value_t = 64, value_name = "COUNT")]
+    pub capture_limit: usize,
+
+    /// Releases under way at once
+    #[arg(long, env = "LUNGO_RELEASE_LIMIT", default_value_t = 64, value_name = "COUNT")]
+    pub release_limit: usize,
+
+    /// Threads that answer HTTP
+    #[arg(long, env = "LUNGO_HTTP_THREADS", default_value_t = 2, value_name = "COUNT")]
+    pub http_threads: usize,
+
+    /// Threads that read the database
+    #[arg(long, env = "LUNGO_READERS", default_value_t = 2, value_name = "COUNT")]
+    pub readers: usize,
+
+    /// Requests that may wait for the database before others are turned away
+    #[arg(long, env = "LUNGO_QUEUE", default_value_t = 4096, value_name = "COUNT")]
+    pub queue: usize,
+
+    /// How long a caller waits for a commit before it is told that the outcome is unknown
+    #[arg(long, env = "LUNGO_COMMIT_PATIENCE", default_value = "2s", value_name = "TIME")]
+    pub commit_patience: Span,
+
+    /// How log lines look
+    #[arg(long, env = "LUNGO_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged, for example `info` or `lungo=debug`
+    #[arg(long, env = "LUNGO_LOG", default_value = "info,actix_server=warn", value_name = "FILTER")]
+    pub log: String,
+}
+
+impl Settings {
+    /// What does not fit together, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if self.call_timeout.0 * 3 > self.lease.0 {
+            return Err("call-timeout is more than a third of the lease: a claim could lapse under its own work".into());
+        }
+        let counts = [
+            ("readers", self.readers),
+            ("http-threads", self.http_threads),
+            ("queue", self.queue),
+            ("authorize-limit", self.authorize_limit),
+            ("look-up-limit", self.look_up_limit),
+            ("offer-limit", self.offer_limit),
+            ("capture-limit", self.capture_limit),
+            ("release-limit", self.release_limit),
+        ];
+        match counts.iter().find(|(_, count)| *count == 0 || *count > 100_000) {
+            Some((name, count)) => Err(format!("{name} is {count}: it must be between 1 and 100000")),
+            None => Ok(()),
+        }
+    }
+
+    pub fn rules(&self) -> Rules {
+        Rules { similar_within: self.similar_order_within.chrono(), max_ongoing: self.max_ongoing_orders as usize }
+    }
+
+    pub fn deadlines(&self) -> Deadlines {
+        Deadlines {
+            authorization: self.authorization_deadline.chrono(),
+            unknown_outcome: self.unknown_outcome_deadline.chrono(),
+            payment_action: self.payment_action_deadline.chrono(),
+            acceptance: self.acceptance_deadline.chrono(),
+            preparation: self.preparation_deadline.chrono(),
+            collection: self.collection_deadline.chrono(),
+            untracked_collection: self.untracked_collection_deadline.chrono(),
+            late_collection: self.late_collection.chrono(),
+            last_look: self.last_look.chrono(),
+        }
+    }
+}
+
+/// One setting as it is in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct InForce {
+    pub name: String,
+    pub value: Option<String>,
+    pub default: Option<String>,
+    /// `default`, `file`, `environment` or `flag`.
+    pub source: &'static str,
+    pub environment: Option<String>,
+    pub meaning: String,
+}
+
+/// Puts the values of a settings file under those of the flags and the environment: they become the defaults of
+/// the command. Errors name the file and what is wrong in it; a setting that does not exist is an error.
+pub fn with_file(mut command: Command, file: &Path) -> Result<Command, String> {
+    let fault = |what: String| format!("{}: {what}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| fault(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
+    for (name, value) in table {
+        let value = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(flag) => flag.to_string(),
+            _ => return Err(fault(format!("`{name}` must be a string, a number or true/false"))),
+        };
+        if name == "config" || !command.get_arguments().any(|arg| arg.get_id() == name.as_str()) {
+            return Err(fault(format!("there is no setting `{name}`")));
+        }
+        command = command.mut_arg(&name, |arg| arg.default_value(value));
+    }
+    Ok(command)
+}
+
+/// The settings in force, with where each value came from. `declared` is the command as the code has it, `matches`
+/// what was made of the command line; `file` holds the names that the settings file set.
+pub fn in_force(declared: &Command, read: &Command, matches: &clap::ArgMatches) -> Vec<InForce> {
+    let default_of = |command: &Command, id: &clap::Id| {
+        let arg = command.get_arguments().find(|arg| arg.get_id() == id)?;
+        arg.get_default_values().first().map(|value| value.to_string_lossy().into_owned())
+    };
+    declared
+        .get_arguments()
+        .filter(|arg| arg.get_env().is_some())
+        .map(|arg| {
+            let default = default_of(declared, arg.get_id());
+            let from_file = default_of(read, arg.get_id()) != default;
+            let raw = matches.try_get_raw(arg.get_id().as_str()).ok().flatten();
+            InForce {
+                name: arg.get_id().to_string(),
+                value: raw.and_then(|mut values| values.next()).map(|value| value.to_string_lossy().into_owned()),
+                source: match matches.value_source(arg.get_id().as_str()) {
+                    Some(ValueSource::CommandLine) => "flag",
+                    Some(ValueSource::EnvVariable) => "environment",
+                    _ if from_file => "file",
+                    _ => "default",
+                },
+                environment: arg.get_env().map(|name| name.to_string_lossy().into_owned()),
+                default,
+                meaning: arg.get_help().map(ToString::to_string).unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    fn command() -> Command {
+        Settings::augment_args(Command::new("serve"))
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_defaults_fit_together() {
+        let matches = command().get_matches_from(["serve"]);
+        let settings = Settings::from_arg_matches(&matches).unwrap();
+        assert_eq!(settings.check(), Ok(()));
+        assert_eq!(settings.deadlines().acceptance, Deadlines::default().acceptance);
+        assert_eq!(settings.rules().max_ongoing, Rules::default().max_ongoing);
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let file = file("lease = \"60s\"\nreaders = 7\n");
+        let read = with_file(command(), file.path()).unwrap();
+        let matches = read.clone().get_matches_from(["serve", "--readers", "3"]);
+        let settings = Settings::from_arg_matches(&matches).unwrap();
+        assert_eq!((settings.lease.0.as_secs(), settings.readers), (60, 3));
+        let shown = in_force(&command(), &read, &matches);
+        let source = |name: &str| shown.iter().find(|setting| setting.name == name).unwrap().source;
+        assert_eq!((source("lease"), source("readers"), source("queue")), ("file", "flag", "default"));
+    }
+
+    #[test]
+    fn a_wrong_file_is_named() {
+        for text in ["leese = \"60s\"", "lease = [1]", "lease = ", "config = \"x\""] {
+            let file = file(text);
+            let fault = with_file(command(), file.path()).unwrap_err();
+            assert!(fault.contains(&file.path().display().to_string()), "{fault}");
+        }
+        assert!("5 parsecs".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn a_lease_shorter_than_its_calls_is_refused() {
+        let matches = command().get_matches_from(["serve", "--lease", "20s"]);
+        assert!(Settings::from_arg_matches(&matches).unwrap().check().is_err());
+    }
+}

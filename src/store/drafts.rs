@@ -1,0 +1,159 @@
+//! Drafts: orders to be, with an id and a price the shop is bound to.
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use serde::{Deserialize, Serialize};
+
+use super::lanes::{Tx, Urgency};
+use super::rows::{document, instant, millis, to_document, uuid};
+use super::schema::{drafts, orders};
+use super::{Result, Store, lists};
+use crate::order::{Instant, NewOrder, OrderId, PartnerId, Placed};
+
+/// A draft. Its id is the id of the order that its confirmation makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub order_id: OrderId,
+    pub partner_id: PartnerId,
+    pub request: NewOrder,
+    /// What the shop is bound to until `valid_until`.
+    pub placed: Placed,
+    pub valid_until: Instant,
+    pub created_at: Instant,
+    pub deleted_at: Option<Instant>,
+    /// It was confirmed: there is an order of this id.
+    pub is_confirmed: bool,
+}
+
+/// What became of replacing a draft.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Replaced {
+    Done,
+    Unknown,
+    Confirmed,
+    Expired,
+    Deleted,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    request: NewOrder,
+    placed: Placed,
+}
+
+#[derive(Queryable, Insertable)]
+#[diesel(table_name = drafts)]
+struct DraftRow {
+    id: Vec<u8>,
+    partner_id: Vec<u8>,
+    customer_id: String,
+    body: String,
+    valid_until: i64,
+    created_at: i64,
+    deleted_at: Option<i64>,
+}
+
+impl DraftRow {
+    fn of(draft: Draft) -> Self {
+        Self {
+            id: draft.order_id.0.as_bytes().to_vec(),
+            partner_id: draft.partner_id.0.as_bytes().to_vec(),
+            customer_id: draft.request.customer_id.0.clone(),
+            body: to_document(&Body { request: draft.request, placed: draft.placed }),
+            valid_until: millis(draft.valid_until),
+            created_at: millis(draft.created_at),
+            deleted_at: draft.deleted_at.map(millis),
+        }
+    }
+}
+
+impl Store {
+    pub async fn put_draft(&self, draft: Draft) -> Result<()> {
+        self.lane
+            .write(Urgency::Create, move |tx| {
+                diesel::insert_into(drafts::table).values(DraftRow::of(draft)).execute(tx.conn)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Replaces what a draft holds, while it is still a draft. `now` is when its old price stops binding.
+    pub async fn replace_draft(&self, draft: Draft, now: Instant) -> Result<Replaced> {
+        self.lane
+            .write(Urgency::Create, move |tx| {
+                let before = find_draft(tx.conn, draft.order_id)?.filter(|d| d.partner_id == draft.partner_id);
+                Ok(match before {
+                    None => Replaced::Unknown,
+                    Some(before) if before.deleted_at.is_some() => Replaced::Deleted,
+                    Some(before) if before.is_confirmed => Replaced::Confirmed,
+                    Some(before) if before.valid_until <= now => Replaced::Expired,
+                    Some(before) => {
+                        let row = DraftRow::of(Draft { created_at: before.created_at, ..draft });
+                        diesel::update(drafts::table.find(&row.id))
+                            .set((
+                                drafts::customer_id.eq(&row.customer_id),
+                                drafts::body.eq(&row.body),
+                                drafts::valid_until.eq(row.valid_until),
+                            ))
+                            .execute(tx.conn)?;
+                        Replaced::Done
+                    }
+                })
+            })
+            .await
+    }
+
+    pub async fn draft(&self, id: OrderId) -> Result<Option<Draft>> {
+        self.readers.read(move |conn| find_draft(conn, id)).await
+    }
+}
+
+/// Puts a tombstone on a draft that was not confirmed. `None` if the partner has no such draft.
+pub(super) fn bury(tx: &mut Tx, id: OrderId, partner: PartnerId, now: Instant) -> Result<Option<Draft>> {
+    let Some(mut draft) = find_draft(tx.conn, id)?.filter(|draft| draft.partner_id == partner) else {
+        return Ok(None);
+    };
+    let deleted_at = *draft.deleted_at.get_or_insert(now);
+    diesel::update(drafts::table.find(id.0.as_bytes().as_slice()))
+        .set(drafts::deleted_at.eq(millis(deleted_at)))
+        .execute(tx.conn)?;
+    Ok(Some(draft))
+}
+
+pub(super) fn find_draft(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Draft>> {
+    let row: Option<DraftRow> = drafts::table.find(id.0.as_bytes().as_slice()).first(conn).optional()?;
+    let Some(row) = row else { return Ok(None) };
+    let is_confirmed = diesel::select(diesel::dsl::exists(orders::table.find(&row.id))).get_result(conn)?;
+    let Body { request, placed } = document(&row.body)?;
+    Ok(Some(Draft {
+        order_id: OrderId(uuid(&row.id)?),
+        partner_id: PartnerId(uuid(&row.partner_id)?),
+        request,
+        placed,
+        valid_until: instant(row.valid_until),
+        created_at: instant(row.created_at),
+        deleted_at: row.deleted_at.map(instant),
+        is_confirmed,
+    }))
+}
+
+/// What stands under an id that may be an order's or a draft's.
+pub enum Known {
+    Order(Box<crate::state::Order>, super::Position),
+    Draft(Box<Draft>),
+}
+
+impl Store {
+    /// The order of this id, or the draft that may become it.
+    pub async fn known(&self, id: OrderId) -> Result<Option<Known>> {
+        let cluster = self.cluster;
+        self.readers
+            .read(move |conn| {
+                if let Some((order, position)) = lists::order_at(conn, cluster, id)? {
+                    return Ok(Some(Known::Order(Box::new(order), position)));
+                }
+                Ok(find_draft(conn, id)?.map(|draft| Known::Draft(Box::new(draft))))
+            })
+            .await
+    }
+}

@@ -1,0 +1,292 @@
+//! Partners, their keys, their shops and menus: small, read as a whole, changed by people.
+
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
+use uuid::Uuid;
+
+use super::lanes::{Tx, Urgency};
+use super::rows::{document, instant, millis, to_document, uuid, word};
+use super::schema::{items, keys, partners, shop_items, shops};
+use super::{Error, Result, Store};
+use crate::catalogue::demo::Demo;
+use crate::catalogue::{Item, Shop, ShopItem};
+use crate::keys::{KeyKind, Owner};
+use crate::order::{Hash, Instant, PartnerId, ShopId};
+
+/// A partner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partner {
+    pub partner_id: PartnerId,
+    pub name: String,
+    pub created_at: Instant,
+}
+
+/// What is kept of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    pub key_id: Uuid,
+    pub owner: Owner,
+    pub hash: Hash,
+    /// What people call it.
+    pub label: String,
+    pub created_at: Instant,
+    pub revoked_at: Option<Instant>,
+}
+
+/// All that the catalogue is made of.
+pub struct CatalogueRows {
+    pub shops: Vec<Shop>,
+    pub items: Vec<Item>,
+    pub shop_items: Vec<ShopItem>,
+}
+
+impl Store {
+    pub async fn catalogue(&self) -> Result<CatalogueRows> {
+        self.readers
+            .read(|conn| {
+                Ok(CatalogueRows {
+                    shops: documents(shops::table.select(shops::body).load(conn)?)?,
+                    items: documents(items::table.select(items::body).load(conn)?)?,
+                    shop_items: documents(shop_items::table.select(shop_items::body).load(conn)?)?,
+                })
+            })
+            .await
+    }
+
+    pub async fn partners(&self) -> Result<Vec<Partner>> {
+        self.readers
+            .read(|conn| {
+                let rows: Vec<(Vec<u8>, String, i64)> = partners::table.order(partners::created_at).load(conn)?;
+                rows.into_iter()
+                    .map(|(id, name, created_at)| {
+                        Ok(Partner { partner_id: PartnerId(uuid(&id)?), name, created_at: instant(created_at) })
+                    })
+                    .collect()
+            })
+            .await
+    }
+
+    pub async fn put_partner(&self, partner: Partner) -> Result<()> {
+        self.lane.write(Urgency::Control, move |tx| insert_partner(tx, &partner)).await
+    }
+
+    /// Fills an empty database with the demo partner. False, and nothing done, if there is a partner already.
+    pub async fn seed(&self, demo: Demo, keys: Vec<StoredKey>, now: Instant) -> Result<bool> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                if partners::table.count().get_result::<i64>(tx.conn)? > 0 {
+                    return Ok(false);
+                }
+                let name = demo.partner_name.to_owned();
+                insert_partner(tx, &Partner { partner_id: demo.partner_id, name, created_at: now })?;
+                demo.shops.iter().try_for_each(|shop| upsert_shop(tx, shop))?;
+                demo.items.iter().try_for_each(|item| upsert_item(tx, item))?;
+                demo.shop_items.iter().try_for_each(|item| upsert_shop_item(tx, item))?;
+                keys.iter().try_for_each(|key| insert_key(tx, key))?;
+                Ok(true)
+            })
+            .await
+    }
+
+    pub async fn put_shop(&self, shop: Shop) -> Result<()> {
+        self.lane.write(Urgency::Control, move |tx| upsert_shop(tx, &shop)).await
+    }
+
+    /// Changes a shop as it stands now; `None` if there is no such shop.
+    pub async fn change_shop(
+        &self,
+        id: ShopId,
+        change: impl FnOnce(&mut Shop) + Send + 'static,
+    ) -> Result<Option<Shop>> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let body: Option<String> =
+                    shops::table.find(id.0.as_bytes().as_slice()).select(shops::body).first(tx.conn).optional()?;
+                let Some(mut shop) = body.as_deref().map(document::<Shop>).transpose()? else { return Ok(None) };
+                change(&mut shop);
+                upsert_shop(tx, &shop)?;
+                Ok(Some(shop))
+            })
+            .await
+    }
+
+    pub async fn put_item(&self, item: Item) -> Result<()> {
+        self.lane.write(Urgency::Control, move |tx| upsert_item(tx, &item)).await
+    }
+
+    pub async fn put_shop_item(&self, item: ShopItem) -> Result<()> {
+        self.lane.write(Urgency::Control, move |tx| upsert_shop_item(tx, &item)).await
+    }
+
+    /// Changes what a shop has of an item, starting from `otherwise` where it has never said anything about it.
+    pub async fn change_shop_item(
+        &self,
+        otherwise: ShopItem,
+        change: impl FnOnce(&mut ShopItem) + Send + 'static,
+    ) -> Result<ShopItem> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let body: Option<String> = shop_items::table
+                    .find((otherwise.shop_id.0.as_bytes().as_slice(), &otherwise.item_id))
+                    .select(shop_items::body)
+                    .first(tx.conn)
+                    .optional()?;
+                let mut item = body.as_deref().map(document::<ShopItem>).transpose()?.unwrap_or(otherwise);
+                change(&mut item);
+                upsert_shop_item(tx, &item)?;
+                Ok(item)
+            })
+            .await
+    }
+
+    pub async fn keys(&self) -> Result<Vec<StoredKey>> {
+        self.readers
+            .read(|conn| {
+                let rows: Vec<KeyRow> = keys::table.order(keys::created_at).load(conn)?;
+                rows.into_iter().map(KeyRow::into_stored).collect()
+            })
+            .await
+    }
+
+    /// Adds a key, and revokes the one it replaces in the same transaction. False, and nothing done, if that one
+    /// does not exist or is revoked already.
+    pub async fn add_key(&self, key: StoredKey, replaces: Option<Uuid>) -> Result<bool> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                if let Some(old) = replaces
+                    && !revoke(tx.conn, old, key.created_at)?
+                {
+                    return Ok(false);
+                }
+                insert_key(tx, &key)?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// Ends a key's validity. False if it does not exist or is revoked already.
+    pub async fn revoke_key(&self, key_id: Uuid, now: Instant) -> Result<bool> {
+        self.lane.write(Urgency::Control, move |tx| revoke(tx.conn, key_id, now)).await
+    }
+}
+
+fn documents<T: serde::de::DeserializeOwned>(bodies: Vec<String>) -> Result<Vec<T>> {
+    bodies.iter().map(|body| document(body)).collect()
+}
+
+fn insert_partner(tx: &mut Tx, partner: &Partner) -> Result<()> {
+    diesel::insert_into(partners::table)
+        .values((
+            partners::id.eq(partner.partner_id.0.as_bytes().as_slice()),
+            partners::name.eq(&partner.name),
+            partners::created_at.eq(millis(partner.created_at)),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+fn upsert_shop(tx: &mut Tx, shop: &Shop) -> Result<()> {
+    let body = to_document(shop);
+    diesel::insert_into(shops::table)
+        .values((
+            shops::id.eq(shop.shop_id.0.as_bytes().as_slice()),
+            shops::partner_id.eq(shop.partner_id.0.as_bytes().as_slice()),
+            shops::body.eq(&body),
+        ))
+        .on_conflict(shops::id)
+        .do_update()
+        .set(shops::body.eq(&body))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+fn upsert_item(tx: &mut Tx, item: &Item) -> Result<()> {
+    let body = to_document(item);
+    diesel::insert_into(items::table)
+        .values((
+            items::partner_id.eq(item.partner_id.0.as_bytes().as_slice()),
+            items::item_id.eq(&item.item_id),
+            items::body.eq(&body),
+        ))
+        .on_conflict((items::partner_id, items::item_id))
+        .do_update()
+        .set(items::body.eq(&body))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+fn upsert_shop_item(tx: &mut Tx, item: &ShopItem) -> Result<()> {
+    let body = to_document(item);
+    diesel::insert_into(shop_items::table)
+        .values((
+            shop_items::shop_id.eq(item.shop_id.0.as_bytes().as_slice()),
+            shop_items::item_id.eq(&item.item_id),
+            shop_items::body.eq(&body),
+        ))
+        .on_conflict((shop_items::shop_id, shop_items::item_id))
+        .do_update()
+        .set(shop_items::body.eq(&body))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// A row of `keys`.
+#[derive(Queryable, Insertable)]
+#[diesel(table_name = keys)]
+struct KeyRow {
+    id: Vec<u8>,
+    kind: String,
+    partner_id: Option<Vec<u8>>,
+    shop_id: Option<Vec<u8>>,
+    hash: Vec<u8>,
+    label: String,
+    created_at: i64,
+    revoked_at: Option<i64>,
+}
+
+impl KeyRow {
+    fn into_stored(self) -> Result<StoredKey> {
+        let owner = match (word(&self.kind)?, &self.partner_id, &self.shop_id) {
+            (KeyKind::Partner, Some(partner), None) => Owner::Partner(PartnerId(uuid(partner)?)),
+            (KeyKind::Shop, Some(partner), Some(shop)) => {
+                Owner::Shop { shop_id: ShopId(uuid(shop)?), partner_id: PartnerId(uuid(partner)?) }
+            }
+            (KeyKind::Admin, None, None) => Owner::Admin,
+            _ => return Err(Error::Damaged("a key that belongs to nobody".into())),
+        };
+        Ok(StoredKey {
+            key_id: uuid(&self.id)?,
+            owner,
+            hash: self.hash.try_into().map(Hash).map_err(|_| Error::Damaged("a key's hash".into()))?,
+            label: self.label,
+            created_at: instant(self.created_at),
+            revoked_at: self.revoked_at.map(instant),
+        })
+    }
+}
+
+fn insert_key(tx: &mut Tx, key: &StoredKey) -> Result<()> {
+    let (partner, shop) = match key.owner {
+        Owner::Partner(partner) => (Some(partner), None),
+        Owner::Shop { shop_id, partner_id } => (Some(partner_id), Some(shop_id)),
+        Owner::Admin => (None, None),
+    };
+    diesel::insert_into(keys::table)
+        .values(KeyRow {
+            id: key.key_id.as_bytes().to_vec(),
+            kind: key.owner.kind().to_string(),
+            partner_id: partner.map(|id| id.0.as_bytes().to_vec()),
+            shop_id: shop.map(|id| id.0.as_bytes().to_vec()),
+            hash: key.hash.0.to_vec(),
+            label: key.label.clone(),
+            created_at: millis(key.created_at),
+            revoked_at: key.revoked_at.map(millis),
+        })
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+fn revoke(conn: &mut SqliteConnection, key_id: Uuid, now: Instant) -> Result<bool> {
+    let valid = keys::table.find(key_id.as_bytes().as_slice()).filter(keys::revoked_at.is_null());
+    Ok(diesel::update(valid).set(keys::revoked_at.eq(millis(now))).execute(conn)? == 1)
+}

@@ -1,0 +1,157 @@
+//! The HTTP edge: every URL stands in the one table below. What happens to every request is in `web::edge`,
+//! which wraps the App: `App::new().wrap(from_fn(web::edge::serve)).configure(web::configure)`.
+
+pub mod admitted;
+pub mod auth;
+pub mod bank;
+pub mod body;
+pub mod create_order;
+pub mod drafts;
+pub mod edge;
+pub mod events;
+mod faults;
+pub mod headers;
+pub mod heard;
+pub mod openapi;
+pub mod orders;
+pub mod problem;
+mod query;
+mod unread;
+pub mod views;
+pub mod vocabulary;
+
+use actix_web::http::header;
+use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
+
+use crate::error::{Code, Failure};
+use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
+use crate::web::drafts::Confirmation;
+use crate::web::problem::Problem;
+
+crate::bodies!(CreateOrder, DraftOrder, PickupRequest, Confirmation);
+
+/// Every URL. One resource per path, so that an unknown method is a 405 with `Allow`, not a 404.
+pub fn configure(app: &mut ServiceConfig) {
+    app.service(read("/v1/orders", orders::list_orders).route(post().to(orders::create_order)))
+        .service(read("/v1/orders/ongoing", orders::get_ongoing_orders))
+        .service(read("/v1/orders/{order_id}", orders::get_order).route(delete().to(orders::delete_order)))
+        .service(read("/v1/orders/{order_id}/events", orders::get_order_events))
+        .service(read("/v1/orders/{order_id}/why", orders::why_order))
+        .service(resource("/v1/orders/{order_id}/cancel").route(post().to(orders::cancel_order)))
+        .service(resource("/v1/orders/{order_id}/pickup").route(put().to(orders::put_pickup)))
+        .service(resource("/v1/orders/{order_id}/arrival").route(post().to(orders::report_arrival)))
+        .service(resource("/v1/drafts").route(post().to(drafts::create_draft)))
+        .service(read("/v1/drafts/{order_id}", drafts::get_draft).route(put().to(drafts::put_draft)))
+        .service(resource("/v1/drafts/{order_id}/confirmation").route(put().to(drafts::confirm_draft)))
+        .service(read("/v1/events", events::list_events))
+        .service(read("/simulator/bank/{key:.*}", bank::get_challenge).route(post().to(bank::answer_challenge)))
+        .service(read("/livez", get_liveness))
+        .service(read("/readyz", get_readiness))
+        .service(read("/openapi.json", openapi::get_document))
+        .service(read("/docs", openapi::redirect_to_docs))
+        .service(read("/docs/{file:.*}", openapi::get_docs));
+}
+
+/// A resource that answers GET, and HEAD with the same headers.
+fn read<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args> + Clone,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    resource(path).route(get().to(handler.clone())).route(head().to(handler))
+}
+
+/// The process runs. It says nothing of what the process needs.
+#[utoipa::path(
+    get, path = "/livez", operation_id = "getLiveness", tag = "operations",
+    responses((status = 200, description = "The process runs."))
+)]
+pub async fn get_liveness() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(serde_json::json!({"status": "ok"}))
+}
+
+/// Whether requests should be sent here: the service is up, not stopping, and its database can be written to.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "getReadiness", tag = "operations",
+    responses((status = 200, description = "Ready.")),
+)]
+pub async fn get_readiness(app: Data<crate::app::App>) -> Result<HttpResponse, Problem> {
+    if !app.is_ready() {
+        return Err(Failure::new(Code::Overloaded, "The service is starting or stopping.").into());
+    }
+    app.store.ping().await.map_err(Failure::from)?;
+    let body = serde_json::json!({"status": "ready", "engine": "sqlite", "durability": "local"});
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::Method;
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{self, TestRequest};
+    use actix_web::{App, HttpServer};
+
+    use super::*;
+
+    async fn ask(request: TestRequest) -> (u16, header::HeaderMap, Vec<u8>) {
+        let app = test::init_service(App::new().wrap(from_fn(edge::serve)).configure(configure)).await;
+        let answer = test::call_service(&app, request.to_request()).await;
+        (answer.status().as_u16(), answer.headers().clone(), test::read_body(answer).await.to_vec())
+    }
+
+    #[actix_web::test]
+    async fn the_document_is_served_and_cacheable() {
+        let (status, headers, body) = ask(TestRequest::get().uri("/openapi.json")).await;
+        assert_eq!(status, 200);
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap(), *openapi::document());
+        assert!(headers.get("content-security-policy").unwrap().to_str().unwrap().starts_with("default-src 'none'"));
+        let tag = headers.get("etag").unwrap().clone();
+        let (status, _, body) =
+            ask(TestRequest::get().uri("/openapi.json").insert_header(("if-none-match", tag))).await;
+        assert_eq!((status, body.len()), (304, 0));
+    }
+
+    #[actix_web::test]
+    async fn the_docs_page_loads_only_its_own_files() {
+        let (status, headers, _) = ask(TestRequest::get().uri("/docs")).await;
+        assert_eq!((status, headers.get("location").unwrap().to_str().unwrap()), (308, "/docs/"));
+        let (status, headers, body) = ask(TestRequest::get().uri("/docs/")).await;
+        assert_eq!(status, 200);
+        assert!(headers.get("content-security-policy").unwrap().to_str().unwrap().contains("script-src 'self'"));
+        let page = String::from_utf8(body).unwrap();
+        assert!(!page.contains("https://") && !page.contains("<script>"), "{page}");
+        let (status, _, body) = ask(TestRequest::get().uri("/docs/swagger-initializer.js")).await;
+        assert_eq!(status, 200);
+        assert!(String::from_utf8(body).unwrap().contains("/openapi.json"));
+        assert_eq!(ask(TestRequest::get().uri("/docs/nothing.js")).await.0, 404);
+    }
+
+    #[actix_web::test]
+    async fn a_wrong_method_is_told_the_right_ones() {
+        let (status, headers, _) = ask(TestRequest::default().method(Method::DELETE).uri("/livez")).await;
+        assert_eq!(status, 405);
+        let allow: Vec<&str> = headers.get_all("allow").flat_map(|value| value.to_str().unwrap().split(", ")).collect();
+        assert!(allow.contains(&"GET") && allow.contains(&"HEAD"), "{allow:?}");
+    }
+
+    #[actix_web::test]
+    async fn a_real_server_answers_head_without_a_body() {
+        let server = HttpServer::new(|| App::new().wrap(from_fn(edge::serve)).configure(configure))
+            .workers(1)
+            .disable_signals()
+            .bind("127.0.0.1:0")
+            .unwrap();
+        let url = format!("http://{}/livez", server.addrs()[0]);
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        let answer = reqwest::Client::new().head(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        assert_eq!(answer.headers()["content-length"], "15");
+        assert!(answer.bytes().await.unwrap().is_empty());
+        handle.stop(false).await;
+    }
+}

@@ -1,0 +1,180 @@
+//! The bodies that ask for an order: createOrder's, and a draft's, whose total is optional.
+//!
+//! Their limits stand in the attributes below and nowhere else: the OpenAPI document is made from them, and
+//! `web::body` validates against that document.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+use uuid::Uuid;
+
+use crate::order::{
+    CustomerId, Instant, Money, NewOrder, OnUnavailable, OrderId, Pickup, PickupType, RequestedLine, ShopId,
+};
+
+macro_rules! order_bodies {
+    ($($(#[$meta:meta])* $name:ident { $(#[$total_meta:meta])* total: $($total:tt)+ })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            /// The partner's own name for its customer.
+            #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+            customer_id: String,
+            shop_id: Uuid,
+            #[schema(min_items = 1, max_items = 50)]
+            lines: Vec<LineRequest>,
+            $(#[$total_meta])*
+            total: $($total)+,
+            payment: PaymentRequest,
+            pickup: Option<PickupRequest>,
+            on_unavailable: Option<OnUnavailable>,
+            metadata: Option<Metadata>,
+            /// An order that this one takes the place of. It is noted, not cancelled.
+            replaces_order_id: Option<Uuid>,
+        }
+
+        impl $name {
+            /// What was asked for, in the words of the domain.
+            pub fn parse(self) -> NewOrder {
+                NewOrder {
+                    customer_id: CustomerId(self.customer_id),
+                    shop_id: ShopId(self.shop_id),
+                    lines: self.lines.into_iter().map(LineRequest::parse).collect(),
+                    total: self.total.into(),
+                    payment_method: self.payment.method,
+                    pickup: self.pickup.map(PickupRequest::parse).unwrap_or_default(),
+                    on_unavailable: self.on_unavailable.unwrap_or_default(),
+                    metadata: self.metadata.unwrap_or_default().0,
+                    replaces_order_id: self.replaces_order_id.map(OrderId),
+                }
+            }
+        }
+    )*};
+}
+
+order_bodies! {
+    /// An order, with the total that the customer was shown.
+    CreateOrder {
+        total: Money
+    }
+    /// A basket to be priced; with a total, it must be the present one.
+    DraftOrder {
+        total: Option<Money>
+    }
+}
+
+/// One line of a basket.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LineRequest {
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+    item_id: String,
+    #[schema(minimum = 1, maximum = 99)]
+    quantity: u32,
+    /// Option ids; the same one twice is two of it.
+    #[schema(max_items = 20)]
+    options: Option<Vec<OptionRequest>>,
+}
+
+impl LineRequest {
+    fn parse(self) -> RequestedLine {
+        let options = self.options.unwrap_or_default().into_iter().map(|OptionRequest(id)| id).collect();
+        RequestedLine { item_id: self.item_id, options, quantity: self.quantity }
+    }
+}
+
+/// The id of an option.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+pub struct OptionRequest(String);
+
+/// How it is paid.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentRequest {
+    /// The gateway's own name for a card or wallet.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+    method: String,
+}
+
+/// Where and when the customer picks the order up.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PickupRequest {
+    #[serde(rename = "type")]
+    kind: Option<PickupType>,
+    /// The wanted time; absent or null for as soon as possible.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Instant>,
+    #[schema(max_length = 280, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    note: Option<String>,
+    #[schema(max_length = 80, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+    vehicle: Option<String>,
+}
+
+impl PickupRequest {
+    /// Instants are cut to the milliseconds that are stored, so that a replayed request stays equal.
+    pub fn parse(self) -> Pickup {
+        Pickup {
+            kind: self.kind.unwrap_or_default(),
+            at: self.at.and_then(|at| Instant::from_timestamp_millis(at.timestamp_millis())),
+            note: self.note,
+            vehicle: self.vehicle,
+        }
+    }
+}
+
+/// The partner's own notes on the order.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Metadata(BTreeMap<String, String>);
+
+impl PartialSchema for Metadata {
+    fn schema() -> utoipa::openapi::RefOr<Schema> {
+        const NO_NUL: &str = "^[^\\u0000]*$";
+        let bounded =
+            |longest| ObjectBuilder::new().schema_type(Type::String).max_length(Some(longest)).pattern(Some(NO_NUL));
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some("The partner's own notes on the order: up to 20 texts."))
+            .max_properties(Some(20))
+            .property_names(Some(Schema::Object(bounded(40).min_length(Some(1)).build())))
+            .additional_properties(Some(AdditionalProperties::<Schema>::RefOr(bounded(500).into())))
+            .into()
+    }
+}
+
+impl ToSchema for Metadata {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_what_null_says() {
+        let shop = Uuid::now_v7();
+        let short = json!({"customer_id": "c", "shop_id": shop, "lines": [{"item_id": "lungo", "quantity": 2}],
+            "total": {"amount": 820, "currency": "EUR"}, "payment": {"method": "pm"}});
+        let mut long = short.clone();
+        long["pickup"] = json!({"type": "counter", "at": null, "note": null, "vehicle": null});
+        long["on_unavailable"] = json!("cancel");
+        long["metadata"] = json!({});
+        long["replaces_order_id"] = json!(null);
+        long["lines"][0]["options"] = json!([]);
+        let parse = |body| serde_json::from_value::<CreateOrder>(body).unwrap().parse();
+        assert_eq!(parse(short.clone()), parse(long));
+        let mut draft = short;
+        draft.as_object_mut().unwrap().remove("total");
+        assert_eq!(serde_json::from_value::<DraftOrder>(draft).unwrap().parse().total, None);
+    }
+
+    #[test]
+    fn a_pickup_time_is_kept_to_the_millisecond() {
+        let pickup: PickupRequest = serde_json::from_value(json!({"at": "2026-01-02T03:04:05.123456Z"})).unwrap();
+        assert_eq!(pickup.parse().at.unwrap().timestamp_subsec_nanos(), 123_000_000);
+    }
+}

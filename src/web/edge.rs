@@ -1,0 +1,359 @@
+//! What happens to every request, whichever its handler: an id, a trace, one line in the log, the headers that
+//! every answer carries, and a problem document for every failure, panics included.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse};
+use uuid::Uuid;
+
+use crate::error::{Code, Failure};
+use crate::keys::Owner;
+use crate::web::problem::{self, Occurrence, Problem};
+use crate::web::unread::Held;
+
+/// The request's id, in its extensions: the client's own `X-Request-Id` where that is usable.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// A valid W3C `traceparent` of the request, in its extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceParent(pub String);
+
+impl TraceParent {
+    /// Reads version 00 and, by its first four parts, any later version; `None` for what is not valid.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = |part: &str, digits: usize| {
+            part.len() == digits && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        let is_zero = |part: &str| part.bytes().all(|b| b == b'0');
+        let mut parts = text.splitn(5, '-');
+        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let valid = is_hex(version, 2)
+            && version != "ff"
+            && is_hex(trace, 32)
+            && !is_zero(trace)
+            && is_hex(parent, 16)
+            && !is_zero(parent)
+            && is_hex(flags, 2)
+            && (version != "00" || parts.next().is_none());
+        valid.then(|| Self(format!("00-{trace}-{parent}-{flags}")))
+    }
+}
+
+/// The outermost middleware: `App::new().wrap(from_fn(edge::serve))`.
+pub async fn serve(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let occurrence =
+        Occurrence { request_id: request_id(request.headers()), instance: request.path().chars().take(256).collect() };
+    request.extensions_mut().insert(RequestId(occurrence.request_id.clone()));
+    if let Some(trace) = single(request.headers(), "traceparent").and_then(TraceParent::parse) {
+        request.extensions_mut().insert(trace);
+    }
+    let method = request.method().clone();
+    let held = Held::of(&mut request);
+    let hold = |answer: HttpResponse| {
+        answer.map_body(|_, body| match held {
+            Some(held) => held.until_sent(body),
+            None => body,
+        })
+    };
+
+    match catch_panic(next.call(request)).await {
+        Ok(Ok(answered)) => {
+            let (request, mut answer) = answered.map_into_boxed_body().into_parts();
+            let failure = failure_in(&answer);
+            if let Some(failure) = &failure {
+                let mut rendered = problem::render(failure, &occurrence);
+                keep_headers(answer.headers(), rendered.headers_mut());
+                answer = rendered;
+            }
+            complete_headers(answer.headers_mut(), &occurrence.request_id);
+            let owner = request.extensions().get::<Owner>().copied();
+            let route = request.match_pattern();
+            log(&method, route.as_deref(), answer.status(), started, &occurrence, owner, failure.as_ref());
+            Ok(ServiceResponse::new(request, hold(answer)))
+        }
+        // The request went down with the panic, or with an inner middleware: the answer travels as an error.
+        Ok(Err(error)) => {
+            let failure = problem::failure_of(&error);
+            let answer = without_request(&failure, &method, started, &occurrence);
+            Err(InternalError::from_response(Problem(failure), hold(answer)).into())
+        }
+        Err(panic) => {
+            let failure = Failure::new(Code::InternalError, "").because(format!("panic: {}", text_of(&*panic)));
+            let answer = without_request(&failure, &method, started, &occurrence);
+            Err(InternalError::from_response(Problem(failure), hold(answer)).into())
+        }
+    }
+}
+
+fn without_request(failure: &Failure, method: &Method, started: Instant, occurrence: &Occurrence) -> HttpResponse {
+    let mut answer = problem::render(failure, occurrence);
+    complete_headers(answer.headers_mut(), &occurrence.request_id);
+    log(method, None, answer.status(), started, occurrence, None, Some(failure));
+    answer
+}
+
+fn failure_in(answer: &HttpResponse) -> Option<Failure> {
+    let status = answer.status();
+    let failed = status.is_client_error() || status.is_server_error();
+    failed.then(|| answer.error().map_or_else(|| problem::foreign(status), problem::failure_of))
+}
+
+/// Keeps what the failed answer already said, such as `Allow` or `RateLimit`, but nothing about its old body.
+fn keep_headers(from: &HeaderMap, to: &mut HeaderMap) {
+    let of_the_body = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG];
+    let said: Vec<HeaderName> = to.keys().cloned().collect();
+    for (name, value) in from {
+        if !of_the_body.contains(name) && !said.contains(name) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+}
+
+fn complete_headers(headers: &mut HeaderMap, request_id: &str) {
+    let id = HeaderValue::from_str(request_id).expect("a request id is visible ASCII");
+    headers.insert(HeaderName::from_static("x-request-id"), id);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in [
+        (header::CACHE_CONTROL, "private, no-cache"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> String {
+    let usable = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    single(headers, "x-request-id").filter(usable).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// The text of a header that was sent exactly once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name);
+    let value = values.next()?;
+    if values.next().is_some() { None } else { value.to_str().ok() }
+}
+
+async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    // Nothing of the future is looked at again after a panic: it is only dropped.
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("of no text")
+}
+
+/// One line a request, without bodies, keys and query strings; the route is the pattern, so that lines can be counted.
+fn log(
+    method: &Method,
+    route: Option<&str>,
+    status: StatusCode,
+    started: Instant,
+    occurrence: &Occurrence,
+    owner: Option<Owner>,
+    failure: Option<&Failure>,
+) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                http.method = %method,
+                http.route = route.unwrap_or("unmatched"),
+                http.status = status.as_u16(),
+                http.duration_ms = started.elapsed().as_secs_f64() * 1000.0,
+                request.id = occurrence.request_id,
+                partner.id = owner.and_then(|owner| owner.partner()).map(tracing::field::display),
+                problem.code = failure.map(|failure| tracing::field::display(failure.code)),
+                problem.cause = failure.and_then(|failure| failure.cause.as_deref()),
+                "request"
+            )
+        };
+    }
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        line!(error)
+    } else if status.is_server_error() {
+        line!(warn)
+    } else {
+        line!(info)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{self, TestRequest};
+    use actix_web::{App, HttpRequest, web};
+    use serde_json::Value;
+
+    use super::*;
+
+    async fn ask(request: TestRequest) -> (StatusCode, HeaderMap, Value) {
+        let app =
+            test::init_service(
+                App::new()
+                    .wrap(from_fn(serve))
+                    .service(web::resource("/things/{id}").route(
+                        web::get().to(|path: web::Path<u32>| async move { HttpResponse::Ok().json(path.into_inner()) }),
+                    ))
+                    .service(web::resource("/trace").route(web::get().to(|request: HttpRequest| async move {
+                        let trace = request.extensions().get::<TraceParent>().map(|trace| trace.0.clone());
+                        HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(trace)
+                    })))
+                    .service(web::resource("/query").route(web::get().to(
+                        |_: web::Query<std::collections::HashMap<String, u8>>| async { HttpResponse::Ok().finish() },
+                    )))
+                    .service(web::resource("/refuse").route(web::get().to(|| async {
+                        Err::<HttpResponse, _>(Problem(Failure::new(Code::TooLate, "It is being made.").with("x", 1)))
+                    })))
+                    .service(web::resource("/panic").route(web::get().to(|| async {
+                        if true {
+                            panic!("secret 42");
+                        }
+                        HttpResponse::Ok().finish()
+                    })))
+                    .service(
+                        web::resource("/inner")
+                            .wrap(from_fn(|_: ServiceRequest, _: Next<BoxBody>| async {
+                                Err::<ServiceResponse, _>(Problem(Failure::new(Code::Overloaded, "Full.")).into())
+                            }))
+                            .route(web::get().to(HttpResponse::Ok)),
+                    ),
+            )
+            .await;
+        let (status, headers, body) = match test::try_call_service(&app, request.to_request()).await {
+            Ok(answer) => (answer.status(), answer.headers().clone(), test::read_body(answer).await),
+            Err(error) => {
+                let answer = error.error_response();
+                let head = (answer.status(), answer.headers().clone());
+                (head.0, head.1, actix_web::body::to_bytes(answer.into_body()).await.unwrap())
+            }
+        };
+        (status, headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    #[actix_web::test]
+    async fn every_answer_has_an_id_and_the_common_headers() {
+        let (status, headers, _) =
+            ask(TestRequest::get().uri("/things/1").insert_header(("x-request-id", "a.B-9_"))).await;
+        assert_eq!(status, 200);
+        assert_eq!(headers.get("x-request-id").unwrap(), "a.B-9_");
+        assert_eq!(headers.get("cache-control").unwrap(), "private, no-cache");
+        assert_eq!(headers.get("x-content-type-options").unwrap(), "nosniff");
+        let too_long = "x".repeat(65);
+        for unusable in ["", "a b", "a\"", too_long.as_str()] {
+            let (_, headers, _) =
+                ask(TestRequest::get().uri("/things/1").insert_header(("x-request-id", unusable))).await;
+            let id: Uuid = headers.get("x-request-id").unwrap().to_str().unwrap().parse().unwrap();
+            assert_eq!(id.get_version_num(), 7);
+        }
+        let (_, headers, _) = ask(TestRequest::get().uri("/trace")).await;
+        assert_eq!(headers.get("cache-control").unwrap(), "no-store");
+    }
+
+    #[actix_web::test]
+    async fn every_failure_is_a_problem_with_id_and_path() {
+        for (uri, method, status, code) in [
+            ("/nothing?x=1", Method::GET, 404, "not_found"),
+            ("/things/abc", Method::GET, 404, "not_found"),
+            ("/things/1", Method::PUT, 405, "method_not_allowed"),
+            ("/query?n=9999", Method::GET, 400, "invalid_request"),
+            ("/refuse", Method::GET, 409, "too_late"),
+            ("/panic", Method::GET, 500, "internal_error"),
+            ("/inner", Method::GET, 503, "overloaded"),
+        ] {
+            let request = TestRequest::default().method(method).uri(uri).insert_header(("x-request-id", "r-7"));
+            let (got, headers, body) = ask(request).await;
+            assert_eq!(got.as_u16(), status, "{uri}");
+            assert_eq!(headers.get("content-type").unwrap(), problem::MEDIA_TYPE, "{uri}");
+            assert_eq!(headers.get("x-request-id").unwrap(), "r-7", "{uri}");
+            assert_eq!(body["code"], code, "{uri}");
+            assert_eq!(body["status"], status, "{uri}");
+            assert_eq!(body["request_id"], "r-7", "{uri}");
+            assert_eq!(body["instance"], uri.split('?').next().unwrap());
+            assert!(!body.to_string().contains("secret"), "{body}");
+            if status == 405 {
+                assert_eq!(headers.get("allow").unwrap(), "GET");
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn only_a_valid_traceparent_is_kept() {
+        let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let (_, _, body) = ask(TestRequest::get().uri("/trace").insert_header(("traceparent", valid))).await;
+        assert_eq!(body, valid);
+        for invalid in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        ] {
+            assert_eq!(TraceParent::parse(invalid), None, "{invalid}");
+        }
+        assert_eq!(TraceParent::parse(&format!("01{}-more", &valid[2..])), Some(TraceParent(valid.into())));
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[actix_web::test]
+    async fn one_line_is_logged_without_path_query_or_key() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        // Other tests meet the same log line without a subscriber, whichever of them comes first.
+        ask(TestRequest::get().uri("/things/17")).await;
+        let _guard = tracing::subscriber::set_default(subscriber);
+        tracing::callsite::rebuild_interest_cache();
+        let request =
+            TestRequest::get().uri("/things/17?token=sesame").insert_header(("authorization", "Bearer sesame"));
+        ask(request).await;
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let fields = &serde_json::from_str::<Value>(&text).unwrap()["fields"];
+        assert_eq!(fields["http.route"], "/things/{id}");
+        assert_eq!(fields["http.method"], "GET");
+        assert_eq!(fields["http.status"], 200);
+        assert!(fields["http.duration_ms"].is_number() && fields["request.id"].is_string());
+        assert!(!text.contains("sesame") && !text.contains("/things/17"), "{text}");
+    }
+}
