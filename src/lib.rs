@@ -35,6 +35,8 @@ pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod gateway;
 pub mod journal;
 pub mod keys;

@@ -235,7 +235,10 @@ impl Store {
                     task.next_attempt_at = task.stage.map(|_| now + again.after);
                     task.errors += i32::from(again.strike == Strike::Error);
                     task.crashes += i32::from(again.strike == Strike::Panic);
-                    task.last_error = Some(again.why);
+                    // Whoever has to look at a row that was just parked needs the reason for that.
+                    if task.parked_at == before.task.parked_at {
+                        task.last_error = Some(again.why);
+                    }
                     if task.parked_at.is_none() && queue::is_poison(&order) {
                         let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
                         let parked = machine::step(&order, &event, Actor::Worker, now, &policy.deadlines)
