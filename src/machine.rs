@@ -196,6 +196,9 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             if next.dropped_lines.len() == order.placed.lines.len() {
                 return Err(Refused::Mismatch("an order cannot lose all of its lines: reject it".into()));
             }
+            if next.amount_due() <= 0 && order.placed.total.amount > 0 {
+                return Err(Refused::Mismatch("nothing would be left to pay for: reject it".into()));
+            }
             let soonest = now + Duration::seconds(order.placed.make_seconds.into());
             next.promise_at = Some(match minutes {
                 Some(minutes) => now + Duration::minutes((*minutes).into()),
@@ -302,6 +305,14 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             next.task.parked_at = Some(now);
             next.task.last_error = Some(why.clone());
         }
+        Event::Contradicted { what } => {
+            next.task.last_error = Some(what.clone());
+            // Money that has to go back, or be found out about, is tried for ever: that is never set aside.
+            let is_compensation = matches!(order.task.stage, Some(Stage::Release | Stage::LookUp) | None);
+            if by == Actor::Worker && !is_compensation {
+                next.task.parked_at = Some(now);
+            }
+        }
         Event::Retried { .. } => {
             if order.task.stage.is_none() && order.payment.status != PaymentStatus::CaptureFailed {
                 return Err(illegal());
@@ -334,8 +345,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         | Event::CustomerCancelled
         | Event::ShopCancelled { .. }
         | Event::ForceCompleted { .. }
-        | Event::OperatorCancelled { .. }
-        | Event::Contradicted { .. } => {}
+        | Event::OperatorCancelled { .. } => {}
     }
 
     if next.status != order.status {

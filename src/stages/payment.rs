@@ -54,9 +54,9 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
             None | Some((HeldStatus::Voided | HeldStatus::Declined, _)) | Some((HeldStatus::Captured, 0)) => {
                 happened(Event::PaymentProven)
             }
-            Some((status, _)) => happened(Event::Parked {
-                why: format!("the money was released, but the gateway says `{status:?}` a day later"),
-            }),
+            Some((status, _)) => {
+                contradicted(order, format!("the money was released, but the gateway says `{status:?}` a day later"))
+            }
         },
         Ok(Some(held)) if held.status == HeldStatus::ActionRequired && order.status == Status::ActionRequired => {
             again(next, "the customer has not answered the bank yet")
@@ -166,14 +166,22 @@ fn is_ours(order: &Order, held: &Held) -> bool {
     held.order_id == order.id && (held.total == order.placed.total || voided_unseen)
 }
 
-/// The gateway holds something under our key that is not what we ordered: nothing is believed, a person looks.
+/// The gateway holds something under our key that is not what we ordered: nothing of it is believed.
 fn contradiction(order: &Order, held: &Held) -> Outcome {
-    happened(Event::Parked {
-        why: format!(
+    contradicted(
+        order,
+        format!(
             "the gateway holds {} for order {} as `{:?}` under the key of this order over {}",
             held.total, held.order_id, held.status, order.placed.total
         ),
-    })
+    )
+}
+
+/// What cannot be: recorded once, for a person to look at, and tried again where money depends on it.
+fn contradicted(order: &Order, what: String) -> Outcome {
+    let is_news = order.task.last_error.as_ref() != Some(&what);
+    let again = again(backoff(order.task.attempts, RELEASE_PATIENCE), what.clone());
+    Outcome { event: is_news.then_some(Event::Contradicted { what }), ..again }
 }
 
 fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, patience: Duration) -> Outcome {

@@ -145,6 +145,8 @@ fn the_schema_in_the_code_is_the_schema_of_the_migrated_database() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(&dir).unwrap());
     let mut conn = SqliteConnection::establish(&dir.path().join("lungo.db").display().to_string()).unwrap();
+    // The threads of the store are still on their way out.
+    conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
     let tables = tables_in_code();
     assert!(tables.iter().any(|(name, _)| name == "orders"), "the text is read");
     for (table, in_code) in tables {

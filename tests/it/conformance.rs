@@ -49,6 +49,7 @@ contract! {
     a_result_that_contradicts_the_row_is_kept_for_a_person
     a_word_said_again_changes_nothing
     an_illegal_word_changes_nothing
+    what_the_gateway_contradicts_is_kept_and_changes_nothing_else
     a_word_reaches_only_its_senders_orders
     a_deleted_order_is_out_of_its_customers_sight
     what_was_handed_over_cannot_be_deleted
@@ -359,15 +360,29 @@ async fn an_illegal_word_changes_nothing(bench: &mut Bench) {
     for (by, event) in [
         (Actor::Shop, Event::Made),
         (Actor::Partner, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }),
-        (Actor::Gateway, authorized(PRICE + 1)),
-        (Actor::Gateway, Event::PaymentCaptured { amount: PRICE }),
-        (Actor::Gateway, Event::PaymentRefunded { amount: PRICE }),
+        (Actor::Shop, Event::Collected),
     ] {
         let refused = bench.hear(&order, by, event, at(1)).await;
         assert!(matches!(&refused, Received::Refused(unchanged, _) if **unchanged == order), "{refused:?}");
     }
     assert_eq!(bench.order(order.id).await, order);
     assert_eq!(bench.store.events_of(order.id).await.unwrap().len(), 1);
+}
+
+async fn what_the_gateway_contradicts_is_kept_and_changes_nothing_else(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    for (i, event) in
+        [authorized(PRICE + 1), Event::PaymentCaptured { amount: PRICE }, Event::PaymentRefunded { amount: PRICE }]
+            .into_iter()
+            .enumerate()
+    {
+        let kept = bench.hear(&order, Actor::Gateway, event, at(1)).await;
+        let Received::Changed(after, _) = &kept else { panic!("{kept:?}") };
+        assert_eq!((after.status, &after.payment), (order.status, &order.payment));
+        let events = bench.store.events_of(order.id).await.unwrap();
+        assert_eq!(events.len(), i + 2);
+        assert!(matches!(events.last().unwrap().event, Event::Contradicted { .. }));
+    }
 }
 
 async fn a_word_reaches_only_its_senders_orders(bench: &mut Bench) {
