@@ -5,6 +5,7 @@
 //! network inside a transaction, because no transaction leaves this module.
 
 mod drafts;
+mod durations;
 mod lanes;
 mod lists;
 mod orders;

@@ -132,6 +132,7 @@ CREATE TABLE order_names (
 CREATE TABLE order_events (
     position       INTEGER PRIMARY KEY NOT NULL,
     partner_id     BLOB NOT NULL,
+    shop_id        BLOB NOT NULL,
     order_id       BLOB NOT NULL,
     version        BIGINT NOT NULL,
     type           TEXT NOT NULL,
@@ -141,6 +142,8 @@ CREATE TABLE order_events (
     actor          TEXT NOT NULL,
     reason         TEXT,
     at             BIGINT NOT NULL,
+    -- How long the order had stood in the status that it left: what waiting is measured from.
+    elapsed_ms     BIGINT,
     data           TEXT NOT NULL
 );
 CREATE UNIQUE INDEX order_events_of_order ON order_events (order_id, version);
