@@ -18,10 +18,148 @@ use crate::web::headers::if_none_match;
 use crate::web::problem::{self, Problem};
 use crate::web::views::board::ShopOrderView;
 use crate::web::views::{EventView, OrderView};
+use crate::web::{admin, catalogue, shop};
 
 /// Which problems an operation has of its own, by operationId. Those that follow from its form (a key, a body) and
 /// `internal_error` are added to it by themselves.
-pub const PROBLEMS: &[(&str, &[Code])] = &[("getLiveness", &[])];
+pub const PROBLEMS: &[(&str, &[Code])] = &[
+    ("getLiveness", &[]),
+    ("listShops", &[]),
+    ("getMenu", &[Code::NotFound]),
+    ("listShopOrders", &[Code::DatabaseUnavailable, Code::Overloaded]),
+    (
+        "acceptOrder",
+        &[
+            Code::NotFound,
+            Code::NotPossible,
+            Code::Unprocessable,
+            Code::DatabaseUnavailable,
+            Code::Overloaded,
+            Code::OutcomeUnknown,
+        ],
+    ),
+    (
+        "rejectOrder",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    (
+        "startOrder",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    (
+        "readyOrder",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    (
+        "recallOrder",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    (
+        "collectedOrder",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    (
+        "notCollectedOrder",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    (
+        "shopCancelOrder",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    (
+        "setMode",
+        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    ("heartbeat", &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown]),
+    (
+        "setItemAvailability",
+        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    ("listPartners", &[Code::DatabaseUnavailable, Code::Overloaded]),
+    ("createPartner", &[Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown]),
+    ("listKeys", &[Code::DatabaseUnavailable, Code::Overloaded]),
+    ("createKey", &[Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown]),
+    (
+        "rotateKey",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    (
+        "revokeKey",
+        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    ("listAllShops", &[Code::InvalidRequest]),
+    ("createShop", &[Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown]),
+    ("getShop", &[Code::NotFound]),
+    (
+        "putShop",
+        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    ("listItems", &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded]),
+    (
+        "putItem",
+        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    ("listShopItems", &[Code::NotFound]),
+    (
+        "putShopItem",
+        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
+    ),
+    ("searchOrders", &[Code::InvalidRequest, Code::InvalidCursor, Code::DatabaseUnavailable, Code::Overloaded]),
+    ("inspectOrder", &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded]),
+    ("inspectOrderEvents", &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded]),
+    (
+        "operatorCancelOrder",
+        &[
+            Code::InvalidRequest,
+            Code::NotFound,
+            Code::NotPossible,
+            Code::StaleVersion,
+            Code::Unprocessable,
+            Code::DatabaseUnavailable,
+            Code::Overloaded,
+            Code::OutcomeUnknown,
+        ],
+    ),
+    (
+        "retryOrder",
+        &[
+            Code::InvalidRequest,
+            Code::NotFound,
+            Code::NotPossible,
+            Code::StaleVersion,
+            Code::DatabaseUnavailable,
+            Code::Overloaded,
+            Code::OutcomeUnknown,
+        ],
+    ),
+    (
+        "forceCompleteOrder",
+        &[
+            Code::InvalidRequest,
+            Code::NotFound,
+            Code::NotPossible,
+            Code::StaleVersion,
+            Code::DatabaseUnavailable,
+            Code::Overloaded,
+            Code::OutcomeUnknown,
+        ],
+    ),
+    (
+        "refundOrder",
+        &[
+            Code::InvalidRequest,
+            Code::NotFound,
+            Code::StaleVersion,
+            Code::Unprocessable,
+            Code::DatabaseUnavailable,
+            Code::Overloaded,
+            Code::OutcomeUnknown,
+        ],
+    ),
+    ("getSettings", &[]),
+    ("getStages", &[Code::DatabaseUnavailable, Code::Overloaded]),
+    ("getLifecycle", &[]),
+];
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,10 +174,51 @@ pub const PROBLEMS: &[(&str, &[Code])] = &[("getLiveness", &[])];
         (name = "drafts", description = "Baskets that are priced before they are ordered."),
         (name = "catalogue", description = "Shops, their menus and what they promise."),
         (name = "shop", description = "For the tablet or till in a shop."),
+        (name = "admin", description = "For operators."),
         (name = "callbacks", description = "For gateways."),
         (name = "operations", description = "For those who run the service."),
     ),
-    paths(crate::web::get_liveness),
+    paths(
+        crate::web::get_liveness,
+        catalogue::list_shops,
+        catalogue::get_menu,
+        shop::list_shop_orders,
+        shop::accept_order,
+        shop::reject_order,
+        shop::start_order,
+        shop::ready_order,
+        shop::recall_order,
+        shop::collected_order,
+        shop::not_collected_order,
+        shop::shop_cancel_order,
+        shop::set_mode,
+        shop::heartbeat,
+        shop::set_item_availability,
+        admin::partners::list_partners,
+        admin::partners::create_partner,
+        admin::menu::list_items,
+        admin::menu::put_item,
+        admin::keys::list_keys,
+        admin::keys::create_key,
+        admin::keys::rotate_key,
+        admin::keys::revoke_key,
+        admin::shops::list_all_shops,
+        admin::shops::create_shop,
+        admin::shops::get_shop,
+        admin::shops::put_shop,
+        admin::menu::list_shop_items,
+        admin::menu::put_shop_item,
+        admin::orders::search_orders,
+        admin::orders::inspect_order,
+        admin::orders::inspect_order_events,
+        admin::orders::operator_cancel_order,
+        admin::orders::retry_order,
+        admin::orders::force_complete_order,
+        admin::orders::refund_order,
+        admin::service::get_settings,
+        admin::service::get_stages,
+        admin::service::get_lifecycle,
+    ),
     components(schemas(CreateOrder, DraftOrder, OrderView, EventView, ShopOrderView, Code)),
 )]
 struct Api;
