@@ -431,6 +431,31 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_are_valid_and_the_demo_has_the_documented_shapes() {
+        let schemas = document()["components"]["schemas"].as_object().unwrap();
+        let valid = |schema: &str, value: &Value| {
+            let validator = crate::web::body::compile(schema);
+            let faults: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
+            assert!(faults.is_empty(), "{schema} {value}: {faults:?}");
+        };
+        let mut count = 0;
+        for (name, schema) in schemas {
+            let examples = schema["examples"].as_array().into_iter().flatten();
+            for example in examples.chain(schema.get("example")) {
+                valid(name, example);
+                count += 1;
+            }
+        }
+        assert!(count > 10, "{count}");
+        let demo = crate::catalogue::demo::demo();
+        demo.items.iter().flat_map(|item| &item.option_groups).for_each(|group| valid("OptionGroup", &json!(group)));
+        let opening = crate::catalogue::Opening::new("07:00".parse().unwrap(), "24:00".parse().unwrap());
+        for hours in [crate::catalogue::Hours::Always, crate::catalogue::Hours::every_day(opening)] {
+            valid("Hours", &json!(hours));
+        }
+    }
+
+    #[test]
     fn problems_are_grouped_by_status() {
         let mut document = json!({"paths": {"/x": {"post": {
             "operationId": "x", "security": [{"partnerKey": []}], "responses": {},

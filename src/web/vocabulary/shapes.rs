@@ -1,6 +1,5 @@
 //! How the catalogue's documents look in JSON. These types are never made: the catalogue's own are read and written
 //! by serde, and a test holds these shapes against them.
-#![expect(dead_code, reason = "only their schemas are used")]
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
