@@ -239,6 +239,7 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     document["components"]["schemas"]["Problem"] = problem_schema();
     document["components"]["securitySchemes"] = security_schemes();
     add_problems(&mut document, PROBLEMS);
+    optional_bodies(&mut document);
     let bytes = Bytes::from(serde_json::to_vec(&document).expect("the document serialises"));
     Published { tag: format!("{:?}", Hash::of_bytes(&bytes)), bytes, document }
 });
@@ -265,6 +266,18 @@ fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
         }
     }
     assert!(table.is_empty(), "problems of no operation: {:?}", table.keys());
+}
+
+/// A body that may be left out (`request_body = Option<T>`) may not be null: utoipa says both in one word.
+fn optional_bodies(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().expect("a document has paths");
+    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+        let schema = operation.pointer_mut("/requestBody/content/application~1json/schema");
+        if let Some(schema) = schema.filter(|schema| schema["oneOf"][1]["type"] == "null") {
+            *schema = schema["oneOf"][0].take();
+            operation["requestBody"]["required"] = json!(false);
+        }
+    }
 }
 
 /// What an operation can answer merely because it needs a key or takes a body.
@@ -453,6 +466,13 @@ mod tests {
         for hours in [crate::catalogue::Hours::Always, crate::catalogue::Hours::every_day(opening)] {
             valid("Hours", &json!(hours));
         }
+    }
+
+    #[test]
+    fn a_body_that_may_be_left_out_may_not_be_null() {
+        let body = &document()["paths"]["/v1/shop/orders/{order_id}/accept"]["post"]["requestBody"];
+        assert_eq!(body["content"]["application/json"]["schema"], json!({"$ref": "#/components/schemas/AcceptOrder"}));
+        assert_eq!(body["required"], false);
     }
 
     #[test]

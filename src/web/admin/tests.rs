@@ -50,7 +50,7 @@ async fn only_an_operators_key_opens_it() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 23);
+    assert_eq!(seen, 24);
 }
 
 #[actix_web::test]
