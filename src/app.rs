@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Priced, Refusal};
 use crate::config::{InForce, Settings};
 use crate::keys::{KeyRecord, Keys};
-use crate::order::{Instant, ShopId};
+use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
 use crate::pace::Expectations;
-use crate::store::{Result, Store};
+use crate::store::{Draft, Result, Store};
 
 /// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
 #[async_trait]
@@ -65,6 +65,52 @@ impl App {
     /// The shops and menus, as of the last refresh.
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.catalogue.load_full()
+    }
+
+    /// The catalogue's verdict on a request.
+    ///
+    /// # Errors
+    /// The catalogue's refusal.
+    pub fn verdict(
+        &self,
+        partner: PartnerId,
+        request: &NewOrder,
+        now: Instant,
+        traceparent: Option<String>,
+    ) -> std::result::Result<Priced, Refusal> {
+        let catalogue = self.catalogue();
+        let priced = catalogue.verdict(partner, request, now, traceparent)?;
+        Ok(self.at_simulated_speed(&catalogue, partner, request.shop_id, priced, now))
+    }
+
+    /// The catalogue's verdict on a draft that is being confirmed.
+    ///
+    /// # Errors
+    /// The catalogue's refusal.
+    pub fn recheck(&self, partner: PartnerId, draft: &Draft, now: Instant) -> std::result::Result<Priced, Refusal> {
+        let (catalogue, request) = (self.catalogue(), &draft.request);
+        let priced = catalogue.recheck(partner, &draft.placed, request.shop_id, &request.pickup, now)?;
+        Ok(self.at_simulated_speed(&catalogue, partner, request.shop_id, priced, now))
+    }
+
+    /// A simulated barista may be faster than the menu says: then so is what the customer is told.
+    fn at_simulated_speed(
+        &self,
+        catalogue: &Catalogue,
+        partner: PartnerId,
+        shop: ShopId,
+        priced: Priced,
+        now: Instant,
+    ) -> Priced {
+        let is_simulated = catalogue.shop(partner, shop).is_some_and(|shop| shop.simulated);
+        match self.expectations.simulated_making.filter(|_| is_simulated && priced.slot.is_none()) {
+            None => priced,
+            Some(making) => Priced {
+                expected_ready_at: now + self.expectations.until_making() + making,
+                placed: Placed { make_seconds: u32::try_from(making.num_seconds()).unwrap_or(0), ..priced.placed },
+                ..priced
+            },
+        }
     }
 
     /// Reads keys and catalogue again. Called after every change of them here, and now and then because somebody

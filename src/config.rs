@@ -184,7 +184,7 @@ pub struct Settings {
     pub log_format: LogFormat,
 
     /// What is logged, for example `info` or `lungo=debug`
-    #[arg(long, env = "LUNGO_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "LUNGO_LOG", default_value = "info,actix_server=warn", value_name = "FILTER")]
     pub log: String,
 }
 

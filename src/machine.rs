@@ -106,6 +106,7 @@ pub fn born(birth: Birth) -> Order {
         pickup,
         status: Status::New,
         reason: None,
+        reason_by: None,
         payment: Payment::default(),
         task: Task::default(),
         deadline_at: None,
@@ -217,8 +218,21 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             return Err(Refused::Mismatch(format!("a refund is between 0 and {}", order.amount_due())));
         }
         Event::PaymentCaptured { amount } => {
+            if !(0..=order.payment.authorized).contains(amount) {
+                return Err(Refused::Mismatch(format!(
+                    "the gateway took {amount} of {} that were authorized",
+                    order.payment.authorized
+                )));
+            }
             pay(&mut next, PaymentStatus::Captured)?;
             next.payment.captured = *amount;
+        }
+        // An operator had it tried again, in vain.
+        Event::CaptureRefused { refusal }
+            if order.payment.status == PaymentStatus::CaptureFailed && order.payment.pending_operation.is_some() =>
+        {
+            next.payment.pending_operation = None;
+            next.payment.refusal = Some(refusal.clone());
         }
         Event::CaptureRefused { refusal } => {
             pay(&mut next, PaymentStatus::CaptureFailed)?;
@@ -226,9 +240,17 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         }
         Event::PaymentVoided => pay(&mut next, PaymentStatus::Voided)?,
         Event::PaymentRefunded { amount } => {
-            let all = *amount >= order.payment.captured;
+            if !(0..=order.payment.captured).contains(amount) {
+                return Err(Refused::Mismatch(format!(
+                    "the gateway gave back {amount} of {} that were taken",
+                    order.payment.captured
+                )));
+            }
+            // An older word may come after a newer one: what was given back is not taken again.
+            let refunded = order.payment.refunded.max(*amount);
+            let all = refunded == order.payment.captured;
             pay(&mut next, if all { PaymentStatus::Refunded } else { PaymentStatus::PartiallyRefunded })?;
-            next.payment.refunded = *amount;
+            next.payment.refunded = refunded;
         }
         Event::PaymentSurfaced { status, amount } => {
             if !order.status.is_undone() {
@@ -270,7 +292,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                 }
                 next.offer_at = *offer_at;
                 next.expected_ready_at = pickup.at;
-                next.deadline_at = *offer_at;
+                next.deadline_at = deadline(&next, now, deadlines);
             }
             next.pickup = pickup.clone();
         }
@@ -288,7 +310,9 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                 next.payment.pending_operation =
                     Some(PendingOperation { operation: "capture".into(), amount: order.amount_due(), since: now });
             }
-            next.task = Task { fence: order.task.fence, ..Task::default() };
+            // That the gateway may have been asked is not forgotten: `undo_payment` has to know.
+            let attempts = order.task.attempts.min(1);
+            next.task = Task { fence: order.task.fence, attempts, ..Task::default() };
         }
         Event::PaymentAttempted
         | Event::PaymentUnanswered
@@ -316,6 +340,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
 
     if next.status != order.status {
         next.reason = reason(order, event, by);
+        next.reason_by = next.reason.map(|_| by);
         next.closed_at = next.status.is_over().then_some(now);
         next.deadline_at = deadline(&next, now, deadlines);
         if next.status.is_undone() {
@@ -487,3 +512,6 @@ fn undo_payment(before: &Order, payment: &mut Payment, event: &Event, now: Insta
         payment.unknown_since = Some(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,123 @@
-fn main() {}
+//! The command line. Everything it does is in the library.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use color_eyre::eyre::{Result, eyre};
+use lungo::config::{self, LogFormat, Settings};
+use tracing_subscriber::EnvFilter;
+
+/// An order service for coffee chains that never makes the second coffee.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Settings,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service (also without any command)
+    Serve(Box<Settings>),
+    /// Make and revoke keys
+    #[command(subcommand)]
+    Keys(lungo::operator::KeysCommand),
+    /// Print the simulated gateway's ledger and reconcile it with the orders
+    Simulator(SimulatorArgs),
+    /// Print the lifecycle of an order as a Mermaid diagram
+    Lifecycle,
+}
+
+#[derive(Args)]
+struct SimulatorArgs {
+    /// Where everything durable is kept
+    #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
+    data: PathBuf,
+    /// Print machine-readable JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    color_eyre::install()?;
+    let declared = Cli::command();
+    let matches = declared.clone().get_matches();
+    let cli = Cli::from_arg_matches(&matches).map_err(|fault| fault.exit())?;
+    match cli.command {
+        None => serve(cli.serve, false),
+        Some(Command::Serve(settings)) => serve(*settings, true),
+        Some(Command::Keys(command)) => block_on(lungo::operator::keys(command)),
+        Some(Command::Simulator(args)) => block_on(lungo::operator::reconcile(&args.data, args.json)),
+        Some(Command::Lifecycle) => {
+            print!("{}", lungo::lifecycle::diagram());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Runs the service with the settings of the command line, the environment and the settings file.
+fn serve(settings: Settings, has_command: bool) -> Result<ExitCode> {
+    let declared = Settings::augment_args(clap::Command::new("lungo serve")).no_binary_name(true);
+    let read = match &settings.config {
+        Some(file) => config::with_file(declared.clone(), file).map_err(|fault| eyre!(fault))?,
+        None => declared.clone(),
+    };
+    let matches = read.clone().get_matches_from(std::env::args_os().skip(if has_command { 2 } else { 1 }));
+    let settings = Settings::from_arg_matches(&matches)?;
+    start_logging(&settings)?;
+    let in_force = config::in_force(&declared, &read, &matches);
+    block_on(async {
+        lungo::serve::serve(settings, in_force, stop_signal(), announce).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+}
+
+/// Logs go to standard error, so that standard output stays for people.
+fn start_logging(settings: &Settings) -> Result<()> {
+    let filter = EnvFilter::try_new(&settings.log).map_err(|fault| eyre!("the setting `log`: {fault}"))?;
+    let logging = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match settings.log_format {
+        LogFormat::Text => logging.init(),
+        LogFormat::Json => logging.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// Tells a person what to do next. No key is printed: it stands in a file.
+fn announce(address: SocketAddr, settings: &Settings) {
+    let mut out = std::io::stdout().lock();
+    let env = settings.data.join("demo.env");
+    let _ = writeln!(out, "Lungo is listening on http://{address} (API: /docs, ready: /readyz)");
+    if settings.demo && env.exists() {
+        let _ = writeln!(out, "\nOrder a coffee:\n\n  . {} && {}\n", env.display(), lungo::serve::DEMO_CURL);
+        let _ = writeln!(out, "and watch it:\n\n  {}\n", lungo::serve::DEMO_WATCH);
+    }
+    let _ = out.flush();
+}
+
+/// Ends with SIGTERM or SIGINT.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

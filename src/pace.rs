@@ -36,6 +36,15 @@ pub struct Expectations {
     pub queue: Duration,
     /// On the shelf.
     pub collection: Duration,
+    /// How long simulated shops take to make any order; `None` if as long as the menu says.
+    pub simulated_making: Option<Duration>,
+}
+
+impl Expectations {
+    /// From the order to the first hand movement.
+    pub fn until_making(&self) -> Duration {
+        self.authorization + self.acceptance + self.queue
+    }
 }
 
 /// Nobody is told to come back later than this.

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::lifecycle::Reason;
-use crate::order::{Instant, OnUnavailable, OrderId, ShopId};
+use crate::order::{Instant, OnUnavailable, OrderId, PartnerId, ShopId};
 
 /// What a shop is told of an order. No prices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     pub order_id: OrderId,
+    pub partner_id: PartnerId,
     pub shop_id: ShopId,
     /// The number of lines, and what may be done if one of them is sold out.
     pub lines: usize,

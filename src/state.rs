@@ -3,7 +3,7 @@
 use chrono::Duration;
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::{PaymentStatus, Reason, Stage, Status};
+use crate::lifecycle::{Actor, PaymentStatus, Reason, Stage, Status};
 use crate::order::{Basket, CustomerId, Instant, Line, OrderId, PartnerId, PaymentAction, Pickup, Placed, ShopId};
 
 /// A capture, void or refund whose answer is missing.
@@ -99,6 +99,8 @@ pub struct Order {
     pub pickup: Pickup,
     pub status: Status,
     pub reason: Option<Reason>,
+    /// Who decided so.
+    pub reason_by: Option<Actor>,
     pub payment: Payment,
     pub task: Task,
     /// When the timer decides, if nobody else did (see `machine::deadline_event`).

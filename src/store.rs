@@ -41,6 +41,9 @@ use crate::order::Instant;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
+/// The database, in the data directory.
+pub const FILE: &str = "lungo.db";
+
 type Pool = diesel::r2d2::Pool<ConnectionManager<SqliteConnection>>;
 
 /// Why the store did not do what it was asked to.
@@ -127,7 +130,7 @@ impl Store {
             Error::Unavailable(format!("{what} {}: {fault}", directory.display()))
         };
         std::fs::create_dir_all(directory).map_err(|fault| unavailable("cannot create", &fault))?;
-        let path = directory.join("lungo.db");
+        let path = directory.join(FILE);
         let connections = options.readers + 3;
         let pool = Pool::builder()
             .max_size(u32::try_from(connections).unwrap_or(u32::MAX))
@@ -204,3 +207,6 @@ impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Pragmas {
         .map_err(diesel::r2d2::Error::QueryError)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,35 +2,58 @@
 //! which wraps the App: `App::new().wrap(from_fn(web::edge::serve)).configure(web::configure)`.
 
 pub mod admin;
+pub mod admitted;
 pub mod auth;
+pub mod bank;
 pub mod body;
 pub mod catalogue;
 pub mod create_order;
+pub mod drafts;
 pub mod edge;
+pub mod events;
 mod faults;
 #[cfg(test)]
 pub mod harness;
 pub mod headers;
 pub mod heard;
 pub mod openapi;
+pub mod orders;
 pub mod problem;
+mod query;
 pub mod shop;
 mod unread;
 pub mod views;
 pub mod vocabulary;
 
 use actix_web::http::header;
-use actix_web::web::{ServiceConfig, get, head, post, put, resource};
+use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 
-use crate::web::create_order::{CreateOrder, DraftOrder};
+use crate::error::{Code, Failure};
+use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
+use crate::web::drafts::Confirmation;
+use crate::web::problem::Problem;
 
-crate::bodies!(CreateOrder, DraftOrder);
+crate::bodies!(CreateOrder, DraftOrder, PickupRequest, Confirmation);
 
 /// Every URL. One resource per path, so that an unknown method is a 405 with `Allow`, not a 404.
 pub fn configure(app: &mut ServiceConfig) {
-    use admin::{keys, menu, orders, partners, service, shops};
-    app.service(read("/livez", get_liveness))
+    use admin::{keys, menu, partners, service, shops};
+    app.service(read("/v1/orders", orders::list_orders).route(post().to(orders::create_order)))
+        .service(read("/v1/orders/ongoing", orders::get_ongoing_orders))
+        .service(read("/v1/orders/{order_id}", orders::get_order).route(delete().to(orders::delete_order)))
+        .service(read("/v1/orders/{order_id}/events", orders::get_order_events))
+        .service(read("/v1/orders/{order_id}/why", orders::why_order))
+        .service(resource("/v1/orders/{order_id}/cancel").route(post().to(orders::cancel_order)))
+        .service(resource("/v1/orders/{order_id}/pickup").route(put().to(orders::put_pickup)))
+        .service(resource("/v1/orders/{order_id}/arrival").route(post().to(orders::report_arrival)))
+        .service(resource("/v1/drafts").route(post().to(drafts::create_draft)))
+        .service(read("/v1/drafts/{order_id}", drafts::get_draft).route(put().to(drafts::put_draft)))
+        .service(resource("/v1/drafts/{order_id}/confirmation").route(put().to(drafts::confirm_draft)))
+        .service(read("/v1/events", events::list_events))
+        .service(read("/simulator/bank/{key:.*}", bank::get_challenge).route(post().to(bank::answer_challenge)))
+        .service(read("/livez", get_liveness))
+        .service(read("/readyz", get_readiness))
         .service(read("/openapi.json", openapi::get_document))
         .service(read("/docs", openapi::redirect_to_docs))
         .service(read("/docs/{file:.*}", openapi::get_docs))
@@ -58,13 +81,16 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/v1/admin/shops/{shop_id}", shops::get_shop).route(put().to(shops::put_shop)))
         .service(read("/v1/admin/shops/{shop_id}/items", menu::list_shop_items))
         .service(resource("/v1/admin/shops/{shop_id}/items/{item_id}").route(put().to(menu::put_shop_item)))
-        .service(read("/v1/admin/orders", orders::search_orders))
-        .service(read("/v1/admin/orders/{order_id}", orders::inspect_order))
-        .service(read("/v1/admin/orders/{order_id}/events", orders::inspect_order_events))
-        .service(resource("/v1/admin/orders/{order_id}/cancel").route(post().to(orders::operator_cancel_order)))
-        .service(resource("/v1/admin/orders/{order_id}/retry").route(post().to(orders::retry_order)))
-        .service(resource("/v1/admin/orders/{order_id}/force-complete").route(post().to(orders::force_complete_order)))
-        .service(resource("/v1/admin/orders/{order_id}/refund").route(post().to(orders::refund_order)))
+        .service(read("/v1/admin/orders", admin::orders::search_orders))
+        .service(read("/v1/admin/orders/{order_id}", admin::orders::inspect_order))
+        .service(read("/v1/admin/orders/{order_id}/events", admin::orders::inspect_order_events))
+        .service(resource("/v1/admin/orders/{order_id}/cancel").route(post().to(admin::orders::operator_cancel_order)))
+        .service(resource("/v1/admin/orders/{order_id}/retry").route(post().to(admin::orders::retry_order)))
+        .service(
+            resource("/v1/admin/orders/{order_id}/force-complete")
+                .route(post().to(admin::orders::force_complete_order)),
+        )
+        .service(resource("/v1/admin/orders/{order_id}/refund").route(post().to(admin::orders::refund_order)))
         .service(read("/v1/admin/settings", service::get_settings))
         .service(read("/v1/admin/stages", service::get_stages))
         .service(read("/v1/admin/lifecycle", service::get_lifecycle));
@@ -87,6 +113,20 @@ where
 )]
 pub async fn get_liveness() -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(serde_json::json!({"status": "ok"}))
+}
+
+/// Whether requests should be sent here: the service is up, not stopping, and its database can be written to.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "getReadiness", tag = "operations",
+    responses((status = 200, description = "Ready.")),
+)]
+pub async fn get_readiness(app: Data<crate::app::App>) -> Result<HttpResponse, Problem> {
+    if !app.is_ready() {
+        return Err(Failure::new(Code::Overloaded, "The service is starting or stopping.").into());
+    }
+    app.store.ping().await.map_err(Failure::from)?;
+    let body = serde_json::json!({"status": "ready", "engine": "sqlite", "durability": "local"});
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body))
 }
 
 #[cfg(test)]

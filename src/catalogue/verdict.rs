@@ -22,6 +22,8 @@ pub struct Priced {
 pub enum Refusal {
     /// The partner has no such shop.
     UnknownShop,
+    /// The draft that is being confirmed binds nobody any more.
+    DraftExpired,
     /// The request makes no sense, for all of these reasons.
     Unprocessable(Vec<Fault>),
     ShopNotAccepting {

@@ -8,11 +8,9 @@ use crate::store::Outcome;
 
 /// Offers the order to its shop, which may answer at once or later by the shop API.
 pub(super) async fn offer(order: &Order, ports: &Ports) -> Outcome {
-    if (ports.auto_accepts)(order) {
-        return happened(Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() });
-    }
     let offer = Offer {
         order_id: order.id,
+        partner_id: order.partner_id,
         shop_id: order.shop_id,
         lines: order.placed.lines.len(),
         on_unavailable: order.placed.on_unavailable,
@@ -21,6 +19,10 @@ pub(super) async fn offer(order: &Order, ports: &Ports) -> Outcome {
         simulate: order.placed.metadata.get("simulate").cloned(),
     };
     match ports.call(&format!("shop {}", order.shop_id), ports.shops.offer(&offer)).await {
+        // The shop has it and wants us to accept on its behalf.
+        Ok(Answer::Received) if (ports.auto_accepts)(order) => {
+            happened(Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() })
+        }
         Ok(Answer::Received) => happened(Event::Offered),
         Ok(Answer::Accepted { minutes, dropped_lines }) => happened(Event::ShopAccepted { minutes, dropped_lines }),
         Ok(Answer::Rejected { reason }) => happened(Event::ShopRejected { reason }),

@@ -16,7 +16,7 @@ use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
 use crate::machine::{self, Birth, Refused};
-use crate::order::{Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
+use crate::order::{CustomerId, Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
 /// A request to create an order, with all that admission needs to know besides the customer's present orders.
@@ -38,6 +38,7 @@ pub struct Admitted {
     pub verdict: Verdict<Refusal>,
     /// The new order, the replayed one, the deleted one or the similar one.
     pub order: Option<Order>,
+    pub customer_id: CustomerId,
     /// The customer's ongoing orders, before this one.
     pub present: Vec<Order>,
     /// The customer's revision now.
@@ -184,6 +185,7 @@ impl Store {
                     verdict,
                     order,
                     position: Position::of(cluster, place, owner, revision),
+                    customer_id: accept.request.customer_id,
                     present: present.orders.into_iter().filter(Order::is_ongoing).collect(),
                     revision,
                 })
@@ -233,7 +235,10 @@ impl Store {
                     task.next_attempt_at = task.stage.map(|_| now + again.after);
                     task.errors += i32::from(again.strike == Strike::Error);
                     task.crashes += i32::from(again.strike == Strike::Panic);
-                    task.last_error = Some(again.why);
+                    // Whoever has to look at a row that was just parked needs the reason for that.
+                    if task.parked_at == before.task.parked_at {
+                        task.last_error = Some(again.why);
+                    }
                     if task.parked_at.is_none() && queue::is_poison(&order) {
                         let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
                         let parked = machine::step(&order, &event, Actor::Worker, now, &policy.deadlines)
@@ -432,6 +437,15 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
         Err(_) if has_happened(tx.conn, &before, event.kind())? => {
             let position = position(tx, &before)?;
             Ok(Received::Already(Box::new(before), position))
+        }
+        // The gateway is not told "no": what it says and what is written here cannot both be true, and a person has
+        // to know of it.
+        Err(refused) if actor == Actor::Gateway => {
+            let event = Event::Contradicted { what: refused.to_string() };
+            let after = apply(tx, &before, &event, actor, now, policy)?
+                .map_err(|refused| Error::Damaged(refused.to_string()))?;
+            let position = position(tx, &after)?;
+            Ok(Received::Changed(Box::new(after), position))
         }
         Err(refused) => Ok(Received::Refused(Box::new(before), refused)),
     }

@@ -107,6 +107,8 @@ struct Details {
     nonce: i64,
     pickup: Pickup,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason_by: Option<Actor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     action: Option<PaymentAction>,
@@ -155,6 +157,7 @@ impl Details {
         Self {
             nonce: order.nonce,
             pickup: order.pickup.clone(),
+            reason_by: order.reason_by,
             reference: payment.reference,
             action: payment.action,
             pending_operation: payment.pending_operation,
@@ -244,6 +247,7 @@ impl OrderRow {
             pickup: details.pickup,
             status: word(&self.status)?,
             reason: self.reason.as_deref().map(word).transpose()?,
+            reason_by: details.reason_by,
             payment: Payment {
                 status: word(&self.payment_status)?,
                 authorized: self.authorized,

@@ -342,7 +342,10 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        // Other tests meet the same log line without a subscriber, whichever of them comes first.
+        ask(TestRequest::get().uri("/things/17")).await;
         let _guard = tracing::subscriber::set_default(subscriber);
+        tracing::callsite::rebuild_interest_cache();
         let request =
             TestRequest::get().uri("/things/17?token=sesame").insert_header(("authorization", "Bearer sesame"));
         ask(request).await;

@@ -97,6 +97,7 @@ impl House {
             acceptance: Duration::seconds(25),
             queue: Duration::seconds(90),
             collection: Duration::seconds(180),
+            simulated_making: None,
         };
         let shown = in_force(&command(), &command(), &matches);
         let app = Data::new(App::new(store, settings, shown, expectations, None).await.unwrap());

@@ -1,7 +1,8 @@
 //! The OpenAPI 3.1 document and the page that shows it. The document is made once from the Rust types; the bodies
 //! of requests are validated against this very document.
 
-use std::collections::BTreeMap;
+mod problems;
+
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header;
@@ -11,155 +12,15 @@ use serde_json::{Map, Value, json};
 use strum::VariantArray;
 use utoipa::OpenApi;
 
-use crate::error::{Class, Code, Failure};
+use crate::error::{Code, Failure};
 use crate::order::Hash;
-use crate::web::create_order::{CreateOrder, DraftOrder};
+use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
+use crate::web::drafts::{self, Confirmation};
 use crate::web::headers::if_none_match;
-use crate::web::problem::{self, Problem};
+use crate::web::problem::Problem;
 use crate::web::views::board::ShopOrderView;
 use crate::web::views::{EventView, OrderView};
-use crate::web::{admin, catalogue, shop};
-
-/// Which problems an operation has of its own, by operationId. Those that follow from its form (a key, a body) and
-/// `internal_error` are added to it by themselves.
-pub const PROBLEMS: &[(&str, &[Code])] = &[
-    ("getLiveness", &[]),
-    ("listShops", &[]),
-    ("getMenu", &[Code::NotFound]),
-    ("listShopOrders", &[Code::DatabaseUnavailable, Code::Overloaded]),
-    (
-        "acceptOrder",
-        &[
-            Code::NotFound,
-            Code::NotPossible,
-            Code::Unprocessable,
-            Code::DatabaseUnavailable,
-            Code::Overloaded,
-            Code::OutcomeUnknown,
-        ],
-    ),
-    (
-        "rejectOrder",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    (
-        "startOrder",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    (
-        "readyOrder",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    (
-        "recallOrder",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    (
-        "collectedOrder",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    (
-        "notCollectedOrder",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    (
-        "shopCancelOrder",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    (
-        "setMode",
-        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    ("heartbeat", &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown]),
-    (
-        "setItemAvailability",
-        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    ("listPartners", &[Code::DatabaseUnavailable, Code::Overloaded]),
-    ("createPartner", &[Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown]),
-    ("listKeys", &[Code::DatabaseUnavailable, Code::Overloaded]),
-    ("createKey", &[Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown]),
-    (
-        "rotateKey",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    (
-        "revokeKey",
-        &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    ("listAllShops", &[Code::InvalidRequest]),
-    ("createShop", &[Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown]),
-    ("getShop", &[Code::NotFound]),
-    (
-        "putShop",
-        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    ("listItems", &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded]),
-    (
-        "putItem",
-        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    ("listShopItems", &[Code::NotFound]),
-    (
-        "putShopItem",
-        &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown],
-    ),
-    ("searchOrders", &[Code::InvalidRequest, Code::InvalidCursor, Code::DatabaseUnavailable, Code::Overloaded]),
-    ("inspectOrder", &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded]),
-    ("inspectOrderEvents", &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded]),
-    (
-        "operatorCancelOrder",
-        &[
-            Code::InvalidRequest,
-            Code::NotFound,
-            Code::NotPossible,
-            Code::StaleVersion,
-            Code::Unprocessable,
-            Code::DatabaseUnavailable,
-            Code::Overloaded,
-            Code::OutcomeUnknown,
-        ],
-    ),
-    (
-        "retryOrder",
-        &[
-            Code::InvalidRequest,
-            Code::NotFound,
-            Code::NotPossible,
-            Code::StaleVersion,
-            Code::DatabaseUnavailable,
-            Code::Overloaded,
-            Code::OutcomeUnknown,
-        ],
-    ),
-    (
-        "forceCompleteOrder",
-        &[
-            Code::InvalidRequest,
-            Code::NotFound,
-            Code::NotPossible,
-            Code::StaleVersion,
-            Code::DatabaseUnavailable,
-            Code::Overloaded,
-            Code::OutcomeUnknown,
-        ],
-    ),
-    (
-        "refundOrder",
-        &[
-            Code::InvalidRequest,
-            Code::NotFound,
-            Code::StaleVersion,
-            Code::Unprocessable,
-            Code::DatabaseUnavailable,
-            Code::Overloaded,
-            Code::OutcomeUnknown,
-        ],
-    ),
-    ("getSettings", &[]),
-    ("getStages", &[Code::DatabaseUnavailable, Code::Overloaded]),
-    ("getLifecycle", &[]),
-];
+use crate::web::{admin, catalogue, events, orders, shop};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -167,7 +28,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = &[
         title = "Lungo",
         description = "Orders for coffee chains. Poll an order until it is not ongoing; a failed poll never means a \
                        failed order. Unknown request members are refused.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        license(name = "MIT", identifier = "MIT"),
     ),
     tags(
         (name = "orders", description = "The partner's orders."),
@@ -179,7 +40,21 @@ pub const PROBLEMS: &[(&str, &[Code])] = &[
         (name = "operations", description = "For those who run the service."),
     ),
     paths(
-        crate::web::get_liveness,
+        orders::create_order,
+        orders::get_ongoing_orders,
+        orders::get_order,
+        orders::list_orders,
+        orders::get_order_events,
+        orders::why_order,
+        orders::cancel_order,
+        orders::delete_order,
+        orders::put_pickup,
+        orders::report_arrival,
+        drafts::create_draft,
+        drafts::get_draft,
+        drafts::put_draft,
+        drafts::confirm_draft,
+        events::list_events,
         catalogue::list_shops,
         catalogue::get_menu,
         shop::list_shop_orders,
@@ -218,8 +93,10 @@ pub const PROBLEMS: &[(&str, &[Code])] = &[
         admin::service::get_settings,
         admin::service::get_stages,
         admin::service::get_lifecycle,
+        crate::web::get_liveness,
+        crate::web::get_readiness,
     ),
-    components(schemas(CreateOrder, DraftOrder, OrderView, EventView, ShopOrderView, Code)),
+    components(schemas(CreateOrder, DraftOrder, PickupRequest, Confirmation, OrderView, EventView, ShopOrderView, Code)),
 )]
 struct Api;
 
@@ -238,35 +115,11 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Api::openapi()).expect("the document serialises");
     document["components"]["schemas"]["Problem"] = problem_schema();
     document["components"]["securitySchemes"] = security_schemes();
-    add_problems(&mut document, PROBLEMS);
+    problems::add_problems(&mut document, problems::PROBLEMS);
     optional_bodies(&mut document);
     let bytes = Bytes::from(serde_json::to_vec(&document).expect("the document serialises"));
     Published { tag: format!("{:?}", Hash::of_bytes(&bytes)), bytes, document }
 });
-
-/// Adds to every operation the problems that it may answer with, grouped by status.
-///
-/// # Panics
-/// If an operation has no entry in the table, or an entry no operation.
-fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
-    let mut table: BTreeMap<&str, &[Code]> = table.iter().copied().collect();
-    let paths = document["paths"].as_object_mut().expect("a document has paths");
-    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
-        let Some(id) = operation["operationId"].as_str() else { continue };
-        let own = table.remove(id).unwrap_or_else(|| panic!("`{id}` says nothing of its problems"));
-        let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
-        for code in own.iter().copied().chain(problems_of_form(operation)) {
-            let codes = by_status.entry(problem::status(code.class()).as_u16()).or_default();
-            if !codes.contains(&code) {
-                codes.push(code);
-            }
-        }
-        for (status, codes) in by_status {
-            operation["responses"][status.to_string()] = response(&codes);
-        }
-    }
-    assert!(table.is_empty(), "problems of no operation: {:?}", table.keys());
-}
 
 /// A body that may be left out (`request_body = Option<T>`) may not be null: utoipa says both in one word.
 fn optional_bodies(document: &mut Value) {
@@ -278,47 +131,6 @@ fn optional_bodies(document: &mut Value) {
             operation["requestBody"]["required"] = json!(false);
         }
     }
-}
-
-/// What an operation can answer merely because it needs a key or takes a body.
-fn problems_of_form(operation: &Value) -> impl Iterator<Item = Code> {
-    let needs_key = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
-    let of_a_key: &[Code] =
-        if needs_key { &[Code::Unauthenticated, Code::Forbidden, Code::TooManyRequests] } else { &[] };
-    let of_a_body: &[Code] = match operation["requestBody"]["content"].get("application/json") {
-        Some(_) => &[
-            Code::MalformedRequest,
-            Code::InvalidRequest,
-            Code::RequestTimeout,
-            Code::BodyTooLarge,
-            Code::UnsupportedMediaType,
-        ],
-        None => &[],
-    };
-    [of_a_key, of_a_body, &[Code::InternalError]].concat().into_iter()
-}
-
-fn response(codes: &[Code]) -> Value {
-    let words: Vec<String> = codes.iter().map(|code| format!("- `{code}`: {}", code.title())).collect();
-    let mut headers = json!({});
-    let header = |what: &str, kind: Value| json!({"description": what, "required": true, "schema": kind});
-    match codes[0].class() {
-        Class::Unauthenticated => {
-            headers["WWW-Authenticate"] = header("The scheme to use.", json!({"type": "string"}));
-        }
-        Class::TooMany | Class::Unavailable => {
-            headers["Retry-After"] = header("Whole seconds.", json!({"type": "integer", "minimum": 1}));
-        }
-        _ => {}
-    }
-    json!({
-        "description": words.join("\n"),
-        "headers": headers,
-        "content": { problem::MEDIA_TYPE: { "schema": { "allOf": [
-            { "$ref": "#/components/schemas/Problem" },
-            { "type": "object", "properties": { "code": { "enum": codes } } },
-        ] } } },
-    })
 }
 
 fn problem_schema() -> Value {
@@ -473,26 +285,5 @@ mod tests {
         let body = &document()["paths"]["/v1/shop/orders/{order_id}/accept"]["post"]["requestBody"];
         assert_eq!(body["content"]["application/json"]["schema"], json!({"$ref": "#/components/schemas/AcceptOrder"}));
         assert_eq!(body["required"], false);
-    }
-
-    #[test]
-    fn problems_are_grouped_by_status() {
-        let mut document = json!({"paths": {"/x": {"post": {
-            "operationId": "x", "security": [{"partnerKey": []}], "responses": {},
-            "requestBody": {"content": {"application/json": {}}},
-        }}}});
-        add_problems(&mut document, &[("x", &[Code::SlotFull, Code::TooLate, Code::Overloaded])]);
-        let responses = document["paths"]["/x"]["post"]["responses"].as_object().unwrap();
-        let statuses: Vec<&str> = responses.keys().map(String::as_str).collect();
-        assert_eq!(statuses, ["400", "401", "403", "408", "409", "413", "415", "429", "500", "503"]);
-        let conflict = &responses["409"]["content"][problem::MEDIA_TYPE]["schema"]["allOf"][1];
-        assert_eq!(conflict["properties"]["code"]["enum"], json!(["slot_full", "too_late"]));
-        assert!(responses["503"]["headers"]["Retry-After"].is_object());
-    }
-
-    #[test]
-    #[should_panic(expected = "says nothing of its problems")]
-    fn an_operation_must_say_what_its_problems_are() {
-        add_problems(&mut json!({"paths": {"/x": {"get": {"operationId": "x", "responses": {}}}}}), &[]);
     }
 }

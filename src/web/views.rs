@@ -12,10 +12,12 @@ use uuid::Uuid;
 
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Status, targets};
-use crate::order::{LineOption, Money, OnUnavailable, Pickup, PickupType};
+use crate::order::{Currency, Line, LineOption, Money, OnUnavailable, Pickup, PickupType};
 use crate::pace::Waiting;
 use crate::state::{Order, Payment};
+use crate::store::Recorded;
 use crate::web::vocabulary::Timestamp;
+use crate::why::{Waits, why};
 
 /// An order, for its partner.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -64,14 +66,8 @@ impl OrderView {
     /// `present` is the customer's revision when the order was read, if the answer is to carry it.
     pub fn new(order: &Order, present: Option<Revision>, waiting: &Waiting) -> Self {
         let money = |amount| Money { amount, currency: order.placed.total.currency };
-        let lines = order.placed.lines.iter().enumerate().map(|(position, line)| LineView {
-            item_id: line.item_id.clone(),
-            name: line.name.clone(),
-            quantity: line.quantity,
-            options: line.options.iter().map(|option| OptionView::new(option, money)).collect(),
-            unit_price: money(line.unit_price),
-            price: money(line.price()),
-            dropped: order.dropped_lines.contains(&position),
+        let lines = order.placed.lines.iter().enumerate().map(|(position, line)| {
+            LineView::new(line, order.placed.total.currency, order.dropped_lines.contains(&position))
         });
         Self {
             order_id: order.id.0,
@@ -94,7 +90,11 @@ impl OrderView {
             on_unavailable: order.placed.on_unavailable,
             metadata: order.placed.metadata.clone(),
             replaces_order_id: order.placed.replaces_order_id.map(|id| id.0),
-            reason: order.reason.map(|reason| ReasonView::new(reason, order.status)),
+            reason: order.reason.map(|code| ReasonView {
+                code,
+                actor: order.reason_by,
+                retryable: code.is_retryable(),
+            }),
             promise_at: Timestamp::maybe(order.promise_at),
             allowed_actions: PartnerAction::allowed(order),
             arrived_at: Timestamp::maybe(order.arrived_at),
@@ -131,6 +131,21 @@ pub struct LineView {
     pub price: Money,
     /// Sold out, and left out with the customer's consent.
     pub dropped: bool,
+}
+
+impl LineView {
+    pub fn new(line: &Line, currency: Currency, dropped: bool) -> Self {
+        let money = |amount| Money { amount, currency };
+        Self {
+            item_id: line.item_id.clone(),
+            name: line.name.clone(),
+            quantity: line.quantity,
+            options: line.options.iter().map(|option| OptionView::new(option, money)).collect(),
+            unit_price: money(line.unit_price),
+            price: money(line.price()),
+            dropped,
+        }
+    }
 }
 
 /// An option as it was when the order was placed.
@@ -221,7 +236,7 @@ pub struct PickupView {
 }
 
 impl PickupView {
-    fn new(pickup: &Pickup) -> Self {
+    pub fn new(pickup: &Pickup) -> Self {
         let Pickup { kind, at, note, vehicle } = pickup.clone();
         Self { kind, at: Timestamp::maybe(at), note, vehicle }
     }
@@ -231,24 +246,53 @@ impl PickupView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReasonView {
     pub code: Reason,
-    /// Whose decision it was; absent where the reason alone does not tell (the events do).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Whose decision it was.
+    #[schema(required)]
     pub actor: Option<Actor>,
     /// Whether the same order may succeed when the customer tries again.
     pub retryable: bool,
 }
 
 impl ReasonView {
-    fn new(reason: Reason, status: Status) -> Self {
-        let actor = match reason {
-            Reason::PaymentDeclined => Some(Actor::Gateway),
-            Reason::PaymentActionExpired | Reason::ShopUnreachable | Reason::AcceptanceTimeout => Some(Actor::Timer),
-            Reason::NotPrepared | Reason::AutoClosed => Some(Actor::Timer),
-            Reason::OperatorRequest => Some(Actor::Operator),
-            _ if status == Status::Rejected => Some(Actor::Shop),
-            _ => None,
-        };
-        Self { code: reason, actor, retryable: reason.is_retryable() }
+    fn of(order: &Order) -> Option<Self> {
+        order.reason.map(|code| Self { code, actor: order.reason_by, retryable: code.is_retryable() })
+    }
+}
+
+/// Why an order stands where it stands.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct WhyView {
+    pub order_id: Uuid,
+    pub status: Status,
+    pub code: Waits,
+    pub sentence: &'static str,
+    /// What would carry it on.
+    pub unblocked_by: &'static str,
+    pub since: Timestamp,
+    /// How often it was tried in this stage.
+    pub attempts: i32,
+    /// When the service tries next; null while it is at it, or has nothing to do.
+    #[schema(required)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// When the timer decides.
+    #[schema(required)]
+    pub deadline_at: Option<Timestamp>,
+}
+
+impl WhyView {
+    pub fn new(order: &Order) -> Self {
+        let why = why(order);
+        Self {
+            order_id: order.id.0,
+            status: order.status,
+            code: why.code,
+            sentence: why.sentence,
+            unblocked_by: why.unblocked_by,
+            since: Timestamp(why.since),
+            attempts: why.attempts,
+            next_attempt_at: Timestamp::maybe(why.next_attempt_at),
+            deadline_at: Timestamp::maybe(why.deadline_at),
+        }
     }
 }
 
@@ -289,10 +333,26 @@ pub struct EventView {
     pub from: Option<Status>,
     /// Equal to `from` if the event left the status as it was.
     pub to: Status,
+    pub payment_status: PaymentStatus,
     pub actor: Actor,
     #[schema(required)]
     pub reason: Option<Reason>,
     pub at: Timestamp,
+}
+
+impl EventView {
+    pub fn new(recorded: &Recorded) -> Self {
+        Self {
+            version: recorded.version,
+            kind: recorded.event.kind(),
+            from: recorded.from,
+            to: recorded.to,
+            payment_status: recorded.payment_status,
+            actor: recorded.actor,
+            reason: recorded.reason,
+            at: Timestamp(recorded.at),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -301,7 +361,7 @@ pub mod tests {
     use strum::VariantArray;
 
     use super::*;
-    use crate::order::{CustomerId, Line, OrderId, PartnerId, Placed, ShopId};
+    use crate::order::{CustomerId, OrderId, PartnerId, Placed, ShopId};
     use crate::state::{PendingOperation, Task};
 
     /// An order of two lungos with oat milk.
@@ -336,6 +396,7 @@ pub mod tests {
             pickup: Pickup { note: Some("hot".into()), ..Pickup::default() },
             status,
             reason: None,
+            reason_by: None,
             payment: Payment::default(),
             task: Task::default(),
             deadline_at: None,
@@ -389,7 +450,7 @@ pub mod tests {
     #[test]
     fn money_that_is_moving_is_shown() {
         let mut order = order(Status::Cancelled);
-        order.reason = Some(Reason::CustomerRequest);
+        (order.reason, order.reason_by) = (Some(Reason::CustomerRequest), Some(Actor::Partner));
         order.payment.status = PaymentStatus::Authorized;
         order.payment.authorized = 820;
         order.payment.release = true;
@@ -398,7 +459,7 @@ pub mod tests {
         let view = json_of(&order);
         assert_eq!(view["payment"]["owed"]["amount"], 820);
         assert_eq!(view["payment"]["pending_operation"]["operation"], "void");
-        assert_eq!(view["reason"], json!({"code": "customer_request", "retryable": false}));
+        assert_eq!(view["reason"], json!({"code": "customer_request", "actor": "partner", "retryable": false}));
         assert_eq!(view["allowed_actions"], json!(["delete"]));
     }
 

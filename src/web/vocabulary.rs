@@ -15,6 +15,7 @@ use crate::error::Code;
 use crate::keys::KeyKind;
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Stage, Status};
 use crate::order::{Currency, Instant, Money, OnUnavailable, PickupType};
+use crate::why::Waits;
 
 /// An instant as the API writes it: RFC 3339, UTC, milliseconds, `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ word_schemas! {
     Stage: "The work that is to be done next on an order.";
     KeyKind: "Which family of operations a key opens.";
     Code: "What went wrong, for programs.";
+    Waits: "What an order waits for.";
 }
 
 macro_rules! choice_schemas {

@@ -9,6 +9,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant as Clock, timeout};
 
 use super::*;
+use crate::order::PartnerId;
 
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
@@ -50,6 +51,7 @@ impl Counter for Notebook {
 fn offer(simulate: Option<&str>) -> Offer {
     Offer {
         order_id: OrderId::new(),
+        partner_id: PartnerId::new(),
         shop_id: ShopId::new(),
         lines: 2,
         on_unavailable: OnUnavailable::Cancel,

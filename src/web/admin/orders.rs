@@ -20,6 +20,7 @@ use crate::web::faults;
 use crate::web::headers::if_match;
 use crate::web::heard::{path_id, settled, unknown_order};
 use crate::web::problem::Problem;
+use crate::web::query::Query;
 use crate::web::views::{EventView, OrderView};
 use crate::web::vocabulary::{Timestamp, operator_cancelling};
 
@@ -204,19 +205,16 @@ pub struct AdminEventView {
     event: EventView,
     /// Its place in the log of all orders.
     position: i64,
-    payment_status: PaymentStatus,
     /// What else the event told, by its type: amounts, notes, what the gateway answered.
     #[schema(value_type = Object)]
     data: serde_json::Value,
 }
 
 impl AdminEventView {
-    fn new(recorded: Recorded) -> Self {
-        let Recorded { position, version, event, from, to, payment_status, actor, reason, at, .. } = recorded;
-        let mut data = serde_json::to_value(&event).expect("plain data serialises");
+    fn new(recorded: &Recorded) -> Self {
+        let mut data = serde_json::to_value(&recorded.event).expect("plain data serialises");
         data.as_object_mut().expect("an event is an object").remove("type");
-        let event = EventView { version, kind: event.kind(), from, to, actor, reason, at: Timestamp(at) };
-        Self { event, position, payment_status, data }
+        Self { event: EventView::new(recorded), position: recorded.position, data }
     }
 }
 
@@ -295,7 +293,7 @@ pub struct OperatorRefund {
 pub async fn search_orders(
     _: AsAdmin,
     app: web::Data<App>,
-    filter: web::Query<OrderFilter>,
+    filter: Query<OrderFilter>,
 ) -> Result<web::Json<AdminOrderList>, Problem> {
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -348,7 +346,7 @@ pub async fn inspect_order_events(
     if events.is_empty() {
         return Err(unknown_order().into());
     }
-    Ok(web::Json(AdminEventList { events: events.into_iter().map(AdminEventView::new).collect() }))
+    Ok(web::Json(AdminEventList { events: events.iter().map(AdminEventView::new).collect() }))
 }
 
 /// Ends an ongoing order.

@@ -18,6 +18,7 @@ use crate::web::catalogue::unknown_shop;
 use crate::web::faults;
 use crate::web::heard::path_id;
 use crate::web::problem::Problem;
+use crate::web::query::Query;
 use crate::web::shop::SetMode;
 use crate::web::views::offer::ShopView;
 use crate::web::vocabulary::{Timestamp, shapes};
@@ -150,7 +151,7 @@ impl ShopSettings {
 pub async fn list_all_shops(
     _: AsAdmin,
     app: web::Data<App>,
-    filter: web::Query<ShopFilter>,
+    filter: Query<ShopFilter>,
 ) -> Result<web::Json<AdminShopList>, Problem> {
     let (catalogue, now) = (app.catalogue(), now());
     let is_wanted = |shop: &&Shop| filter.partner_id.is_none_or(|partner| partner == shop.partner_id.0);

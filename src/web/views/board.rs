@@ -56,7 +56,7 @@ impl ShopOrderView {
             lines: lines.collect(),
             pickup: PickupView::new(&order.pickup),
             on_unavailable: order.placed.on_unavailable,
-            reason: order.reason.map(|reason| ReasonView::new(reason, order.status)),
+            reason: ReasonView::of(order),
             created_at: Timestamp(order.created_at),
             promise_at: Timestamp::maybe(order.promise_at),
             start_by: Timestamp::maybe(order.start_by()),

@@ -1,0 +1,184 @@
+//! What an operator does at the command line, beside a running service or without one.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use color_eyre::eyre::{Result, bail, eyre};
+use uuid::Uuid;
+
+use crate::clock::now;
+use crate::gateway::simulator;
+use crate::keys::{self, KeyKind, Owner};
+use crate::order::{PartnerId, ShopId};
+use crate::reconcile::{Finding, Verdict, reconcile as compare};
+use crate::serve::GATEWAY_LEDGER;
+use crate::store::{self, Policy, Revoked, Store, StoredKey};
+
+#[derive(Args)]
+pub struct DataArgs {
+    /// Where everything durable is kept
+    #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
+    pub data: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and print it: this is the only time it is shown
+    Create {
+        #[command(flatten)]
+        data: DataArgs,
+        #[arg(long, value_parser = ["partner", "shop", "admin"])]
+        kind: String,
+        /// Whose key it is (for the kinds partner and shop)
+        #[arg(long, value_name = "UUID")]
+        partner: Option<PartnerId>,
+        #[arg(long, value_name = "UUID")]
+        shop: Option<ShopId>,
+        /// What people call it
+        #[arg(long, default_value = "command line")]
+        label: String,
+    },
+    /// List all keys, without their secrets
+    List {
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// End a key's validity
+    Revoke {
+        #[command(flatten)]
+        data: DataArgs,
+        key_id: Uuid,
+    },
+}
+
+/// Makes, lists or revokes keys. A running service learns of it within 15 s.
+///
+/// # Errors
+/// When the database cannot be opened, or what is named does not exist.
+pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
+    match command {
+        KeysCommand::Create { data, kind, partner, shop, label } => {
+            let store = open(&data.data)?;
+            let owner = match (kind.parse::<KeyKind>()?, partner, shop) {
+                (KeyKind::Admin, None, None) => Owner::Admin,
+                (KeyKind::Partner, Some(partner), None) => {
+                    let partners = store.partners().await?;
+                    if !partners.iter().any(|known| known.partner_id == partner) {
+                        bail!("there is no partner {partner}");
+                    }
+                    Owner::Partner(partner)
+                }
+                (KeyKind::Shop, None, Some(shop_id)) => {
+                    let shops = store.catalogue().await?.shops;
+                    let shop = shops.iter().find(|known| known.shop_id == shop_id);
+                    let shop = shop.ok_or_else(|| eyre!("there is no shop {shop_id}"))?;
+                    Owner::Shop { shop_id, partner_id: shop.partner_id }
+                }
+                _ => bail!("a partner key needs --partner, a shop key needs --shop, an admin key neither"),
+            };
+            let secret = owner.kind().generate();
+            let key = StoredKey {
+                key_id: Uuid::now_v7(),
+                owner,
+                hash: keys::hash(&secret),
+                label,
+                created_at: now(),
+                revoked_at: None,
+            };
+            store.add_key(key, None).await?;
+            println!("{secret}");
+        }
+        KeysCommand::List { data } => {
+            for key in open(&data.data)?.keys().await? {
+                let state = key.revoked_at.map_or("valid".into(), |at| format!("revoked {at}"));
+                println!("{}  {:7}  {}  {}  {}", key.key_id, key.owner.kind(), key.created_at, state, key.label);
+            }
+        }
+        KeysCommand::Revoke { data, key_id } => match open(&data.data)?.revoke_key(key_id, now()).await? {
+            Revoked::Done => {}
+            Revoked::Already | Revoked::Unknown => bail!("there is no valid key {key_id}"),
+            Revoked::LastAdmin => bail!("this is the last valid key of an operator: make another one first"),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what the simulated gateway holds for each order, and whether that is what the order's events decided.
+/// The exit code says whether everything agrees (0) or not (1).
+///
+/// # Errors
+/// When the ledger or the database cannot be read.
+pub async fn reconcile(data: &Path, as_json: bool) -> Result<ExitCode> {
+    let ledger = data.join(GATEWAY_LEDGER);
+    let charges = if ledger.exists() { simulator::ledger(&ledger)? } else { Vec::new() };
+    let store = open(data)?;
+    let mut orders = Vec::new();
+    loop {
+        let page = store.all_orders(orders.last().map(|order: &crate::state::Order| order.id), 10_000).await?;
+        let is_last = page.len() < 10_000;
+        orders.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    let findings = compare(&orders, &charges);
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        print_findings(&findings);
+    }
+    let is_sound = findings.iter().all(|finding| !finding.verdict.is_wrong());
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_findings(findings: &[Finding]) {
+    println!(
+        "{:36}  {:15} {:18} {:16} {:>9} {:>9} {:>9} {:>9}  verdict",
+        "order", "status", "payment", "gateway", "held", "captured", "refunded", "net"
+    );
+    for finding in findings {
+        println!(
+            "{:36}  {:15} {:18} {:16} {:>9} {:>9} {:>9} {:>9}  {}",
+            finding.order_id.to_string(),
+            finding.status.map_or("-", |status| status.word()),
+            finding.payment_status.map_or("-", |status| status.word()),
+            finding.gateway.as_deref().unwrap_or("-"),
+            finding.held,
+            finding.captured,
+            finding.refunded,
+            finding.net(),
+            finding.verdict,
+        );
+    }
+    let count = |wanted: Verdict| findings.iter().filter(|finding| finding.verdict == wanted).count();
+    println!(
+        "\n{} orders and charges: {} agree, {} still under way, {} charges without order, {} orders without money, \
+         {} wrong amounts; net {} minor units",
+        findings.len(),
+        count(Verdict::Agrees),
+        count(Verdict::UnderWay),
+        count(Verdict::ChargeWithoutOrder),
+        count(Verdict::OrderWithoutMoney),
+        count(Verdict::WrongAmount),
+        findings.iter().map(Finding::net).sum::<i64>(),
+    );
+}
+
+/// Opens an existing database without working on it.
+fn open(data: &Path) -> Result<Store> {
+    if !data.join(store::FILE).exists() {
+        bail!("there is no database in {} (start the service once, or name another --data)", data.display());
+    }
+    let options = store::Options {
+        policy: Policy::default(),
+        readers: 1,
+        queue: 16,
+        local_queue: 1,
+        commit_patience: std::time::Duration::from_secs(10),
+        replica_lag: None,
+        clock: now,
+    };
+    // The claims are dropped: nobody works here, and so no row is ever leased to this process.
+    Ok(Store::open(data, options)?.0)
+}

@@ -1,0 +1,225 @@
+//! `lungo serve`: opens the store, connects the outside world, starts the worker and the web, and stops them in
+//! the right order.
+
+mod demo;
+mod outside;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::middleware::from_fn;
+use actix_web::{HttpServer, web as actix};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::catalogue::Presence;
+use crate::clock::now;
+use crate::config::{InForce, Pace, Settings};
+use crate::gateway::simulator::GatewaySimulator;
+use crate::lifecycle::Stage;
+use crate::pace::Expectations;
+use crate::shop::simulator::ShopSimulator;
+use crate::simulator::Speed;
+use crate::stages::Ports;
+use crate::state::Order;
+use crate::store::{self, Policy, Store};
+use crate::{web, worker};
+
+/// Where the simulated gateway keeps its ledger, in the data directory.
+pub const GATEWAY_LEDGER: &str = "gateway-ledger.jsonl";
+/// Where the simulated shops keep their journal, in the data directory.
+pub const SHOP_JOURNAL: &str = "shop-journal.jsonl";
+
+/// A line that orders two coffees at the demo's first shop, with the variables of `demo.env`.
+pub const DEMO_CURL: &str = r#"curl -i "$LUNGO_URL/v1/orders" -H "Authorization: Bearer $LUNGO_PARTNER_KEY" -H 'Content-Type: application/json' -d '{"customer_id":"cus_82f1","shop_id":"01970000-0000-7000-8000-000000000011","lines":[{"item_id":"lungo","quantity":2,"options":["milk_oat"]}],"total":{"amount":820,"currency":"EUR"},"payment":{"method":"pm_card_visa"}}'"#;
+/// A line that shows the customer's ongoing orders.
+pub const DEMO_WATCH: &str =
+    r#"curl "$LUNGO_URL/v1/orders/ongoing?customer_id=cus_82f1" -H "Authorization: Bearer $LUNGO_PARTNER_KEY""#;
+
+/// How often the load of the shops is counted, and how often keys and catalogue are read again.
+const COUNT_LOADS: Duration = Duration::from_secs(1);
+const REFRESH: Duration = Duration::from_secs(15);
+/// How long requests under way may still take when the service stops.
+const GRACE_SECONDS: u64 = 5;
+
+/// Why the service did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("these settings do not fit together: {0}")]
+    Settings(String),
+    #[error("{0}")]
+    Store(#[from] store::Error),
+    #[error("{what}: {fault}")]
+    Io { what: String, fault: io::Error },
+}
+
+/// Opens the store with these settings.
+///
+/// # Errors
+/// When the database cannot be opened, created or migrated.
+pub fn open_store(settings: &Settings) -> store::Result<(Store, store::Claims)> {
+    Store::open(
+        &settings.data,
+        store::Options {
+            policy: Policy {
+                admission: settings.rules(),
+                deadlines: settings.deadlines(),
+                lease: chrono::Duration::from_std(settings.lease.0).expect("spans are at most a year"),
+            },
+            readers: settings.readers,
+            queue: settings.queue,
+            local_queue: settings.authorize_limit.max(settings.offer_limit),
+            commit_patience: settings.commit_patience.0,
+            replica_lag: settings.replica_lag.map(|lag| lag.0),
+            clock: now,
+        },
+    )
+}
+
+/// Serves until `stop` ends. `announce` is told the address once requests are answered.
+///
+/// # Errors
+/// When the settings do not fit together, or something that is needed cannot be opened.
+pub async fn serve(
+    settings: Settings,
+    in_force: Vec<InForce>,
+    stop: impl Future<Output = ()>,
+    announce: impl FnOnce(SocketAddr, &Settings),
+) -> Result<(), Error> {
+    settings.check().map_err(Error::Settings)?;
+    let io = |what: String| move |fault| Error::Io { what, fault };
+    let listener =
+        std::net::TcpListener::bind(settings.listen).map_err(io(format!("cannot listen on {}", settings.listen)))?;
+    let address = listener.local_addr().map_err(io("cannot listen".into()))?;
+    let base_url = format!("http://{address}");
+
+    let (store, claims) = open_store(&settings)?;
+    if settings.demo {
+        demo::prepare(&store, &settings.data, &base_url).await?;
+    }
+
+    let speed = speed(settings.pace);
+    let is_durable = settings.pace != Pace::Zero;
+    let file = |name: &str| is_durable.then(|| settings.data.join(name));
+    let gateway = GatewaySimulator::open(file(GATEWAY_LEDGER).as_deref(), speed, base_url)
+        .map_err(io(format!("the gateway's ledger in {}", settings.data.display())))?;
+    let shops = ShopSimulator::open(file(SHOP_JOURNAL).as_deref(), speed)
+        .map_err(io(format!("the shops' journal in {}", settings.data.display())))?;
+    let (gateway, shops) = (Arc::new(gateway), Arc::new(shops));
+
+    let bank = Arc::new(outside::SimulatedBank::new(gateway.clone(), store.clone()));
+    let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), Some(bank)).await?;
+    let app = actix::Data::new(app);
+    shops.run(Arc::new(outside::ToStore(store.clone())));
+
+    let ports = Ports::new(
+        gateway,
+        Arc::new(outside::Tablets { app: app.clone().into_inner(), simulated: shops }),
+        auto_accepts(app.clone().into_inner()),
+        settings.call_timeout.0,
+        settings.breaker_pause.0,
+    );
+    let (stop_worker, stopped) = watch::channel(false);
+    let limits = limits(&settings);
+    let working =
+        tokio::spawn(worker::run(store, claims, Arc::new(ports), move |stage| limits[&stage], stopped.clone()));
+    let refreshing = tokio::spawn(refresh(app.clone().into_inner()));
+
+    let keys = actix::Data::from(app.keys.clone());
+    let served = app.clone();
+    let server = HttpServer::new(move || {
+        actix_web::App::new()
+            .wrap(from_fn(web::edge::serve))
+            .app_data(served.clone())
+            .app_data(keys.clone())
+            .configure(web::configure)
+    })
+    .workers(settings.http_threads)
+    .client_request_timeout(Duration::from_secs(5))
+    .shutdown_timeout(GRACE_SECONDS)
+    .disable_signals()
+    .listen(listener)
+    .map_err(io("cannot listen".into()))?
+    .run();
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+
+    app.set_ready(true);
+    announce(address, &settings);
+    stop.await;
+
+    tracing::info!("serve.stopping");
+    app.set_ready(false);
+    handle.stop(true).await;
+    let _ = stop_worker.send(true);
+    if let Err(fault) = working.await {
+        tracing::error!(%fault, "serve.worker_failed");
+    }
+    refreshing.abort();
+    match serving.await {
+        Ok(Err(fault)) => Err(Error::Io { what: "the web server failed".into(), fault }),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps what is in memory close to what is stored.
+async fn refresh(app: Arc<App>) {
+    let mut since_refresh = Duration::ZERO;
+    loop {
+        tokio::time::sleep(COUNT_LOADS).await;
+        since_refresh += COUNT_LOADS;
+        let refreshed = if since_refresh >= REFRESH {
+            since_refresh = Duration::ZERO;
+            app.refresh().await
+        } else {
+            app.refresh_loads().await
+        };
+        if let Err(fault) = refreshed {
+            tracing::warn!(%fault, "app.refresh_failed");
+        }
+    }
+}
+
+fn limits(settings: &Settings) -> HashMap<Stage, usize> {
+    HashMap::from([
+        (Stage::Authorize, settings.authorize_limit),
+        (Stage::LookUp, settings.look_up_limit),
+        (Stage::Offer, settings.offer_limit),
+        (Stage::Capture, settings.capture_limit),
+        (Stage::Release, settings.release_limit),
+    ])
+}
+
+/// A shop that wants it so accepts by itself while it is open, online and below its capacity.
+fn auto_accepts(app: Arc<App>) -> Box<dyn Fn(&Order) -> bool + Send + Sync> {
+    Box::new(move |order| {
+        let catalogue = app.catalogue();
+        catalogue.shop(order.partner_id, order.shop_id).is_some_and(|shop| {
+            let at = now();
+            let is_there = !matches!(shop.presence(at), Presence::Offline);
+            shop.auto_accept && is_there && catalogue.promise(shop, order.placed.make_seconds, at).accepting
+        })
+    })
+}
+
+fn speed(pace: Pace) -> Speed {
+    match pace {
+        Pace::Zero => Speed::Zero,
+        Pace::Fast => Speed::Fast,
+        Pace::Real => Speed::Real,
+    }
+}
+
+/// What is expected before anything was measured: the simulators' own durations (`domain`'s medians for real).
+fn expectations(pace: Pace) -> Expectations {
+    let [authorization, payment_action, acceptance, queue, collection] = match pace {
+        Pace::Zero | Pace::Fast => [1, 15, 1, 1, 2],
+        Pace::Real => [1, 25, 25, 90, 180],
+    }
+    .map(chrono::Duration::seconds);
+    let simulated_making = (pace != Pace::Real).then(|| chrono::Duration::seconds(2));
+    Expectations { authorization, payment_action, acceptance, queue, collection, simulated_making }
+}

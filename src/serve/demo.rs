@@ -1,0 +1,64 @@
+//! The first start: a partner to try things with, and the keys for it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::Error;
+use crate::catalogue::demo::{LUNGO_CENTRAL, PARTNER, demo};
+use crate::clock::now;
+use crate::keys::{self, Owner};
+use crate::store::{Store, StoredKey};
+
+/// Where the keys of the demo are written, in the data directory.
+pub const FILE: &str = "demo.env";
+
+/// Fills an empty database with the demo partner and writes its keys to a file that only its owner can read. The
+/// file is written first: a crash in between leaves keys that open nothing, never a partner nobody has a key to.
+pub(super) async fn prepare(store: &Store, directory: &Path, url: &str) -> Result<(), Error> {
+    let path = directory.join(FILE);
+    let io = |fault| Error::Io { what: format!("cannot write {}", path.display()), fault };
+    if store.partners().await?.is_empty() {
+        let owners = [
+            ("LUNGO_PARTNER_KEY", Owner::Partner(PARTNER)),
+            ("LUNGO_SHOP_KEY", Owner::Shop { shop_id: LUNGO_CENTRAL, partner_id: PARTNER }),
+            ("LUNGO_ADMIN_KEY", Owner::Admin),
+        ];
+        let mut text = format!("LUNGO_URL={url}\n");
+        let mut stored = Vec::new();
+        for (name, owner) in owners {
+            let secret = owner.kind().generate();
+            text += &format!("{name}={secret}\n");
+            stored.push(StoredKey {
+                key_id: Uuid::now_v7(),
+                owner,
+                hash: keys::hash(&secret),
+                label: "demo".into(),
+                created_at: now(),
+                revoked_at: None,
+            });
+        }
+        write(&path, &text).map_err(io)?;
+        store.seed(demo(), stored, now()).await?;
+    } else if let Ok(text) = fs::read_to_string(&path) {
+        // The address may be another one this time; the keys stay.
+        let lines = text.lines().map(|line| {
+            if line.starts_with("LUNGO_URL=") { format!("LUNGO_URL={url}\n") } else { format!("{line}\n") }
+        });
+        write(&path, &lines.collect::<String>()).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// Replaces the file as a whole, readable by its owner only from its first moment on.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let fresh = path.with_extension("env.new");
+    let _ = fs::remove_file(&fresh);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
+}

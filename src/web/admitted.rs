@@ -1,0 +1,147 @@
+//! What admission decided, in HTTP: 202 with the order, or a problem with all that the client needs next.
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::admission::Verdict;
+use crate::app::App;
+use crate::catalogue::Refusal;
+use crate::clock::now;
+use crate::error::{Code, Failure};
+use crate::lifecycle::PaymentStatus;
+use crate::order::PartnerId;
+use crate::state::Order;
+use crate::store::{Admitted, Draft, Known};
+use crate::web::orders::view;
+use crate::web::problem::Problem;
+use crate::web::vocabulary::Timestamp;
+
+/// What is left of something that was deleted.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Deleted {
+    pub order_id: Uuid,
+    pub deleted_at: Timestamp,
+    pub payment: DeletedPayment,
+}
+
+/// Money may still be on its way back.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DeletedPayment {
+    pub status: PaymentStatus,
+}
+
+impl Deleted {
+    pub fn order(order: &Order) -> Self {
+        Self {
+            order_id: order.id.0,
+            deleted_at: Timestamp(order.deleted_at.unwrap_or(order.updated_at)),
+            payment: DeletedPayment { status: order.payment.status },
+        }
+    }
+
+    pub fn draft(draft: &Draft) -> Self {
+        Self {
+            order_id: draft.order_id.0,
+            deleted_at: Timestamp(draft.deleted_at.unwrap_or(draft.created_at)),
+            payment: DeletedPayment { status: PaymentStatus::None },
+        }
+    }
+
+    fn into_failure(self) -> Failure {
+        Failure::new(Code::OrderDeleted, "The order was deleted. Its money may still be on its way back.")
+            .with("order_id", self.order_id)
+            .with("deleted_at", self.deleted_at)
+            .with("payment", self.payment)
+    }
+}
+
+/// Why a deleted order or draft is not shown; `None` if it is not deleted.
+pub fn gone(known: &Known) -> Option<Failure> {
+    match known {
+        Known::Order(order, _) => order.deleted_at.map(|_| Deleted::order(order).into_failure()),
+        Known::Draft(draft) => draft.deleted_at.map(|_| Deleted::draft(draft).into_failure()),
+    }
+}
+
+/// 202 with the order, or why there is none.
+///
+/// # Errors
+/// Every refusal of admission, as the problem of its code.
+pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpResponse, Problem> {
+    let now = now();
+    let Admitted { verdict, order, customer_id, present, revision, position } = admitted;
+    let revision_token = revision.token(partner, &customer_id);
+    let with_present = |failure: Failure| {
+        let orders: Vec<_> = present.iter().map(|order| view(app, order, None, now).0).collect();
+        failure.with("revision", &revision_token).with("orders", orders)
+    };
+    let missing = || Failure::new(Code::InternalError, "").because("admission named an order that is not there");
+    let failure = match (verdict, order) {
+        (Verdict::Accept | Verdict::Replay(_), Some(order)) => {
+            let (view, retry_after) = view(app, &order, Some(revision), now);
+            let mut accepted = HttpResponse::Accepted();
+            accepted
+                .insert_header((header::LOCATION, format!("/v1/orders/{}", order.id)))
+                .insert_header((header::ETAG, format!("\"{}\"", order.version)))
+                .insert_header(("Lungo-Position", position.token()));
+            if let Some(seconds) = retry_after {
+                accepted.insert_header((header::RETRY_AFTER, seconds));
+            }
+            return Ok(accepted.json(view));
+        }
+        (Verdict::Deleted(_), Some(order)) => Deleted::order(&order).into_failure(),
+        (Verdict::Deleted(id), None) => Failure::new(Code::OrderDeleted, "The draft was deleted.").with("order_id", id),
+        (Verdict::Similar(_), Some(order)) => Failure::new(
+            Code::SimilarOrderOngoing,
+            "This customer already has this order. If another one is really wanted, send this revision as If-Match.",
+        )
+        .with("revision", &revision_token)
+        .with("order", view(app, &order, None, now).0),
+        (Verdict::KeyReused, _) => Failure::new(
+            Code::IdempotencyKeyReused,
+            "This Idempotency-Key was used for another request. Use a new key for a new order.",
+        ),
+        (Verdict::StaleRevision, _) => with_present(Failure::new(
+            Code::StaleRevision,
+            "This customer's orders have changed. Look at them, then decide again.",
+        )),
+        (Verdict::HistoryDiverged, _) => with_present(Failure::new(
+            Code::HistoryDiverged,
+            "The database does not know this revision (any more). Read again.",
+        )),
+        (Verdict::LimitExceeded, _) => {
+            Failure::new(Code::OrderLimitExceeded, "This customer has as many ongoing orders as allowed.")
+                .with("limit", app.settings.max_ongoing_orders)
+        }
+        (Verdict::SlotFull, _) => Failure::new(Code::SlotFull, "This pickup slot is full: choose another one."),
+        (Verdict::Catalogue(refused), _) => refusal(&refused),
+        (Verdict::Accept | Verdict::Replay(_) | Verdict::Similar(_), None) => missing(),
+    };
+    Err(failure.into())
+}
+
+/// The catalogue's refusal as a problem.
+pub fn refusal(refusal: &Refusal) -> Failure {
+    match refusal {
+        Refusal::UnknownShop => Failure::new(Code::NotFound, "There is no such shop."),
+        Refusal::DraftExpired => Failure::new(Code::DraftExpired, "The draft is no longer valid: make a new one."),
+        Refusal::Unprocessable(faults) => {
+            Failure::new(Code::Unprocessable, "The order does not make sense: see `errors`.").faults(faults.clone())
+        }
+        Refusal::ShopNotAccepting { why, resume_at } => {
+            Failure::new(Code::ShopNotAccepting, "The shop takes no orders now.")
+                .with("why", why)
+                .with("resume_at", resume_at.map(Timestamp))
+        }
+        Refusal::ItemUnavailable(faults) => {
+            Failure::new(Code::ItemUnavailable, "Something in the order is sold out: see `errors`.")
+                .faults(faults.clone())
+        }
+        Refusal::PriceMismatch { present } => {
+            Failure::new(Code::PriceMismatch, format!("The order costs {present} now.")).with("present_total", present)
+        }
+    }
+}

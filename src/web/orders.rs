@@ -1,0 +1,419 @@
+//! The partner's orders: create, list, read, cancel, delete, change the pickup, report the customer's arrival.
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::Duration;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::admission::Revision;
+use crate::app::App;
+use crate::clock::now;
+use crate::error::{Code, Failure};
+use crate::lifecycle::{Actor, Event};
+use crate::order::{CustomerId, Instant, OrderId, PartnerId};
+use crate::pace;
+use crate::state::Order;
+use crate::store::{Accept, Known, Position, Received, Scope, Source, Unreadable, Word};
+use crate::web::admitted;
+use crate::web::auth::AsPartner;
+use crate::web::body::Body;
+use crate::web::create_order::{CreateOrder, PickupRequest};
+use crate::web::edge::TraceParent;
+use crate::web::headers;
+use crate::web::heard::{path_id, say, settled, unknown_order};
+use crate::web::problem::Problem;
+use crate::web::query::{Query, cursor, customer_id, limit, opaque};
+use crate::web::views::{EventView, OrderView, WhyView};
+use crate::web::vocabulary::Timestamp;
+
+type Answer = Result<HttpResponse, Problem>;
+
+/// A customer's present orders.
+#[derive(Serialize, ToSchema)]
+pub struct OngoingOrders {
+    /// Never more than the limit on ongoing orders, and therefore never paged.
+    pub orders: Vec<OrderView>,
+    /// What ended within the last 10 minutes, newest first, at most 10.
+    pub recently_closed: Vec<OrderView>,
+    /// Send it as `If-Match` to order again although these orders exist.
+    pub revision: String,
+    /// Everything committed until then is in this answer.
+    pub as_of: Timestamp,
+    #[schema(pattern = "^(primary|replica)$")]
+    pub source: &'static str,
+}
+
+/// A page of a customer's orders.
+#[derive(Serialize, ToSchema)]
+pub struct OrderPage {
+    pub orders: Vec<OrderView>,
+    /// Where to go on; an empty page means that there is nothing more.
+    pub cursor: String,
+}
+
+/// All that happened to an order.
+#[derive(Serialize, ToSchema)]
+pub struct OrderEvents {
+    pub events: Vec<EventView>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerQuery {
+    /// The partner's own id of its customer.
+    #[param(min_length = 1, max_length = 64)]
+    customer_id: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    #[param(min_length = 1, max_length = 64)]
+    customer_id: String,
+    /// From the page before; none for the newest.
+    cursor: Option<String>,
+    /// At most so many; 20 if it is not said.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+}
+
+/// Create an order. It is durable once answered, and nobody else was asked: watch its status.
+#[utoipa::path(
+    post, path = "/v1/orders", operation_id = "createOrder", tag = "orders", security(("partnerKey" = [])),
+    request_body = CreateOrder,
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and request give the same order, for ever."),
+        ("If-Match" = Option<String>, Header, description = "The revision, in quotes, of the list that the customer has seen."),
+    ),
+    responses((status = 202, description = "Accepted (or accepted before under this key).", body = OrderView,
+        headers(("Location" = String), ("Retry-After" = u32), ("Lungo-Position" = String), ("ETag" = String)))),
+)]
+pub async fn create_order(
+    AsPartner(partner_id): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    Body(body): Body<CreateOrder>,
+) -> Answer {
+    let order = body.parse();
+    let idempotency_key = headers::idempotency_key(request.headers())?;
+    let seen = seen_revision(request.headers(), partner_id, &order.customer_id)?;
+    let now = now();
+    let catalogue = app.verdict(partner_id, &order, now, trace_parent(&request));
+    let accept = Accept {
+        order_id: OrderId::new(),
+        partner_id,
+        request: order,
+        idempotency_key,
+        seen,
+        catalogue,
+        is_draft: false,
+        now,
+    };
+    let admitted = app.store.accept(accept).await.map_err(Failure::from)?;
+    admitted::answer(&app, partner_id, admitted)
+}
+
+/// A customer's ongoing orders, and how fresh that is. An error is never an empty list.
+#[utoipa::path(
+    get, path = "/v1/orders/ongoing", operation_id = "getOngoingOrders", tag = "orders", security(("partnerKey" = [])),
+    params(CustomerQuery, ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh."), ("If-None-Match" = Option<String>, Header)),
+    responses(
+        (status = 200, description = "The orders.", body = OngoingOrders, headers(("ETag" = String), ("Lungo-Position" = String), ("Retry-After" = u32))),
+        (status = 304, description = "Nothing has changed but the progress.", headers(("Lungo-Position" = String), ("Retry-After" = u32))),
+    ),
+)]
+pub async fn get_ongoing_orders(
+    AsPartner(partner): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    query: Query<CustomerQuery>,
+) -> Answer {
+    let customer = customer_id(&query.customer_id)?;
+    let at_least = seen_position(request.headers())?;
+    let now = now();
+    let closed_since =
+        now - Duration::from_std(app.settings.recently_closed_within.0).expect("spans are at most a year");
+    let present =
+        app.store.present(partner, customer.clone(), at_least, closed_since, now).await.map_err(unreadable)?;
+
+    let mut tag = format!("{}", present.revision.number);
+    for order in present.ongoing.iter().chain(&present.recently_closed) {
+        tag += &format!(".{}:{}", order.id, order.version);
+    }
+    let tag = format!("{:?}", crate::order::Hash::of_bytes(tag.as_bytes()));
+    let views = |orders: &[Order]| -> Vec<(OrderView, Option<i64>)> {
+        orders.iter().map(|order| view(&app, order, None, now)).collect()
+    };
+    let ongoing = views(&present.ongoing);
+    let retry_after = ongoing.iter().filter_map(|(_, retry_after)| *retry_after).min();
+    let is_known = headers::if_none_match(request.headers()).has(&tag);
+    let mut answer = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer
+        .insert_header((header::ETAG, format!("\"{tag}\"")))
+        .insert_header((header::VARY, "Authorization, Lungo-Position"))
+        .insert_header(("Lungo-Position", present.position.token()));
+    if let Some(seconds) = retry_after {
+        answer.insert_header((header::RETRY_AFTER, seconds));
+    }
+    if is_known {
+        return Ok(answer.finish());
+    }
+    Ok(answer.json(OngoingOrders {
+        orders: ongoing.into_iter().map(|(view, _)| view).collect(),
+        recently_closed: views(&present.recently_closed).into_iter().map(|(view, _)| view).collect(),
+        revision: present.revision.token(partner, &customer),
+        as_of: Timestamp(present.as_of),
+        source: match present.source {
+            Source::Primary => "primary",
+            Source::Replica => "replica",
+        },
+    }))
+}
+
+/// One order.
+#[utoipa::path(
+    get, path = "/v1/orders/{order_id}", operation_id = "getOrder", tag = "orders", security(("partnerKey" = [])),
+    params(("order_id" = Uuid, Path), ("If-None-Match" = Option<String>, Header)),
+    responses(
+        (status = 200, description = "The order.", body = OrderView, headers(("ETag" = String), ("Retry-After" = u32), ("Lungo-Position" = String))),
+        (status = 304, description = "It has not changed.", headers(("Retry-After" = u32), ("Lungo-Position" = String))),
+    ),
+)]
+pub async fn get_order(
+    AsPartner(partner): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    id: web::Path<String>,
+) -> Answer {
+    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
+    let is_known = headers::if_none_match(request.headers()).has(&order.version.to_string());
+    Ok(shown(&app, &order, position, is_known))
+}
+
+/// A customer's orders, newest first, by the immutable order in which they were created.
+#[utoipa::path(
+    get, path = "/v1/orders", operation_id = "listOrders", tag = "orders", security(("partnerKey" = [])),
+    params(HistoryQuery),
+    responses((status = 200, description = "A page.", body = OrderPage)),
+)]
+pub async fn list_orders(AsPartner(partner): AsPartner, app: web::Data<App>, query: Query<HistoryQuery>) -> Answer {
+    let customer = customer_id(&query.customer_id)?;
+    let scope = opaque::scope(partner, Some(&customer));
+    let below = cursor(query.cursor.as_deref(), scope)?.unwrap_or(i64::MAX);
+    let orders = app.store.history(partner, customer, below, limit(query.limit, 100)?).await.map_err(Failure::from)?;
+    let next = orders.last().map_or(below, |order| order.number);
+    let now = now();
+    Ok(HttpResponse::Ok().json(OrderPage {
+        orders: orders.iter().map(|order| view(&app, order, None, now).0).collect(),
+        cursor: opaque::cursor(next, scope),
+    }))
+}
+
+/// All that happened to an order, oldest first.
+#[utoipa::path(
+    get, path = "/v1/orders/{order_id}/events", operation_id = "getOrderEvents", tag = "orders", security(("partnerKey" = [])),
+    params(("order_id" = Uuid, Path)),
+    responses((status = 200, description = "The events.", body = OrderEvents)),
+)]
+pub async fn get_order_events(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
+    let events = app.store.events_of(order.id).await.map_err(Failure::from)?;
+    Ok(HttpResponse::Ok().json(OrderEvents { events: events.iter().map(EventView::new).collect() }))
+}
+
+/// What an order waits for, in one sentence and a code.
+#[utoipa::path(
+    get, path = "/v1/orders/{order_id}/why", operation_id = "whyOrder", tag = "orders", security(("partnerKey" = [])),
+    params(("order_id" = Uuid, Path)),
+    responses((status = 200, description = "Why it stands where it stands.", body = WhyView)),
+)]
+pub async fn why_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
+    Ok(HttpResponse::Ok().json(WhyView::new(&order)))
+}
+
+/// Cancel an order, until it is being made. Repeating it is safe.
+#[utoipa::path(
+    post, path = "/v1/orders/{order_id}/cancel", operation_id = "cancelOrder", tag = "orders", security(("partnerKey" = [])),
+    params(("order_id" = Uuid, Path)),
+    responses((status = 200, description = "The order, cancelled.", body = OrderView, headers(("ETag" = String), ("Lungo-Position" = String)))),
+)]
+pub async fn cancel_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let id = path_id(&id)?;
+    order_of(&app, partner, id).await?;
+    let (order, position) =
+        say(&app, id, Scope::Partner(partner), Actor::Partner, Event::CustomerCancelled, Code::TooLate).await?;
+    Ok(shown(&app, &order, position, false))
+}
+
+/// Remove an order from its customer's sight; while it is ongoing this cancels it first. A draft can be removed too.
+/// Its money may still be on its way back: `payment.status` tells.
+#[utoipa::path(
+    delete, path = "/v1/orders/{order_id}", operation_id = "deleteOrder", tag = "orders", security(("partnerKey" = [])),
+    params(("order_id" = Uuid, Path)),
+    responses((status = 202, description = "Removed: every later call on it is answered 410.", body = admitted::Deleted)),
+)]
+pub async fn delete_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let id = OrderId(path_id(&id)?);
+    if let Some(gone) = known(&app, partner, id.0).await?.and_then(|known| admitted::gone(&known)) {
+        return Err(gone.into());
+    }
+    let received = app.store.delete(id, partner, now()).await.map_err(Failure::from)?;
+    let deleted = match received {
+        Received::DraftBuried(draft) => admitted::Deleted::draft(&draft),
+        other => {
+            let (order, _) = settled(other, Code::TooLate)?;
+            admitted::Deleted::order(&order)
+        }
+    };
+    Ok(HttpResponse::Accepted().json(deleted))
+}
+
+/// Replace how an ongoing order is picked up. Its time may differ only while the order is scheduled.
+#[utoipa::path(
+    put, path = "/v1/orders/{order_id}/pickup", operation_id = "putPickup", tag = "orders", security(("partnerKey" = [])),
+    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The order's version, in quotes.")),
+    request_body = PickupRequest,
+    responses((status = 200, description = "The order.", body = OrderView, headers(("ETag" = String), ("Lungo-Position" = String)))),
+)]
+pub async fn put_pickup(
+    AsPartner(partner): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    id: web::Path<String>,
+    Body(body): Body<PickupRequest>,
+) -> Answer {
+    let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
+    let version = headers::if_match(request.headers())?
+        .map(|tag| tag.parse::<i64>().map_err(|_| invalid_if_match("this is not the ETag of an order")))
+        .transpose()?;
+    let pickup = body.parse();
+    let now = now();
+    let offer_at = match pickup.at {
+        Some(at) if pickup.at != order.pickup.at => {
+            let timing = app.catalogue().slot_offer_at(partner, order.shop_id, order.placed.make_seconds, at, now);
+            timing.map_err(|refusal| admitted::refusal(&refusal))?.offer_at
+        }
+        _ => order.offer_at.filter(|_| pickup.at.is_some()),
+    };
+    let word = Word {
+        order_id: order.id,
+        scope: Scope::Partner(partner),
+        actor: Actor::Partner,
+        event: Event::PickupChanged { pickup, offer_at },
+        version,
+        now,
+    };
+    let received = app.store.receive(word).await.map_err(Failure::from)?;
+    let (order, position) = settled(received, Code::TooLate)?;
+    Ok(shown(&app, &order, position, false))
+}
+
+/// The customer is here. The first report counts; it raises the order's priority.
+#[utoipa::path(
+    post, path = "/v1/orders/{order_id}/arrival", operation_id = "reportArrival", tag = "orders", security(("partnerKey" = [])),
+    params(("order_id" = Uuid, Path)),
+    responses((status = 200, description = "The order.", body = OrderView, headers(("ETag" = String), ("Lungo-Position" = String)))),
+)]
+pub async fn report_arrival(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
+    if order.arrived_at.is_some() {
+        return Ok(shown(&app, &order, position, false));
+    }
+    let (order, position) =
+        say(&app, order.id.0, Scope::Partner(partner), Actor::Partner, Event::Arrived, Code::TooLate).await?;
+    Ok(shown(&app, &order, position, false))
+}
+
+/// An order as its partner sees it, and the whole seconds after which to ask again.
+pub fn view(app: &App, order: &Order, present: Option<Revision>, now: Instant) -> (OrderView, Option<i64>) {
+    let waiting = pace::waiting(order, &app.expectations, rand::random(), now);
+    (OrderView::new(order, present, &waiting), waiting.retry_after(now))
+}
+
+/// 200 with the order, or 304 where the client has it.
+fn shown(app: &App, order: &Order, position: Position, is_known: bool) -> HttpResponse {
+    let (view, retry_after) = view(app, order, None, now());
+    let mut answer = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer
+        .insert_header((header::ETAG, format!("\"{}\"", order.version)))
+        .insert_header(("Lungo-Position", position.token()));
+    if let Some(seconds) = retry_after {
+        answer.insert_header((header::RETRY_AFTER, seconds));
+    }
+    if is_known { answer.finish() } else { answer.json(view) }
+}
+
+/// What the partner has under this id, if anything.
+pub async fn known(app: &App, partner: PartnerId, id: Uuid) -> Result<Option<Known>, Failure> {
+    let known = app.store.known(OrderId(id)).await?;
+    Ok(known.filter(|known| match known {
+        Known::Order(order, _) => order.partner_id == partner,
+        Known::Draft(draft) => draft.partner_id == partner,
+    }))
+}
+
+/// The partner's order of this id.
+///
+/// # Errors
+/// `not_found` if the partner has none; `order_deleted` if it was deleted.
+pub async fn order_of(app: &App, partner: PartnerId, id: Uuid) -> Result<(Order, Position), Failure> {
+    let Some(known) = known(app, partner, id).await? else { return Err(unknown_order()) };
+    if let Some(gone) = admitted::gone(&known) {
+        return Err(gone);
+    }
+    match known {
+        Known::Order(order, position) => Ok((*order, position)),
+        Known::Draft(_) => Err(unknown_order()),
+    }
+}
+
+/// The revision in `If-Match`, if there is one.
+///
+/// # Errors
+/// `invalid_request` for anything but one strong tag that was made for this customer.
+pub fn seen_revision(
+    headers: &HeaderMap,
+    partner: PartnerId,
+    customer: &CustomerId,
+) -> Result<Option<Revision>, Failure> {
+    headers::if_match(headers)?
+        .map(|tag| {
+            Revision::parse(&tag, partner, customer)
+                .ok_or_else(|| invalid_if_match("this is not a revision of this customer's orders"))
+        })
+        .transpose()
+}
+
+fn invalid_if_match(why: &str) -> Failure {
+    Failure::new(Code::InvalidRequest, format!("If-Match: {why}."))
+}
+
+fn seen_position(headers: &HeaderMap) -> Result<Option<Position>, Failure> {
+    let parse = |token| {
+        Position::parse(token).ok_or_else(|| {
+            Failure::new(Code::InvalidPosition, "Send Lungo-Position exactly as an earlier answer gave it.")
+        })
+    };
+    headers::position(headers)?.map(parse).transpose()
+}
+
+fn unreadable(unreadable: Unreadable) -> Failure {
+    match unreadable {
+        Unreadable::Failed(error) => error.into(),
+        Unreadable::HistoryDiverged(position) => Failure::new(
+            Code::HistoryDiverged,
+            "This position is ahead of the database, which must have lost a tail. Forget it and read again.",
+        )
+        .with("position", position.token()),
+    }
+}
+
+pub fn trace_parent(request: &HttpRequest) -> Option<String> {
+    use actix_web::HttpMessage;
+    request.extensions().get::<TraceParent>().map(|parent| parent.0.clone())
+}

@@ -1,0 +1,87 @@
+//! What stands behind the question mark, and the opaque cursors in it.
+
+use std::future::{Ready, ready};
+use std::ops::Deref;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Code, Failure};
+use crate::order::CustomerId;
+use crate::web::problem::Problem;
+
+/// A query, or a problem that says what is wrong with it.
+pub struct Query<T>(pub T);
+
+impl<T> Deref for Query<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(
+            web::Query::<T>::from_query(request.query_string())
+                .map(|query| Self(query.into_inner()))
+                .map_err(|fault| Failure::new(Code::InvalidRequest, format!("The query: {fault}.")).into()),
+        )
+    }
+}
+
+/// # Errors
+/// `invalid_request` for anything but 1–64 characters, none of them a control character.
+pub fn customer_id(text: &str) -> Result<CustomerId, Failure> {
+    if !(1..=64).contains(&text.chars().count()) || text.chars().any(char::is_control) {
+        return Err(Failure::new(Code::InvalidRequest, "customer_id: send 1 to 64 characters."));
+    }
+    Ok(CustomerId(text.to_owned()))
+}
+
+/// # Errors
+/// `invalid_request` for a limit below 1 or above `most`.
+pub fn limit(asked: Option<i64>, most: i64) -> Result<i64, Failure> {
+    match asked {
+        None => Ok(20.min(most)),
+        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+        Some(_) => Err(Failure::new(Code::InvalidRequest, format!("limit: send a number from 1 to {most}."))),
+    }
+}
+
+/// The place a cursor stands for.
+///
+/// # Errors
+/// `invalid_cursor` for one that was not made for this list.
+pub fn cursor(token: Option<&str>, scope: [u8; 6]) -> Result<Option<i64>, Failure> {
+    let invalid = || Failure::new(Code::InvalidCursor, "Send a cursor exactly as an answer to this list gave it.");
+    token.map(|token| opaque::parse(token, scope).ok_or_else(invalid)).transpose()
+}
+
+/// Cursors: a place in a list, bound to that list.
+pub mod opaque {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use crate::order::{CustomerId, Hash, PartnerId};
+
+    /// Whose list it is.
+    pub fn scope(partner: PartnerId, customer: Option<&CustomerId>) -> [u8; 6] {
+        let Hash(hash) = Hash::of(&("cursor", partner, customer));
+        hash[..6].try_into().expect("a hash has more than six bytes")
+    }
+
+    pub fn cursor(place: i64, scope: [u8; 6]) -> String {
+        URL_SAFE_NO_PAD.encode([&place.to_be_bytes()[..], &scope].concat())
+    }
+
+    pub fn parse(token: &str, scope: [u8; 6]) -> Option<i64> {
+        let bytes: [u8; 14] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let place = i64::from_be_bytes(bytes[..8].try_into().ok()?);
+        (place >= 0 && bytes[8..] == scope).then_some(place)
+    }
+}

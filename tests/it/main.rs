@@ -1,0 +1,7 @@
+//! Everything that is tested from outside the crate, in one binary.
+
+mod conformance;
+mod derived;
+mod support;
+mod tidy;
+mod unwinding;
