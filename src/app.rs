@@ -39,6 +39,8 @@ pub struct App {
     catalogue: ArcSwap<Catalogue>,
     /// The keys, as of the last refresh.
     pub keys: Arc<ArcSwap<Keys>>,
+    /// One refresh at a time: an older reading must not replace a newer one.
+    refreshing: tokio::sync::Mutex<()>,
     is_ready: AtomicBool,
     /// The position in the log of events up to which durations were counted.
     learned: AtomicI64,
@@ -63,6 +65,7 @@ impl App {
             learned: AtomicI64::new(0),
             catalogue: ArcSwap::default(),
             keys: Arc::default(),
+            refreshing: tokio::sync::Mutex::default(),
             is_ready: AtomicBool::new(false),
         };
         app.refresh().await?;
@@ -132,6 +135,7 @@ impl App {
     /// Reads keys and catalogue again. Called after every change of them here, and now and then because somebody
     /// else may have changed them.
     pub async fn refresh(&self) -> Result<()> {
+        let _alone = self.refreshing.lock().await;
         let keys = self.store.keys().await?.into_iter().map(|key| {
             let record = KeyRecord { key_id: key.key_id, owner: key.owner, revoked: key.revoked_at.is_some() };
             (key.hash, record)
@@ -141,6 +145,20 @@ impl App {
         let in_progress = self.store.loads().await?.into_iter().collect();
         self.catalogue.store(Arc::new(Catalogue::new(rows.shops, rows.items, rows.shop_items, in_progress)));
         Ok(())
+    }
+
+    /// Makes a committed change known here. If it cannot be read now, the next regular refresh finds it: the
+    /// change itself has been made, and its caller must not be told otherwise.
+    pub async fn take_effect(&self) {
+        if let Err(error) = self.refresh().await {
+            tracing::error!(%error, "a change of keys or catalogue takes effect only with the next refresh");
+        }
+    }
+
+    /// Makes one shop's committed heartbeat known here, without reading anything.
+    pub async fn heard_of(&self, shop: ShopId, at: Instant) {
+        let _alone = self.refreshing.lock().await;
+        self.catalogue.rcu(|catalogue| catalogue.with_heartbeat(shop, at));
     }
 
     /// Counts anew how many orders each shop has in progress: what it promises depends on it.
