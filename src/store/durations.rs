@@ -9,28 +9,30 @@ use super::{Result, Store, lists};
 use crate::order::ShopId;
 use crate::pace::Passed;
 
+/// Shop, from, to, milliseconds, at.
+type PassedRow = (Vec<u8>, String, String, i64, i64);
+
 impl Store {
     /// The statuses left after a position, oldest first, and the position read up to.
     pub async fn passed(&self, after: i64, limit: i64) -> Result<(Vec<Passed>, i64)> {
         self.readers
             .read(move |conn| {
                 let until = lists::last_position(conn)?.min(after.saturating_add(limit));
-                let rows: Vec<(Vec<u8>, Option<String>, String, Option<i64>, i64)> = order_events::table
+                let rows: Vec<PassedRow> = order_events::table
                     .filter(order_events::position.gt(after))
                     .filter(order_events::position.le(until))
                     .filter(order_events::elapsed_ms.is_not_null())
                     .order(order_events::position)
                     .select((
                         order_events::shop_id,
-                        order_events::from_status,
+                        order_events::from_status.assume_not_null(),
                         order_events::to_status,
-                        order_events::elapsed_ms,
+                        order_events::elapsed_ms.assume_not_null(),
                         order_events::at,
                     ))
                     .load(conn)?;
                 let passed = rows
                     .into_iter()
-                    .filter_map(|(shop, from, to, millis, at)| Some((shop, from?, to, millis?, at)))
                     .map(|(shop, from, to, millis, at)| {
                         let shop_id = ShopId(uuid(&shop)?);
                         Ok(Passed { shop_id, from: word(&from)?, to: word(&to)?, millis, at: instant(at) })

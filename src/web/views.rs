@@ -435,7 +435,8 @@ pub mod tests {
         for (pointer, expected) in [
             ("/status", json!("new")),
             ("/ongoing", json!(true)),
-            ("/progress", json!({"percent": null, "expected_ready_at": null, "late": false})),
+            ("/progress/percent", json!(null)),
+            ("/progress/late", json!(false)),
             ("/lines/0/options/0", json!({"option_id": "oat", "name": "Oat milk", "price": eur(50)})),
             ("/lines/0/price", eur(820)),
             ("/amount_due", eur(820)),

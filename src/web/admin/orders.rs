@@ -11,7 +11,6 @@ use crate::clock::now;
 use crate::error::{Code, Failure, Fault};
 use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund, Stage, Status, targets};
 use crate::order::{Instant, OrderId, PartnerId};
-use crate::pace;
 use crate::state::Order;
 use crate::store::{Recorded, Scope, Wanted, Word};
 use crate::web::auth::AsAdmin;
@@ -106,7 +105,7 @@ impl AdminOrderView {
     fn new(app: &App, order: &Order, now: Instant) -> Self {
         let (task, payment) = (&order.task, &order.payment);
         Self {
-            order: OrderView::new(order, None, &pace::waiting(order, &app.expectations, 0.0, now)),
+            order: OrderView::new(order, None, &app.pace().waiting(order, 0.0, now)),
             partner_id: order.partner_id.0,
             intact: order.intact,
             task: TaskView {
