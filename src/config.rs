@@ -163,6 +163,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_RELEASE_LIMIT", default_value_t = 64, value_name = "COUNT")]
     pub release_limit: usize,
 
+    /// Requests a second that one partner may make for ever, and twice as many at once
+    #[arg(long, env = "LUNGO_PARTNER_RATE", default_value = "5000", value_name = "COUNT")]
+    pub partner_rate: std::num::NonZeroU32,
+
     /// Threads that answer HTTP
     #[arg(long, env = "LUNGO_HTTP_THREADS", default_value_t = 2, value_name = "COUNT")]
     pub http_threads: usize,

@@ -7,6 +7,7 @@ mod outside;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ const COUNT_LOADS: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(15);
 /// How long requests under way may still take when the service stops.
 const GRACE_SECONDS: u64 = 5;
+/// What a partner may ask at once, against what it may ask in a second.
+const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 
 /// Why the service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +133,15 @@ pub async fn serve(
     let refreshing = tokio::spawn(refresh(app.clone().into_inner()));
 
     let keys = actix::Data::from(app.keys.clone());
+    let rate = settings.partner_rate;
+    let limits = actix::Data::new(web::limits::Limits::new(rate, rate.saturating_mul(TWICE)));
     let served = app.clone();
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .wrap(from_fn(web::edge::serve))
             .app_data(served.clone())
             .app_data(keys.clone())
+            .app_data(limits.clone())
             .configure(web::configure)
     })
     .workers(settings.http_threads)

@@ -16,6 +16,7 @@ mod faults;
 pub mod harness;
 pub mod headers;
 pub mod heard;
+pub mod limits;
 pub mod openapi;
 pub mod orders;
 pub mod problem;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::error::{Code, Failure};
 use crate::keys::{KeyKind, KeyRecord, Keys, Owner};
 use crate::order::{PartnerId, ShopId};
+use crate::web::limits::Limits;
 use crate::web::problem::Problem;
 
 /// The record of the key in an `Authorization` header.
@@ -78,6 +79,11 @@ fn identify(request: &HttpRequest) -> Result<KeyRecord, Problem> {
     let headers: Vec<&[u8]> = request.headers().get_all(header::AUTHORIZATION).map(|value| value.as_bytes()).collect();
     let record = authenticate(&keys.load(), &headers)?;
     request.extensions_mut().insert(record.owner);
+    if let (Owner::Partner(partner), Some(limits)) = (record.owner, request.app_data::<web::Data<Limits>>()) {
+        let (allowed, left) = limits.take(partner);
+        request.extensions_mut().insert(left);
+        allowed?;
+    }
     Ok(record)
 }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::error::{Code, Failure};
 use crate::keys::Owner;
+use crate::web::limits::Left;
 use crate::web::problem::{self, Occurrence, Problem};
 use crate::web::unread::Held;
 
@@ -82,6 +83,9 @@ pub async fn serve(
                 answer = rendered;
             }
             complete_headers(answer.headers_mut(), &occurrence.request_id);
+            if let Some(left) = request.extensions().get::<Left>() {
+                left.tell(answer.headers_mut());
+            }
             let owner = request.extensions().get::<Owner>().copied();
             let route = request.match_pattern();
             log(&method, route.as_deref(), answer.status(), started, &occurrence, owner, failure.as_ref());
