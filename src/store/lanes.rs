@@ -9,8 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
-use diesel::connection::SimpleConnection;
-use diesel::sqlite::SqliteConnection;
+use diesel::QueryResult;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_dsl::RunQueryDsl;
+use diesel::sqlite::{Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::queue::{Claim, Handoff};
@@ -135,18 +137,19 @@ fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<It
     let mut handovers = Vec::new();
     let committed = conn.immediate_transaction(|conn| {
         for job in jobs {
-            conn.batch_execute("SAVEPOINT job")?;
+            Savepoint::Begin.execute(conn)?;
             let mut tx = Tx { conn, handoff, handovers: Vec::new() };
             let outcome = job(&mut tx);
             let kept = std::mem::take(&mut tx.handovers);
             match outcome {
                 Ok(answer) => {
-                    conn.batch_execute("RELEASE job")?;
+                    Savepoint::Keep.execute(conn)?;
                     answers.push(answer);
                     handovers.extend(kept);
                 }
                 Err(answer) => {
-                    conn.batch_execute("ROLLBACK TO job; RELEASE job")?;
+                    Savepoint::Undo.execute(conn)?;
+                    Savepoint::Keep.execute(conn)?;
                     answers.push(answer);
                 }
             }
@@ -166,3 +169,30 @@ fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<It
         }
     }
 }
+
+/// The savepoint of one write. As a query of its own it is prepared once and cached; diesel prepares plain SQL text
+/// anew each time.
+#[derive(Clone, Copy)]
+enum Savepoint {
+    Begin,
+    Keep,
+    Undo,
+}
+
+impl QueryFragment<Sqlite> for Savepoint {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        pass.push_sql(match self {
+            Self::Begin => "SAVEPOINT job",
+            Self::Keep => "RELEASE job",
+            Self::Undo => "ROLLBACK TO job",
+        });
+        Ok(())
+    }
+}
+
+impl QueryId for Savepoint {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl RunQueryDsl<SqliteConnection> for Savepoint {}

@@ -9,7 +9,7 @@ use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
 use super::position::Position;
 use super::queue::{self, Claim};
-use super::rows::{ChangedColumns, NewEventRow, OrderRow, millis, uuid};
+use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, uuid};
 use super::schema::{order_events, order_names, orders};
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
@@ -242,7 +242,7 @@ impl Store {
                     }
                 }
                 queue::keep_for_local_worker(tx, &mut order, now, policy.lease);
-                update(tx, &order)?;
+                update(tx, &before, &order)?;
                 Ok(Committed::Done(Box::new(order)))
             })
             .await
@@ -477,7 +477,7 @@ pub(super) fn apply(
     };
     record(tx, Some(before), &after, event, by)?;
     queue::keep_for_local_worker(tx, &mut after, now, policy.lease);
-    update(tx, &after)?;
+    update(tx, before, &after)?;
     Ok(Ok(after))
 }
 
@@ -537,13 +537,17 @@ fn record(tx: &mut Tx, before: Option<&Order>, after: &Order, event: &Event, by:
         .get_result(tx.conn)?)
 }
 
-/// Writes all that may change of an order. The caller has just read the row in this transaction, and there is one
+/// Writes what has changed of an order. The caller has just read the row in this transaction, and there is one
 /// writer: nothing can have come between.
-fn update(tx: &mut Tx, order: &Order) -> Result<()> {
-    let changed = diesel::update(orders::table.find(order.id.0.as_bytes().as_slice()))
-        .set(ChangedColumns::of(order))
-        .execute(tx.conn)?;
-    if changed == 1 { Ok(()) } else { Err(Error::Damaged(format!("order {} vanished while it was changed", order.id))) }
+fn update(tx: &mut Tx, before: &Order, after: &Order) -> Result<()> {
+    let row = orders::table.find(after.id.0.as_bytes().as_slice());
+    let seldom = SeldomChangedColumns::of(after);
+    let changed = if seldom == SeldomChangedColumns::of(before) {
+        diesel::update(row).set(ChangedColumns::of(after)).execute(tx.conn)?
+    } else {
+        diesel::update(row).set((ChangedColumns::of(after), seldom)).execute(tx.conn)?
+    };
+    if changed == 1 { Ok(()) } else { Err(Error::Damaged(format!("order {} vanished while it was changed", after.id))) }
 }
 
 /// Writes only what a claim changes.

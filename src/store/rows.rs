@@ -73,18 +73,16 @@ pub(super) struct OrderRow {
     details: String,
 }
 
-/// The columns of `orders` that a change may touch. What was accepted is not among them.
+/// The columns of `orders` that every change may touch. What was accepted is not among them.
 #[derive(AsChangeset)]
 #[diesel(table_name = orders, treat_none_as_null = true)]
 pub(super) struct ChangedColumns {
-    slot_at: Option<i64>,
     status: &'static str,
     reason: Option<&'static str>,
     payment_status: &'static str,
     authorized: i64,
     captured: i64,
     refunded: i64,
-    owed: i64,
     stage: Option<&'static str>,
     next_attempt_at: Option<i64>,
     attempts: i32,
@@ -92,13 +90,22 @@ pub(super) struct ChangedColumns {
     crashes: i32,
     fence: i64,
     leased_until: Option<i64>,
-    parked_at: Option<i64>,
     deadline_at: Option<i64>,
-    ongoing: bool,
     version: i64,
+    details: String,
+}
+
+/// The columns that few changes touch. They are written only then: a statement that names a column of an index
+/// rewrites its entry, whether or not the value is another one.
+#[derive(AsChangeset, PartialEq, Eq)]
+#[diesel(table_name = orders, treat_none_as_null = true)]
+pub(super) struct SeldomChangedColumns {
+    slot_at: Option<i64>,
+    owed: i64,
+    parked_at: Option<i64>,
+    ongoing: bool,
     closed_at: Option<i64>,
     deleted_at: Option<i64>,
-    details: String,
 }
 
 /// What only the code reads of an order.
@@ -193,7 +200,7 @@ impl OrderRow {
         let id = order.id.0.as_bytes().to_vec();
         let shop_id = order.shop_id.0.as_bytes().to_vec();
         let placed = to_document(&order.placed);
-        let changed = ChangedColumns::of(order);
+        let (changed, seldom) = (ChangedColumns::of(order), SeldomChangedColumns::of(order));
         Self {
             placed_hash: placed_hash(&id, &order.customer_id.0, &shop_id, &placed).0.to_vec(),
             id,
@@ -204,14 +211,14 @@ impl OrderRow {
             placed,
             total: order.placed.total.amount,
             currency: order.placed.total.currency.to_string(),
-            slot_at: changed.slot_at,
+            slot_at: seldom.slot_at,
             status: changed.status.into(),
             reason: changed.reason.map(Into::into),
             payment_status: changed.payment_status.into(),
             authorized: changed.authorized,
             captured: changed.captured,
             refunded: changed.refunded,
-            owed: changed.owed,
+            owed: seldom.owed,
             stage: changed.stage.map(Into::into),
             next_attempt_at: changed.next_attempt_at,
             attempts: changed.attempts,
@@ -219,13 +226,13 @@ impl OrderRow {
             crashes: changed.crashes,
             fence: changed.fence,
             leased_until: changed.leased_until,
-            parked_at: changed.parked_at,
+            parked_at: seldom.parked_at,
             deadline_at: changed.deadline_at,
-            ongoing: changed.ongoing,
+            ongoing: seldom.ongoing,
             version: changed.version,
             created_at: millis(order.created_at),
-            closed_at: changed.closed_at,
-            deleted_at: changed.deleted_at,
+            closed_at: seldom.closed_at,
+            deleted_at: seldom.deleted_at,
             details: changed.details,
         }
     }
@@ -299,17 +306,28 @@ impl OrderRow {
     }
 }
 
-impl ChangedColumns {
+impl SeldomChangedColumns {
     pub(super) fn of(order: &Order) -> Self {
         Self {
             slot_at: order.pickup.at.map(millis),
+            owed: order.owed(),
+            parked_at: order.task.parked_at.map(millis),
+            ongoing: order.is_ongoing(),
+            closed_at: order.closed_at.map(millis),
+            deleted_at: order.deleted_at.map(millis),
+        }
+    }
+}
+
+impl ChangedColumns {
+    pub(super) fn of(order: &Order) -> Self {
+        Self {
             status: order.status.word(),
             reason: order.reason.map(|reason| reason.word()),
             payment_status: order.payment.status.word(),
             authorized: order.payment.authorized,
             captured: order.payment.captured,
             refunded: order.payment.refunded,
-            owed: order.owed(),
             stage: order.task.stage.map(|stage| stage.word()),
             next_attempt_at: order.task.next_attempt_at.map(millis),
             attempts: order.task.attempts,
@@ -317,12 +335,8 @@ impl ChangedColumns {
             crashes: order.task.crashes,
             fence: order.task.fence,
             leased_until: order.task.leased_until.map(millis),
-            parked_at: order.task.parked_at.map(millis),
             deadline_at: order.deadline_at.map(millis),
-            ongoing: order.is_ongoing(),
             version: order.version,
-            closed_at: order.closed_at.map(millis),
-            deleted_at: order.deleted_at.map(millis),
             details: to_document(&Details::of(order)),
         }
     }
