@@ -155,3 +155,6 @@ pub fn decide<R>(
 pub fn has_diverged(seen: Revision, present: Revision, nonce_at_seen: Option<i64>) -> bool {
     seen.number > present.number || (seen.number > 0 && nonce_at_seen != Some(seen.nonce))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,33 @@
+//! Lungo, an order service for coffee chains that never makes the second coffee.
+//!
+//! A mobile app lists a customer's orders, sees none, creates one, crashes, and does both again. Lungo's answer:
+//! creating an order commits it in status `new`, which IS the pending task, and calls nobody; a background state
+//! machine carries it through payment and the shop; the list says how fresh it is; and **admission** on the primary
+//! makes a duplicate impossible even for a client that lost everything.
+//!
+//! # One order's way
+//! `web::orders` parses the request → `admission` decides about it inside `store`'s next transaction → 202 → `worker`
+//! claims the row → a function of `stages` asks the gateway or the shop → `store` commits what came of it, which
+//! `machine` turns into the next state by `lifecycle`'s table → and so on, until nothing is pending on the row.
+//!
+//! # What always holds
+//! - No transaction is open during a network call: transactions do not leave `store`, and `store` knows no network.
+//! - A status changes in one function only (`machine::step`), which is reached through one private function of the
+//!   store with three doors: `commit` (a worker with a claim), `receive` (word from outside), `expire` (the timer).
+//!   Each change is one compare-and-set on the row and one row of `order_events`, in one transaction.
+//! - A [`store::Claim`] can be made only by the queue and is consumed by `commit`: acting without a lease, or
+//!   committing twice, does not compile.
+//! - There is no queue table. What is pending on an order follows from the order (`machine::pending_stage`).
+//! - What is not committed is not acknowledged; a read writes nothing; an error is never an empty list.
+//! - An order has one authorization key for ever. Silence of the gateway is not a refusal, and its "not found" is not
+//!   final: money is released until the gateway proves that it is free.
+//! - No clock is read below `web`, `worker` and `serve`: `now` is an argument.
+//!
+//! # Who knows whom
+//! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `error` and `config` are pure and
+//! know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
+//! knows the store, and neither the worker nor the ports. `serve` wires it all. A test holds this.
+
 pub mod admission;
 pub mod app;
 pub mod breaker;
@@ -5,6 +35,8 @@ pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod gateway;
 pub mod journal;
 pub mod keys;

@@ -196,6 +196,9 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             if next.dropped_lines.len() == order.placed.lines.len() {
                 return Err(Refused::Mismatch("an order cannot lose all of its lines: reject it".into()));
             }
+            if next.amount_due() <= 0 && order.placed.total.amount > 0 {
+                return Err(Refused::Mismatch("nothing would be left to pay for: reject it".into()));
+            }
             let soonest = now + Duration::seconds(order.placed.make_seconds.into());
             next.promise_at = Some(match minutes {
                 Some(minutes) => now + Duration::minutes((*minutes).into()),
@@ -218,8 +221,21 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             return Err(Refused::Mismatch(format!("a refund is between 0 and {}", order.amount_due())));
         }
         Event::PaymentCaptured { amount } => {
+            if !(0..=order.payment.authorized).contains(amount) {
+                return Err(Refused::Mismatch(format!(
+                    "the gateway took {amount} of {} that were authorized",
+                    order.payment.authorized
+                )));
+            }
             pay(&mut next, PaymentStatus::Captured)?;
             next.payment.captured = *amount;
+        }
+        // An operator had it tried again, in vain.
+        Event::CaptureRefused { refusal }
+            if order.payment.status == PaymentStatus::CaptureFailed && order.payment.pending_operation.is_some() =>
+        {
+            next.payment.pending_operation = None;
+            next.payment.refusal = Some(refusal.clone());
         }
         Event::CaptureRefused { refusal } => {
             pay(&mut next, PaymentStatus::CaptureFailed)?;
@@ -227,9 +243,17 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         }
         Event::PaymentVoided => pay(&mut next, PaymentStatus::Voided)?,
         Event::PaymentRefunded { amount } => {
-            let all = *amount >= order.payment.captured;
+            if !(0..=order.payment.captured).contains(amount) {
+                return Err(Refused::Mismatch(format!(
+                    "the gateway gave back {amount} of {} that were taken",
+                    order.payment.captured
+                )));
+            }
+            // An older word may come after a newer one: what was given back is not taken again.
+            let refunded = order.payment.refunded.max(*amount);
+            let all = refunded == order.payment.captured;
             pay(&mut next, if all { PaymentStatus::Refunded } else { PaymentStatus::PartiallyRefunded })?;
-            next.payment.refunded = *amount;
+            next.payment.refunded = refunded;
         }
         Event::PaymentSurfaced { status, amount } => {
             if !order.status.is_undone() {
@@ -271,7 +295,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                 }
                 next.offer_at = *offer_at;
                 next.expected_ready_at = pickup.at;
-                next.deadline_at = *offer_at;
+                next.deadline_at = deadline(&next, now, deadlines);
             }
             next.pickup = pickup.clone();
         }
@@ -281,6 +305,14 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             next.task.parked_at = Some(now);
             next.task.last_error = Some(why.clone());
         }
+        Event::Contradicted { what } => {
+            next.task.last_error = Some(what.clone());
+            // Money that has to go back, or be found out about, is tried for ever: that is never set aside.
+            let is_compensation = matches!(order.task.stage, Some(Stage::Release | Stage::LookUp) | None);
+            if by == Actor::Worker && !is_compensation {
+                next.task.parked_at = Some(now);
+            }
+        }
         Event::Retried { .. } => {
             if order.task.stage.is_none() && order.payment.status != PaymentStatus::CaptureFailed {
                 return Err(illegal());
@@ -289,7 +321,9 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                 next.payment.pending_operation =
                     Some(PendingOperation { operation: "capture".into(), amount: order.amount_due(), since: now });
             }
-            next.task = Task { fence: order.task.fence, ..Task::default() };
+            // That the gateway may have been asked is not forgotten: `undo_payment` has to know.
+            let attempts = order.task.attempts.min(1);
+            next.task = Task { fence: order.task.fence, attempts, ..Task::default() };
         }
         Event::PaymentAttempted
         | Event::PaymentUnanswered
@@ -311,8 +345,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         | Event::CustomerCancelled
         | Event::ShopCancelled { .. }
         | Event::ForceCompleted { .. }
-        | Event::OperatorCancelled { .. }
-        | Event::Contradicted { .. } => {}
+        | Event::OperatorCancelled { .. } => {}
     }
 
     if next.status != order.status {
@@ -489,3 +522,6 @@ fn undo_payment(before: &Order, payment: &mut Payment, event: &Event, now: Insta
         payment.unknown_since = Some(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,14 +44,19 @@ pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
 pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
     let next = machine::look_up_after(order, order.task.attempts);
     let key = order.authorization_key();
+    // Every second time the request itself is repeated: under its key it finds out as well as a look-up does, and a
+    // gateway that fails in turns cannot fail it for ever.
+    if order.status == Status::New && order.task.attempts % 2 == 0 {
+        return authorize(order, ports).await;
+    }
     match ports.call(&dependency(order), ports.gateway.look_up(&key)).await {
         Ok(held) if order.payment.last_look => match held.map(|held| (held.status, held.captured - held.refunded)) {
             None | Some((HeldStatus::Voided | HeldStatus::Declined, _)) | Some((HeldStatus::Captured, 0)) => {
                 happened(Event::PaymentProven)
             }
-            Some((status, _)) => happened(Event::Parked {
-                why: format!("the money was released, but the gateway says `{status:?}` a day later"),
-            }),
+            Some((status, _)) => {
+                contradicted(order, format!("the money was released, but the gateway says `{status:?}` a day later"))
+            }
         },
         Ok(Some(held)) if held.status == HeldStatus::ActionRequired && order.status == Status::ActionRequired => {
             again(next, "the customer has not answered the bank yet")
@@ -81,49 +86,42 @@ pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
 
 /// Gives the money back: by void or by refund, whichever the gateway's actual state asks for. Ends only with the
 /// gateway's own word that nothing is held and nothing is owed.
+///
+/// What is known to be taken is refunded; everything else is voided first, because a void binds the key even before
+/// its authorization arrives, and a gateway that has taken the money refuses it.
 pub(super) async fn release(order: &Order, ports: &Ports) -> Outcome {
-    let key = order.authorization_key();
-    let gateway = &ports.gateway;
-    let dependency = dependency(order);
-    let held = match ports.call(&dependency, gateway.look_up(&key)).await {
-        Ok(held) => held,
-        Err(trouble) => return again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble.to_string()),
-    };
-    if let Some(held) = &held
-        && !is_ours(order, held)
-    {
-        return contradiction(order, held);
+    let is_taken = matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded);
+    if is_taken { refund(order, ports).await } else { void(order, ports).await }
+}
+
+async fn refund(order: &Order, ports: &Ports) -> Outcome {
+    let target = if order.payment.release { order.payment.captured } else { order.payment.refund_target };
+    match ports.call(&dependency(order), ports.gateway.refund(&order.authorization_key(), target)).await {
+        Ok(held) if is_ours(order, &held) => happened(Event::PaymentRefunded { amount: held.refunded }),
+        Ok(held) => contradiction(order, &held),
+        Err(trouble) => unanswered(order, "refund", target, trouble, RELEASE_PATIENCE),
     }
-    match held {
-        Some(held) if held.status == HeldStatus::Captured => {
-            if !matches!(
-                order.payment.status,
-                PaymentStatus::Captured | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded
-            ) {
-                // The answer to a capture was lost: write down what was taken before any of it is given back.
-                return Outcome {
-                    event: Some(Event::PaymentCaptured { amount: held.captured }),
-                    ..again(Duration::zero(), "the money was taken: now it can be refunded")
-                };
-            }
-            let target = if order.payment.release { held.captured } else { order.payment.refund_target };
-            if held.refunded >= target {
-                return happened(Event::PaymentRefunded { amount: held.refunded });
-            }
-            match ports.call(&dependency, gateway.refund(&key, target)).await {
-                Ok(held) => happened(Event::PaymentRefunded { amount: held.refunded }),
-                Err(trouble) => unanswered(order, "refund", target, trouble, RELEASE_PATIENCE),
-            }
-        }
-        Some(held) if held.status == HeldStatus::Voided => happened(Event::PaymentVoided),
-        Some(held) if held.status == HeldStatus::Declined => {
+}
+
+async fn void(order: &Order, ports: &Ports) -> Outcome {
+    let key = order.authorization_key();
+    let refused = match ports.call(&dependency(order), ports.gateway.void(&key, order.id)).await {
+        Ok(()) => return happened(Event::PaymentVoided),
+        Err(Trouble::Refused(why)) => why,
+        Err(trouble) => return unanswered(order, "void", order.placed.total.amount, trouble, RELEASE_PATIENCE),
+    };
+    match ports.call(&dependency(order), ports.gateway.look_up(&key)).await {
+        Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
+        // The answer to a capture was lost: write down what was taken before any of it is given back.
+        Ok(Some(held)) if held.status == HeldStatus::Captured => Outcome {
+            event: Some(Event::PaymentCaptured { amount: held.captured }),
+            ..again(Duration::zero(), "the money was taken: now it can be refunded")
+        },
+        Ok(Some(held)) if held.status == HeldStatus::Declined => {
             happened(Event::PaymentDeclined { refusal: held.refusal.unwrap_or_default() })
         }
-        // Held, or not known yet: a void binds the key even before its authorization arrives.
-        _ => match ports.call(&dependency, gateway.void(&key, order.id)).await {
-            Ok(()) => happened(Event::PaymentVoided),
-            Err(trouble) => unanswered(order, "void", order.placed.total.amount, trouble, RELEASE_PATIENCE),
-        },
+        Ok(_) => again(backoff(order.task.attempts, RELEASE_PATIENCE), format!("the void was refused: {refused}")),
+        Err(trouble) => again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble.to_string()),
     }
 }
 
@@ -168,14 +166,22 @@ fn is_ours(order: &Order, held: &Held) -> bool {
     held.order_id == order.id && (held.total == order.placed.total || voided_unseen)
 }
 
-/// The gateway holds something under our key that is not what we ordered: nothing is believed, a person looks.
+/// The gateway holds something under our key that is not what we ordered: nothing of it is believed.
 fn contradiction(order: &Order, held: &Held) -> Outcome {
-    happened(Event::Parked {
-        why: format!(
+    contradicted(
+        order,
+        format!(
             "the gateway holds {} for order {} as `{:?}` under the key of this order over {}",
             held.total, held.order_id, held.status, order.placed.total
         ),
-    })
+    )
+}
+
+/// What cannot be: recorded once, for a person to look at, and tried again where money depends on it.
+fn contradicted(order: &Order, what: String) -> Outcome {
+    let is_news = order.task.last_error.as_ref() != Some(&what);
+    let again = again(backoff(order.task.attempts, RELEASE_PATIENCE), what.clone());
+    Outcome { event: is_news.then_some(Event::Contradicted { what }), ..again }
 }
 
 fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, patience: Duration) -> Outcome {

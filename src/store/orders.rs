@@ -203,26 +203,20 @@ impl Store {
                     wake_release(tx, before, now)?;
                     return Ok(Committed::Lost);
                 }
-                let mut order = match outcome.event {
-                    None => before.clone(),
-                    Some(event) => {
-                        let event = machine::as_found(&before, event);
-                        match machine::step(&before, &event, Actor::Worker, now, &policy.deadlines) {
-                            Ok(after) => {
-                                record(tx, Some(&before), &after, &event, Actor::Worker)?;
-                                after
-                            }
-                            Err(refused) => {
-                                // The outside world contradicts what is written here: a person has to look.
-                                let event = Event::Parked { why: refused.to_string() };
-                                let after = machine::step(&before, &event, Actor::Worker, now, &policy.deadlines)
-                                    .map_err(|refused| Error::Damaged(refused.to_string()))?;
-                                record(tx, Some(&before), &after, &event, Actor::Worker)?;
-                                after
-                            }
+                let mut order = before.clone();
+                if let Some(event) = outcome.event.map(|event| machine::as_found(&before, event)) {
+                    let step = |event: &Event| machine::step(&before, event, Actor::Worker, now, &policy.deadlines);
+                    let (event, after) = match step(&event) {
+                        Ok(after) => (event, after),
+                        Err(refused) => {
+                            let event = Event::Contradicted { what: refused.to_string() };
+                            let after = step(&event).map_err(|refused| Error::Damaged(refused.to_string()))?;
+                            (event, after)
                         }
-                    }
-                };
+                    };
+                    record(tx, Some(&before), &after, &event, Actor::Worker)?;
+                    order = after;
+                }
                 if order.task.fence == before.task.fence {
                     let again = outcome.again.unwrap_or(Again {
                         after: policy.lease,
@@ -235,7 +229,10 @@ impl Store {
                     task.next_attempt_at = task.stage.map(|_| now + again.after);
                     task.errors += i32::from(again.strike == Strike::Error);
                     task.crashes += i32::from(again.strike == Strike::Panic);
-                    task.last_error = Some(again.why);
+                    // Whoever has to look at a contradiction needs to know what it was.
+                    if task.last_error == before.task.last_error {
+                        task.last_error = Some(again.why);
+                    }
                     if task.parked_at.is_none() && queue::is_poison(&order) {
                         let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
                         let parked = machine::step(&order, &event, Actor::Worker, now, &policy.deadlines)
@@ -316,7 +313,7 @@ impl Store {
                     .load(tx.conn)?;
                 let mut decided = Vec::with_capacity(due.len());
                 for row in due {
-                    let order = row.into_order()?;
+                    let Some(order) = readable(tx, row, now)? else { continue };
                     let Some(event) = machine::deadline_event(&order) else { continue };
                     apply(tx, &order, &event, Actor::Timer, now, &policy)?
                         .map_err(|refused| Error::Damaged(refused.to_string()))?;
@@ -435,6 +432,15 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
             let position = position(tx, &before)?;
             Ok(Received::Already(Box::new(before), position))
         }
+        // The gateway is not told "no": what it says and what is written here cannot both be true, and a person has
+        // to know of it.
+        Err(refused) if actor == Actor::Gateway => {
+            let event = Event::Contradicted { what: refused.to_string() };
+            let after = apply(tx, &before, &event, actor, now, policy)?
+                .map_err(|refused| Error::Damaged(refused.to_string()))?;
+            let position = position(tx, &after)?;
+            Ok(Received::Changed(Box::new(after), position))
+        }
         Err(refused) => Ok(Received::Refused(Box::new(before), refused)),
     }
 }
@@ -473,6 +479,24 @@ pub(super) fn apply(
     queue::keep_for_local_worker(tx, &mut after, now, policy.lease);
     update(tx, &after)?;
     Ok(Ok(after))
+}
+
+/// The order of a row; `None` if it cannot be read. One such row must not hold up the others: it is set aside for an
+/// operator, and its deadline is put off.
+pub(super) fn readable(tx: &mut Tx, row: OrderRow, now: Instant) -> Result<Option<Order>> {
+    let id = row.id().to_vec();
+    let fault = match row.into_order() {
+        Ok(order) => return Ok(Some(order)),
+        Err(fault) => fault,
+    };
+    tracing::error!(order.id = ?uuid(&id), %fault, "store.unreadable_order");
+    let later = now + Duration::hours(1);
+    let row = orders::table.find(&id);
+    diesel::update(row).set(orders::parked_at.eq(millis(now))).execute(tx.conn)?;
+    diesel::update(row.filter(orders::deadline_at.is_not_null()))
+        .set(orders::deadline_at.eq(millis(later)))
+        .execute(tx.conn)?;
+    Ok(None)
 }
 
 /// A result came too late, but it may tell of money: if the order's money is on its way back, look again now.

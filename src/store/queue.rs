@@ -98,7 +98,7 @@ impl Store {
                     .load(tx.conn)?;
                 let mut claims = Vec::with_capacity(due.len());
                 for row in due {
-                    let mut order = row.into_order()?;
+                    let Some(mut order) = changes::readable(tx, row, now)? else { continue };
                     // Whoever held it before never came back.
                     order.task.crashes += i32::from(order.task.leased_until.is_some());
                     if is_poison(&order) {

@@ -228,6 +228,10 @@ impl OrderRow {
         }
     }
 
+    pub(super) fn id(&self) -> &[u8] {
+        &self.id
+    }
+
     pub(super) fn into_order(self) -> Result<Order> {
         let details: Details = document(&self.details)?;
         let placed: Placed = document(&self.placed)?;

@@ -145,7 +145,7 @@ const CREATING: &[Code] = {
         title = "Lungo",
         description = "Orders for coffee chains. Poll an order until it is not ongoing; a failed poll never means a \
                        failed order. Unknown request members are refused.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        license(name = "MIT", identifier = "MIT"),
     ),
     tags(
         (name = "orders", description = "The partner's orders."),

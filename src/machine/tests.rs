@@ -1,0 +1,674 @@
+//! The tables of the design, row by row, and what holds for every life an order can have.
+
+use chrono::Duration;
+use proptest::prelude::*;
+use rstest::rstest;
+use strum::VariantArray;
+
+use super::*;
+use crate::fixtures::{MAKE, TOTAL, after, at, brought_to, event, order, order_in, order_of, placed};
+use crate::lifecycle::payment_may_become;
+
+fn try_step(order: &Order, event: &Event, by: Actor, now: Instant) -> Result<Order, Refused> {
+    step(order, event, by, now, &Deadlines::default())
+}
+
+fn is_refused(order: &Order, event: &Event, by: Actor) -> bool {
+    try_step(order, event, by, at(1)).is_err()
+}
+
+/// The design's table of transitions, written a second time: from | event | actors | to.
+const TRANSITIONS: &str = "
+    new action_required | payment_authorized | worker gateway timer | awaiting_shop
+    new | payment_action_required | worker gateway timer | action_required
+    new action_required | payment_declined | worker gateway timer | failed
+    new action_required scheduled awaiting_shop | payment_expired | worker gateway timer | failed
+    new action_required scheduled awaiting_shop | payment_unavailable | worker gateway timer | failed
+    new action_required scheduled awaiting_shop | payment_unknown | worker gateway timer | failed
+    new action_required scheduled awaiting_shop | order_damaged | worker | failed
+    scheduled | slot_due | timer | awaiting_shop
+    awaiting_shop | shop_accepted | shop worker | accepted
+    scheduled awaiting_shop | shop_rejected | shop | rejected
+    scheduled awaiting_shop | shop_timed_out | timer | rejected
+    accepted | preparation_started | shop timer | preparing
+    accepted preparing | made | shop timer | ready
+    ready | recalled | shop | preparing
+    ready | collected | shop timer | completed
+    ready | not_collected | timer shop | not_collected
+    not_collected | collected | shop timer | completed
+    accepted | abandoned | timer | cancelled
+    new action_required scheduled awaiting_shop accepted | customer_cancelled | partner | cancelled
+    accepted preparing ready | shop_cancelled | shop | cancelled
+    preparing ready | force_completed | operator timer | completed
+    accepted | force_completed | operator | completed
+    new action_required scheduled awaiting_shop accepted preparing ready | operator_cancelled | operator | cancelled";
+
+fn documented_target(from: Status, kind: EventKind, by: Actor) -> Option<Status> {
+    let names = |words: &str, word: &str| words.split_whitespace().any(|w| w == word);
+    TRANSITIONS.lines().map(|line| line.split('|').collect::<Vec<_>>()).find_map(|cells| match cells[..] {
+        [froms, event, actors, to]
+            if event.trim() == kind.word() && names(froms, from.word()) && names(actors, by.word()) =>
+        {
+            Some(to.trim().parse().expect("a status"))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn every_status_takes_exactly_the_events_of_the_table_from_exactly_its_actors() {
+    let of_the_table = |kind: &&EventKind| lifecycle::RULES.iter().any(|rule| rule.event == **kind);
+    for from in Status::VARIANTS {
+        let order = order_in(*from);
+        for kind in EventKind::VARIANTS.iter().filter(of_the_table) {
+            for by in Actor::VARIANTS {
+                let found = try_step(&order, &event(*kind), *by, at(1)).map(|after| after.status).ok();
+                assert_eq!(found, documented_target(*from, *kind, *by), "{from} + {kind} by {by}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_decline_after_the_authorization_contradicts_it_and_is_refused() {
+    for status in [Status::Scheduled, Status::AwaitingShop] {
+        assert!(is_refused(&order_in(status), &event(EventKind::PaymentDeclined), Actor::Gateway));
+    }
+}
+
+#[test]
+fn an_authorized_order_waits_for_its_slot_only_while_the_slot_is_still_to_come() {
+    let later = order_of(placed(), Pickup::default(), Some(at(100)));
+    let authorized = event(EventKind::PaymentAuthorized);
+    assert_eq!(after(&later, &authorized, Actor::Worker, at(99)).status, Status::Scheduled);
+    assert_eq!(after(&later, &authorized, Actor::Worker, at(100)).status, Status::AwaitingShop);
+}
+
+#[rstest]
+#[case(Status::New, true, Duration::seconds(60), EventKind::PaymentUnavailable, Status::Failed)]
+#[case(Status::ActionRequired, true, Duration::minutes(5), EventKind::PaymentExpired, Status::Failed)]
+#[case(Status::AwaitingShop, true, Duration::minutes(3), EventKind::ShopTimedOut, Status::Rejected)]
+#[case(Status::Accepted, true, Duration::seconds(600) + Duration::hours(2), EventKind::Abandoned, Status::Cancelled)]
+#[case(Status::Preparing, true, Duration::seconds(600) + Duration::hours(2), EventKind::ForceCompleted, Status::Completed)]
+#[case(Status::Ready, true, Duration::minutes(60), EventKind::NotCollected, Status::NotCollected)]
+#[case(Status::Accepted, false, Duration::seconds(600) - MAKE, EventKind::PreparationStarted, Status::Preparing)]
+#[case(Status::Preparing, false, Duration::seconds(600), EventKind::Made, Status::Ready)]
+#[case(Status::Ready, false, Duration::minutes(30), EventKind::Collected, Status::Completed)]
+fn the_deadline_of_each_status_and_what_the_timer_does_then(
+    #[case] status: Status,
+    #[case] tracks_steps: bool,
+    #[case] patience: Duration,
+    #[case] then: EventKind,
+    #[case] end: Status,
+) {
+    let order = brought_to(status, order_of(Placed { tracks_steps, ..placed() }, Pickup::default(), None));
+    assert_eq!(order.deadline_at, Some(at(0) + patience));
+    let event = deadline_event(&order).unwrap();
+    assert_eq!(event.kind(), then);
+    assert_eq!(after(&order, &event, Actor::Timer, at(0) + patience).status, end);
+}
+
+#[test]
+fn a_scheduled_order_goes_to_its_shop_when_its_time_has_come() {
+    let order = order_in(Status::Scheduled);
+    assert_eq!(order.deadline_at, order.offer_at);
+    let event = deadline_event(&order).unwrap();
+    assert_eq!(after(&order, &event, Actor::Timer, at(3600)).status, Status::AwaitingShop);
+}
+
+#[test]
+fn what_is_over_has_no_deadline() {
+    for status in Status::VARIANTS.iter().filter(|status| status.is_over()) {
+        let order = order_in(*status);
+        assert_eq!((order.deadline_at, deadline_event(&order)), (None, None), "{status}");
+    }
+}
+
+#[test]
+fn a_shop_may_think_about_a_later_slot_until_it_would_have_to_start() {
+    let slot = at(3600);
+    let order = order_of(placed(), Pickup { at: Some(slot), ..Pickup::default() }, None);
+    assert_eq!(brought_to(Status::AwaitingShop, order).deadline_at, Some(slot - MAKE));
+}
+
+#[test]
+fn an_unknown_outcome_gets_two_minutes_and_then_fails_as_unknown() {
+    let order = after(&order(), &Event::PaymentUnanswered, Actor::Worker, at(10));
+    assert_eq!((order.payment.status, order.deadline_at), (PaymentStatus::Unknown, Some(at(120))));
+    assert_eq!(deadline_event(&order), Some(Event::PaymentUnknown));
+    let failed = after(&order, &Event::PaymentUnknown, Actor::Timer, at(120));
+    assert_eq!((failed.reason, failed.task.stage), (Some(Reason::PaymentOutcomeUnknown), Some(Stage::Release)));
+    assert_eq!(failed.owed(), TOTAL);
+}
+
+#[test]
+fn a_deadline_that_meets_a_request_under_way_calls_its_outcome_unknown() {
+    let mut order = order();
+    order.task.leased_until = Some(at(70));
+    assert_eq!(deadline_event(&order), Some(Event::PaymentUnknown));
+}
+
+#[test]
+fn each_end_has_its_reason() {
+    let ready_after = |event: &Event, by| after(&order_in(Status::Preparing), event, by, at(1)).reason;
+    let offered = after(&order_in(Status::AwaitingShop), &Event::Offered, Actor::Worker, at(1));
+    let timed_out = |order: &Order| after(order, &Event::ShopTimedOut, Actor::Timer, at(180)).reason;
+    assert_eq!(timed_out(&order_in(Status::AwaitingShop)), Some(Reason::ShopUnreachable));
+    assert_eq!(timed_out(&offered), Some(Reason::AcceptanceTimeout));
+    assert_eq!(order_in(Status::Rejected).reason, Some(Reason::ShopTooBusy));
+    assert_eq!(order_in(Status::Failed).reason, Some(Reason::PaymentDeclined));
+    assert_eq!(order_in(Status::Cancelled).reason, Some(Reason::CustomerRequest));
+    assert_eq!(order_in(Status::NotCollected).reason, Some(Reason::NoShow));
+    assert_eq!(order_in(Status::Completed).reason, None);
+    let forced = Event::ForceCompleted { note: None };
+    assert_eq!(ready_after(&forced, Actor::Timer), Some(Reason::AutoClosed));
+    assert_eq!(ready_after(&forced, Actor::Operator), None);
+}
+
+#[rstest]
+#[case(Status::New, Some(Stage::Authorize))]
+#[case(Status::ActionRequired, Some(Stage::LookUp))]
+#[case(Status::Scheduled, None)]
+#[case(Status::AwaitingShop, Some(Stage::Offer))]
+#[case(Status::Accepted, None)]
+#[case(Status::Preparing, Some(Stage::Capture))]
+#[case(Status::Ready, Some(Stage::Capture))]
+#[case(Status::Completed, Some(Stage::Capture))]
+#[case(Status::NotCollected, Some(Stage::Capture))]
+#[case(Status::Rejected, Some(Stage::Release))]
+#[case(Status::Failed, None)]
+#[case(Status::Cancelled, None)]
+fn the_queue_in_which_each_status_stands(#[case] status: Status, #[case] stage: Option<Stage>) {
+    assert_eq!(order_in(status).task.stage, stage);
+}
+
+#[test]
+fn an_offer_that_reached_the_shop_is_not_made_again() {
+    let offered = after(&order_in(Status::AwaitingShop), &Event::Offered, Actor::Worker, at(1));
+    assert_eq!((offered.offered_at, offered.task.stage), (Some(at(1)), None));
+}
+
+#[test]
+fn the_look_ups_follow_their_schedule() {
+    let unknown = after(&order(), &Event::PaymentUnanswered, Actor::Worker, at(0));
+    let asked = order_in(Status::ActionRequired);
+    let after_start = |order: &Order, count| {
+        (0..count)
+            .scan(0, |sum, attempts| {
+                *sum += look_up_after(order, attempts).num_seconds();
+                Some(*sum)
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(after_start(&unknown, 4), [2, 5, 15, 45]);
+    assert_eq!(after_start(&asked, 3), [15, 60, 150]);
+    assert_eq!(unknown.task.next_attempt_at, Some(at(2)));
+    assert_eq!(asked.task.next_attempt_at, Some(at(15)));
+}
+
+fn captured(status: Status) -> Order {
+    after(&order_in(status), &event(EventKind::PaymentCaptured), Actor::Worker, at(1))
+}
+
+#[test]
+fn a_mismatched_amount_is_never_believed() {
+    let authorized = |amount| Event::PaymentAuthorized { amount, reference: "ref".into(), capture_before: None };
+    assert!(is_refused(&order(), &authorized(TOTAL - 1), Actor::Gateway));
+    for amount in [-1, TOTAL + 1] {
+        let event = Event::PaymentCaptured { amount };
+        assert!(is_refused(&order_in(Status::Preparing), &event, Actor::Gateway), "captured {amount}");
+        let event = Event::PaymentRefunded { amount };
+        assert!(is_refused(&captured(Status::Preparing), &event, Actor::Gateway), "refunded {amount}");
+    }
+    let unknown = after(&order(), &Event::PaymentUnanswered, Actor::Worker, at(1));
+    assert!(is_refused(&unknown, &event(EventKind::PaymentCaptured), Actor::Gateway), "nothing was authorized");
+    assert!(is_refused(&unknown, &event(EventKind::PaymentRefunded), Actor::Gateway), "nothing was captured");
+}
+
+#[test]
+fn an_older_word_about_refunds_does_not_take_a_newer_one_back() {
+    let refunded = |order: &Order, amount| after(order, &Event::PaymentRefunded { amount }, Actor::Gateway, at(2));
+    let order = refunded(&refunded(&captured(Status::Completed), 300), 200);
+    assert_eq!((order.payment.status, order.payment.refunded), (PaymentStatus::PartiallyRefunded, 300));
+}
+
+#[test]
+fn cancelling_before_capture_lets_all_of_it_go_whatever_refund_was_named() {
+    for refund in [Refund::Full, Refund::None, Refund::Partial(100)] {
+        let event = Event::OperatorCancelled { reason: Reason::OperatorRequest, refund, note: None };
+        let order = after(&order_in(Status::Preparing), &event, Actor::Operator, at(1));
+        assert_eq!((order.task.stage, order.owed()), (Some(Stage::Release), TOTAL), "{refund:?}");
+        let voided = after(&order, &Event::PaymentVoided, Actor::Worker, at(2));
+        assert_eq!((voided.task.stage, voided.owed()), (None, 0), "{refund:?}");
+    }
+}
+
+#[rstest]
+#[case(Refund::Full, TOTAL)]
+#[case(Refund::Partial(100), 100)]
+#[case(Refund::Partial(0), 0)]
+#[case(Refund::None, 0)]
+fn an_operator_decides_what_goes_back_of_what_was_taken(#[case] refund: Refund, #[case] owed: i64) {
+    let event = Event::OperatorCancelled { reason: Reason::OperatorRequest, refund, note: None };
+    let order = after(&captured(Status::Preparing), &event, Actor::Operator, at(2));
+    assert_eq!((order.owed(), order.task.stage), (owed, (owed > 0).then_some(Stage::Release)));
+    if owed > 0 {
+        let paid = after(&order, &Event::PaymentRefunded { amount: owed }, Actor::Worker, at(3));
+        let end = if owed == TOTAL { PaymentStatus::Refunded } else { PaymentStatus::PartiallyRefunded };
+        assert_eq!((paid.payment.status, paid.owed(), paid.task.stage), (end, 0, None));
+    }
+}
+
+#[test]
+fn an_operator_cannot_give_back_more_than_was_due() {
+    for amount in [-1, TOTAL + 1] {
+        let refund = Refund::Partial(amount);
+        let event = Event::OperatorCancelled { reason: Reason::OperatorRequest, refund, note: None };
+        assert!(is_refused(&captured(Status::Preparing), &event, Actor::Operator), "{amount}");
+    }
+}
+
+#[test]
+fn everybody_else_who_cancels_gives_all_of_it_back() {
+    for status in [Status::Preparing, Status::Ready] {
+        let order = after(&captured(status), &event(EventKind::ShopCancelled), Actor::Shop, at(2));
+        assert_eq!((order.owed(), order.task.stage), (TOTAL, Some(Stage::Release)));
+    }
+}
+
+#[test]
+fn refunds_of_a_sale_add_up_to_what_was_taken_and_no_more() {
+    let refund = |amount| Event::RefundRequested { amount, note: None };
+    let first = after(&captured(Status::Completed), &refund(500), Actor::Operator, at(2));
+    assert_eq!((first.owed(), first.task.stage), (500, Some(Stage::Release)));
+    assert!(is_refused(&first, &refund(TOTAL - 500 + 1), Actor::Operator));
+    let all = after(&first, &refund(TOTAL - 500), Actor::Operator, at(3));
+    assert_eq!(all.owed(), TOTAL);
+    assert!(is_refused(&order_in(Status::Completed), &refund(1), Actor::Operator), "nothing was taken yet");
+}
+
+#[test]
+fn dropped_lines_need_consent_and_leave_something_and_are_not_charged() {
+    let accepted = |dropped_lines: &[usize]| Event::ShopAccepted { minutes: None, dropped_lines: dropped_lines.into() };
+    let order = order_in(Status::AwaitingShop);
+    let dropped = after(&order, &accepted(&[1, 1]), Actor::Shop, at(1));
+    assert_eq!((&dropped.dropped_lines[..], dropped.amount_due()), (&[1][..], TOTAL - 250));
+    assert!(is_refused(&order, &accepted(&[0, 1]), Actor::Shop), "all of them");
+    assert!(is_refused(&order, &accepted(&[2]), Actor::Shop), "no such line");
+    let unwilling = Placed { on_unavailable: OnUnavailable::Cancel, ..placed() };
+    let order = brought_to(Status::AwaitingShop, order_of(unwilling, Pickup::default(), None));
+    assert!(is_refused(&order, &accepted(&[1]), Actor::Shop), "no consent");
+}
+
+#[test]
+fn a_shop_promises_its_own_time_or_what_was_told_but_nothing_impossible() {
+    let promise = |minutes, now: Instant| {
+        let event = Event::ShopAccepted { minutes, dropped_lines: Vec::new() };
+        after(&order_in(Status::AwaitingShop), &event, Actor::Shop, now).promise_at
+    };
+    assert_eq!(promise(Some(4), at(10)), Some(at(250)));
+    assert_eq!(promise(None, at(10)), Some(at(600)));
+    assert_eq!(promise(None, at(500)), Some(at(500) + MAKE));
+}
+
+#[test]
+fn a_recalled_order_is_being_made_again_and_remembers_it() {
+    let recalled = after(&order_in(Status::Ready), &Event::Recalled, Actor::Shop, at(5));
+    assert_eq!((recalled.status, recalled.recalled, recalled.ready_at), (Status::Preparing, true, None));
+    let ready = after(&recalled, &Event::Made, Actor::Shop, at(9));
+    assert_eq!((ready.ready_at, ready.recalled), (Some(at(9)), true));
+}
+
+#[test]
+fn a_late_customer_still_gets_the_order_within_the_day() {
+    let order = order_in(Status::NotCollected);
+    let patience = Deadlines::default().late_collection;
+    let on_time = after(&order, &Event::Collected, Actor::Shop, at(0) + patience);
+    assert_eq!((on_time.status, on_time.reason), (Status::Completed, None));
+    assert!(try_step(&order, &Event::Collected, Actor::Shop, at(1) + patience).is_err());
+}
+
+#[test]
+fn a_released_order_that_was_once_unknown_is_looked_at_a_last_time_a_day_later() {
+    let unknown = after(&order(), &Event::PaymentUnanswered, Actor::Worker, at(1));
+    let failed = after(&unknown, &Event::PaymentUnknown, Actor::Timer, at(120));
+    let voided = after(&failed, &Event::PaymentVoided, Actor::Worker, at(130));
+    assert_eq!((voided.task.stage, voided.owed()), (Some(Stage::LookUp), 0));
+    assert_eq!(voided.task.next_attempt_at, Some(at(120) + Duration::hours(24)));
+    let proven = after(&voided, &Event::PaymentProven, Actor::Worker, at(90_000));
+    assert_eq!((proven.task.stage, proven.payment.last_look), (None, false));
+    assert!(is_refused(&proven, &Event::PaymentProven, Actor::Worker));
+}
+
+#[test]
+fn an_order_whose_payment_was_always_known_needs_no_last_look() {
+    let cancelled = after(&order_in(Status::Accepted), &Event::CustomerCancelled, Actor::Partner, at(1));
+    assert_eq!(after(&cancelled, &Event::PaymentVoided, Actor::Worker, at(2)).task.stage, None);
+}
+
+#[test]
+fn cancelling_while_a_request_may_be_under_way_owes_until_it_is_proven() {
+    let mut claimed = order();
+    claimed.task.attempts = 1;
+    let cancelled = after(&claimed, &Event::CustomerCancelled, Actor::Partner, at(1));
+    assert_eq!(cancelled.payment.status, PaymentStatus::Unknown);
+    assert_eq!((cancelled.task.stage, cancelled.owed()), (Some(Stage::Release), TOTAL));
+    let untouched = after(&order(), &Event::CustomerCancelled, Actor::Partner, at(1));
+    assert_eq!((untouched.task.stage, untouched.owed()), (None, 0));
+}
+
+#[test]
+fn an_operators_retry_does_not_forget_that_the_gateway_may_have_been_asked() {
+    let mut claimed = order();
+    claimed.task.attempts = 3;
+    let retried = after(&claimed, &Event::Retried { note: None }, Actor::Operator, at(1));
+    let cancelled = after(&retried, &Event::CustomerCancelled, Actor::Partner, at(2));
+    assert_eq!(cancelled.task.stage, Some(Stage::Release));
+}
+
+#[test]
+fn money_that_surfaces_on_an_order_that_is_over_wakes_its_release() {
+    let over = order_in(Status::Cancelled);
+    let surfaced = as_found(&over, event(EventKind::PaymentAuthorized));
+    let after = after(&over, &surfaced, Actor::Gateway, at(5));
+    assert_eq!((after.status, after.task.stage, after.owed()), (Status::Cancelled, Some(Stage::Release), TOTAL));
+}
+
+#[test]
+fn a_refused_capture_is_shown_and_tried_again_only_when_an_operator_says_so() {
+    let refused = event(EventKind::CaptureRefused);
+    let failed = after(&order_in(Status::Completed), &refused, Actor::Worker, at(1));
+    assert_eq!((failed.payment.status, failed.task.stage), (PaymentStatus::CaptureFailed, None));
+    let retried = after(&failed, &Event::Retried { note: None }, Actor::Operator, at(2));
+    assert_eq!(retried.task.stage, Some(Stage::Capture));
+    let again = after(&retried, &refused, Actor::Worker, at(3));
+    assert_eq!((again.payment.status, again.task.stage), (PaymentStatus::CaptureFailed, None));
+    assert!(is_refused(&again, &refused, Actor::Gateway), "said again it is no news");
+    let captured = after(&retried, &event(EventKind::PaymentCaptured), Actor::Worker, at(3));
+    assert_eq!((captured.payment.status, captured.task.stage), (PaymentStatus::Captured, None));
+}
+
+#[test]
+fn the_pickup_time_moves_only_while_scheduled_and_the_rest_while_ongoing() {
+    let with_note = |order: &Order| Event::PickupChanged {
+        pickup: Pickup { note: Some("blue car".into()), ..order.pickup.clone() },
+        offer_at: None,
+    };
+    for status in Status::VARIANTS {
+        let order = order_in(*status);
+        let changed = try_step(&order, &with_note(&order), Actor::Partner, at(1));
+        assert_eq!(changed.is_ok(), order.is_ongoing(), "{status}");
+        let later = Event::PickupChanged {
+            pickup: Pickup { at: Some(at(9000)), ..Pickup::default() },
+            offer_at: Some(at(8000)),
+        };
+        let moved = try_step(&order, &later, Actor::Partner, at(1)).map(|order| order.deadline_at);
+        assert_eq!(moved.ok(), (*status == Status::Scheduled).then_some(Some(at(8000))), "{status}");
+    }
+}
+
+#[test]
+fn a_scheduled_order_that_is_wanted_now_after_all_goes_to_its_shop_now() {
+    let now = Event::PickupChanged { pickup: Pickup::default(), offer_at: None };
+    let order = after(&order_in(Status::Scheduled), &now, Actor::Partner, at(9));
+    assert_eq!(order.deadline_at, Some(at(9)));
+}
+
+#[test]
+fn parking_ends_with_the_stage_it_was_for() {
+    let parked = after(&order_in(Status::AwaitingShop), &event(EventKind::Parked), Actor::Worker, at(1));
+    let rejected = after(&parked, &Event::ShopTimedOut, Actor::Timer, at(180));
+    assert_eq!((rejected.task.parked_at, rejected.task.stage), (None, Some(Stage::Release)));
+    let capture = after(&order_in(Status::Preparing), &event(EventKind::Parked), Actor::Worker, at(1));
+    assert!(after(&capture, &Event::Made, Actor::Shop, at(2)).task.parked_at.is_some(), "the stage is the same");
+    let retried = after(&capture, &Event::Retried { note: None }, Actor::Operator, at(2));
+    assert_eq!((retried.task.parked_at, retried.task.next_attempt_at), (None, Some(at(2))));
+}
+
+/// Something that happens to an order in its life.
+#[derive(Clone, Debug)]
+enum Move {
+    /// Anything at all, by anybody.
+    Word(EventKind, Actor, i64),
+    /// The n-th of what is possible just now: otherwise most lives would end at their beginning.
+    Possible(usize, i64),
+    Deadline,
+    Claim,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let amount = -1..=TOTAL + 1;
+    let word =
+        (proptest::sample::select(EventKind::VARIANTS), proptest::sample::select(Actor::VARIANTS), amount.clone());
+    let a_move = prop_oneof![
+        3 => word.prop_map(|(kind, by, amount)| Move::Word(kind, by, amount)),
+        6 => (any::<prop::sample::Index>(), amount).prop_map(|(n, amount)| Move::Possible(n.index(1000), amount)),
+        1 => Just(Move::Deadline),
+        2 => Just(Move::Claim),
+    ];
+    proptest::collection::vec(a_move, 1..40)
+}
+
+/// An event of that kind, with an amount that may be wrong.
+fn event_over(kind: EventKind, amount: i64) -> Event {
+    match (kind, event(kind)) {
+        (EventKind::OperatorCancelled, _) => {
+            let refund = match amount % 3 {
+                0 => Refund::Full,
+                1 => Refund::None,
+                _ => Refund::Partial(amount),
+            };
+            Event::OperatorCancelled { reason: Reason::OperatorRequest, refund, note: None }
+        }
+        (EventKind::ShopAccepted, _) => {
+            let dropped_lines = if amount % 3 == 0 { vec![1] } else { Vec::new() };
+            Event::ShopAccepted { minutes: None, dropped_lines }
+        }
+        (EventKind::PaymentCaptured, _) => Event::PaymentCaptured { amount },
+        (EventKind::PaymentRefunded, _) => Event::PaymentRefunded { amount },
+        (EventKind::RefundRequested, _) => Event::RefundRequested { amount, note: None },
+        (_, plain) => plain,
+    }
+}
+
+fn someone_who_may(kind: EventKind) -> Actor {
+    lifecycle::RULES.iter().find(|rule| rule.event == kind).map_or(Actor::Worker, |rule| rule.by[0])
+}
+
+fn chosen(a_move: &Move, order: &Order, now: Instant) -> Option<(Event, Actor)> {
+    match a_move {
+        Move::Word(kind, by, amount) => Some((event_over(*kind, *amount), *by)),
+        Move::Possible(n, amount) => {
+            let possible: Vec<_> = EventKind::VARIANTS
+                .iter()
+                .map(|kind| (event_over(*kind, *amount), someone_who_may(*kind)))
+                .filter(|(event, by)| try_step(order, &as_found(order, event.clone()), *by, now).is_ok())
+                .collect();
+            Some(possible[n % possible.len()].clone())
+        }
+        Move::Deadline => deadline_event(order).map(|event| (event, Actor::Timer)),
+        Move::Claim => None,
+    }
+}
+
+fn claim(order: &mut Order, now: Instant) {
+    if order.task.stage.is_some() {
+        order.task.attempts += 1;
+        order.task.fence += 1;
+        order.task.leased_until = Some(now + Duration::seconds(30));
+        order.task.next_attempt_at = order.task.leased_until;
+    }
+}
+
+/// What holds for every order at every moment.
+fn assert_sound(order: &Order, gateway_asked: bool) {
+    use PaymentStatus as P;
+    let payment = &order.payment;
+    assert_eq!(order.is_ongoing(), order.closed_at.is_none());
+    assert_eq!(order.is_ongoing(), order.deadline_at.is_some());
+    assert_eq!(order.task.stage.is_some(), order.task.next_attempt_at.is_some());
+    assert!(0 <= payment.refunded && payment.refunded <= payment.captured && payment.captured <= payment.authorized);
+    assert!(order.owed() >= 0);
+    if matches!(payment.status, P::None | P::Declined | P::Voided | P::Refunded) {
+        assert_eq!(order.owed(), 0);
+    }
+    if order.owed() > 0 {
+        assert_eq!(order.task.stage, Some(Stage::Release));
+    }
+    let may_have_moved =
+        matches!(payment.status, P::Authorizing | P::ActionRequired | P::Authorized | P::Unknown | P::CaptureFailed);
+    if order.status.is_undone() && may_have_moved {
+        assert_eq!(order.task.stage, Some(Stage::Release));
+    }
+    if order.status.is_undone() && gateway_asked {
+        assert_ne!(payment.status, P::None, "the gateway was asked, and nobody finds out");
+    }
+    assert!(!(order.deleted_at.is_some() && order.is_ongoing()));
+    let must_say_why = order.status.is_undone() || order.status == Status::NotCollected;
+    assert!(!must_say_why || order.reason.is_some());
+}
+
+/// What holds for every step.
+fn assert_legal(before: &Order, after: &Order) {
+    assert_eq!(after.version, before.version + 1);
+    let from_to = (before.payment.status, after.payment.status);
+    assert!(from_to.0 == from_to.1 || payment_may_become(from_to.0, from_to.1), "{from_to:?}");
+    assert!(after.task.fence >= before.task.fence);
+    if after.status != before.status {
+        assert!(after.task.fence > before.task.fence, "whoever worked on the old status must notice");
+        assert!(lifecycle::status_pairs().contains(&(before.status, after.status)));
+    }
+    assert!(after.payment.refunded >= before.payment.refunded);
+    let untouched = |order: &Order| (order.id, order.placed.clone(), order.number, order.created_at);
+    assert_eq!(untouched(after), untouched(before));
+}
+
+/// One of the shapes an order can have at its birth.
+fn any_birth() -> impl Strategy<Value = Order> {
+    (any::<bool>(), any::<bool>()).prop_map(|(tracks_steps, is_later)| {
+        let offer_at = is_later.then(|| at(3600));
+        let pickup = Pickup { at: is_later.then(|| at(4800)), ..Pickup::default() };
+        order_of(Placed { tracks_steps, ..placed() }, pickup, offer_at)
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_life_breaks_an_invariant(mut order in any_birth(), life in moves()) {
+        let mut asked = false;
+        for (i, a_move) in life.iter().enumerate() {
+            let now = at(i as i64 * 10);
+            let Some((event, by)) = chosen(a_move, &order, now) else {
+                asked |= matches!(a_move, Move::Claim) && order.task.stage == Some(Stage::Authorize);
+                if matches!(a_move, Move::Claim) {
+                    claim(&mut order, now);
+                }
+                continue;
+            };
+            if let Ok(after) = try_step(&order, &as_found(&order, event), by, now) {
+                assert_legal(&order, &after);
+                assert_sound(&after, asked);
+                order = after;
+            }
+        }
+    }
+
+    #[test]
+    fn the_timer_alone_ends_every_order(mut order in any_birth(), life in moves()) {
+        for (i, a_move) in life.iter().enumerate() {
+            let now = at(i as i64 * 10);
+            if let Some((event, by)) = chosen(a_move, &order, now)
+                && let Ok(after) = try_step(&order, &as_found(&order, event), by, now)
+            {
+                order = after;
+            }
+        }
+        let mut steps = 0;
+        while let Some(deadline) = order.deadline_at {
+            let event = deadline_event(&order).expect("whatever has a deadline has something to do then");
+            order = after(&order, &event, Actor::Timer, deadline);
+            steps += 1;
+            prop_assert!(steps <= 6, "it goes round in circles");
+        }
+        prop_assert!(order.status.is_over());
+    }
+
+    /// A recall takes a step back, so what came before it may well come again.
+    #[test]
+    fn a_step_that_was_taken_is_refused_when_it_is_said_again(mut order in any_birth(), life in moves()) {
+        let mut taken: Vec<(Event, Actor)> = Vec::new();
+        for (i, a_move) in life.iter().enumerate() {
+            let now = at(i as i64 * 10);
+            let Some((event, by)) = chosen(a_move, &order, now) else { continue };
+            let is_step = lifecycle::RULES.iter().any(|rule| rule.event == event.kind());
+            if !is_step || event.kind() == EventKind::Recalled || order.status.is_undone() {
+                continue;
+            }
+            if let Ok(after) = try_step(&order, &event, by, now) {
+                order = after;
+                taken.push((event, by));
+            }
+            for (event, by) in &taken {
+                prop_assert!(try_step(&order, event, *by, now).is_err(), "{event:?} again in {}", order.status);
+            }
+        }
+    }
+
+    /// The gateway's callbacks about one charge come in any order and more than once; the customer may cancel
+    /// among them. Whoever decides first decides the status; where the money is, the gateway alone decides.
+    #[test]
+    fn permuted_and_repeated_callbacks_give_the_same_end(
+        approves in any::<bool>(),
+        cancels in any::<bool>(),
+        order_of_words in proptest::collection::vec(0..3_usize, 0..12),
+        last_words in Just(vec![0, 1, 2]).prop_shuffle(),
+    ) {
+        let verdict = if approves { EventKind::PaymentAuthorized } else { EventKind::PaymentDeclined };
+        let words = [
+            Some((event(EventKind::PaymentActionRequired), Actor::Gateway)),
+            Some((event(verdict), Actor::Gateway)),
+            cancels.then_some((Event::CustomerCancelled, Actor::Partner)),
+        ];
+        let mut order = order();
+        claim(&mut order, at(0));
+        let mut decided_by = None;
+        for n in order_of_words.into_iter().chain(last_words) {
+            let Some((event, by)) = &words[n] else { continue };
+            if let Ok(after) = try_step(&order, &as_found(&order, event.clone()), *by, at(1)) {
+                if order.is_ongoing() && !after.is_ongoing() {
+                    decided_by = Some(event.kind());
+                }
+                order = after;
+            }
+        }
+        let status = match decided_by {
+            None => Status::AwaitingShop,
+            Some(EventKind::CustomerCancelled) => Status::Cancelled,
+            Some(_) => Status::Failed,
+        };
+        prop_assert_eq!(order.status, status);
+        prop_assert!(decided_by.is_some() || (approves && !cancels));
+        let (money, owed) = match (approves, decided_by) {
+            (false, _) => (PaymentStatus::Declined, 0),
+            (true, None) => (PaymentStatus::Authorized, 0),
+            (true, Some(_)) => (PaymentStatus::Authorized, TOTAL),
+        };
+        prop_assert_eq!((order.payment.status, order.owed()), (money, owed));
+    }
+
+    /// A tablet repeats its queue, in whatever order, until everything in it was taken or refused for good.
+    #[test]
+    fn a_tablet_that_repeats_its_queue_in_any_order_gets_its_order_done(
+        queue in Just(vec![
+            EventKind::ShopAccepted, EventKind::PreparationStarted, EventKind::Made, EventKind::Collected,
+        ]).prop_shuffle(),
+    ) {
+        let mut order = order_in(Status::AwaitingShop);
+        for _ in 0..queue.len() {
+            for kind in &queue {
+                order = try_step(&order, &event(*kind), Actor::Shop, at(1)).unwrap_or(order);
+            }
+        }
+        prop_assert_eq!((order.status, order.task.stage), (Status::Completed, Some(Stage::Capture)));
+    }
+}

@@ -1,0 +1,177 @@
+//! What only a hand in the database can try: damage, illegal changes, a newer schema.
+
+use diesel::sql_types::{Bool, Text};
+use tempfile::TempDir;
+
+use super::*;
+use crate::catalogue::Priced;
+use crate::fixtures::{at, placed, request};
+use crate::order::{OrderId, PartnerId, ShopId};
+use crate::state::Order;
+
+fn open(dir: &TempDir) -> Result<(Store, Claims)> {
+    Store::open(
+        dir.path(),
+        Options {
+            policy: Policy::default(),
+            readers: 1,
+            queue: 16,
+            local_queue: 1,
+            commit_patience: Duration::from_secs(60),
+            replica_lag: None,
+            clock: || at(0),
+        },
+    )
+}
+
+/// A database with one order in it.
+async fn with_an_order() -> (TempDir, Store, Order) {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(&dir).unwrap();
+    let accept: Accept = Accept {
+        order_id: OrderId::new(),
+        partner_id: PartnerId::new(),
+        request: request(ShopId::new()),
+        idempotency_key: None,
+        seen: None,
+        catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
+        is_draft: false,
+        now: at(0),
+    };
+    let order = store.accept(accept).await.unwrap().order.unwrap();
+    (dir, store, order)
+}
+
+/// Another connection to the same database, as an operator's shell would be.
+fn by_hand(dir: &TempDir, statement: &str) -> QueryResult<()> {
+    let mut conn = SqliteConnection::establish(&dir.path().join("lungo.db").display().to_string()).unwrap();
+    conn.batch_execute("PRAGMA busy_timeout = 5000")?;
+    conn.batch_execute(statement)
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_a_step_that_the_lifecycle_does_not_have() {
+    let (dir, store, order) = with_an_order().await;
+    let refused = by_hand(&dir, "UPDATE orders SET status = 'ready'").unwrap_err();
+    assert!(refused.to_string().contains("not in the lifecycle"), "{refused}");
+    assert_eq!(store.order(order.id).await.unwrap().unwrap().0, order);
+    by_hand(&dir, "UPDATE orders SET status = 'awaiting_shop'").unwrap();
+}
+
+#[tokio::test]
+async fn the_log_is_append_only() {
+    let (dir, _store, _) = with_an_order().await;
+    let refused = by_hand(&dir, "UPDATE order_events SET to_status = 'ready'").unwrap_err();
+    assert!(refused.to_string().contains("never changed"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_order_that_was_changed_by_hand_is_known_to_be_damaged() {
+    for damage in [
+        r#"placed = replace(placed, '"amount":850', '"amount":1')"#,
+        "total = 1",
+        "currency = 'USD'",
+        "customer_id = 'somebody else'",
+    ] {
+        let (dir, store, order) = with_an_order().await;
+        assert!(store.order(order.id).await.unwrap().unwrap().0.intact);
+        by_hand(&dir, &format!("UPDATE orders SET {damage}")).unwrap();
+        assert!(!store.order(order.id).await.unwrap().unwrap().0.intact, "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn impossible_rows_are_refused_by_the_database() {
+    let (dir, _store, _) = with_an_order().await;
+    for impossible in [
+        "payment_status = 'lost'",
+        "stage = 'wait'",
+        "ongoing = 0",
+        "closed_at = 1",
+        "deadline_at = NULL",
+        "next_attempt_at = NULL",
+        "captured = 1",
+        "refunded = 1",
+        "deleted_at = 1",
+    ] {
+        let refused = by_hand(&dir, &format!("UPDATE orders SET {impossible}"));
+        assert!(refused.is_err_and(|fault| fault.to_string().contains("CHECK")), "{impossible}");
+    }
+}
+
+#[test]
+fn a_database_of_a_newer_program_is_refused_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir).unwrap());
+    by_hand(&dir, "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')").unwrap();
+    let refused = open(&dir).err().expect("it must not be opened").to_string();
+    assert!(refused.contains("schema 9999 of a newer version of this program"), "{refused}");
+}
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Bool)]
+    required: bool,
+}
+
+/// The tables of `schema.rs`, as text: name, and its columns as (name, type).
+fn tables_in_code() -> Vec<(String, Vec<(String, String)>)> {
+    let text = include_str!("schema.rs");
+    let tables = text.split("diesel::table! {").skip(1);
+    tables
+        .map(|table| {
+            let (name, rest) = table.trim().split_once(' ').unwrap();
+            let (_, columns) = rest.split_once('{').unwrap();
+            let mut sql_name = None;
+            let mut found = Vec::new();
+            for line in columns.lines().map(str::trim).take_while(|line| *line != "}") {
+                if let Some(rest) = line.strip_prefix("#[sql_name = \"") {
+                    sql_name = Some(rest.trim_end_matches("\"]").to_owned());
+                } else if let Some((name, kind)) = line.trim_end_matches(',').split_once(" -> ") {
+                    found.push((sql_name.take().unwrap_or_else(|| name.to_owned()), kind.to_owned()));
+                }
+            }
+            (name.to_owned(), found)
+        })
+        .collect()
+}
+
+#[test]
+fn the_schema_in_the_code_is_the_schema_of_the_migrated_database() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir).unwrap());
+    let mut conn = SqliteConnection::establish(&dir.path().join("lungo.db").display().to_string()).unwrap();
+    // The threads of the store are still on their way out.
+    conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+    let tables = tables_in_code();
+    assert!(tables.iter().any(|(name, _)| name == "orders"), "the text is read");
+    for (table, in_code) in tables {
+        let columns: Vec<Column> = diesel::sql_query(format!(
+            "SELECT name, type AS kind, \"notnull\" AS required FROM pragma_table_info('{table}')"
+        ))
+        .load(&mut conn)
+        .unwrap();
+        let in_database: Vec<_> = columns
+            .into_iter()
+            .map(|column| {
+                let kind = match column.kind.as_str() {
+                    "BLOB" => "Binary",
+                    "TEXT" => "Text",
+                    // A key of this kind is SQLite's own row number, which has 64 bits.
+                    "INTEGER" if column.name == "position" => "BigInt",
+                    "INTEGER" => "Integer",
+                    "BIGINT" => "BigInt",
+                    "BOOLEAN" => "Bool",
+                    other => panic!("`{other}` has no counterpart"),
+                };
+                let kind = if column.required { kind.to_owned() } else { format!("Nullable<{kind}>") };
+                (column.name, kind)
+            })
+            .collect();
+        assert_eq!(in_code, in_database, "{table}");
+    }
+}

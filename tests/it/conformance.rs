@@ -1,0 +1,593 @@
+//! The store's contract. Every engine has to keep it: the same list runs on each, on a fresh database a test, and
+//! after each test the log of every order must replay to its row.
+
+use std::collections::HashSet;
+use std::time::Duration as StdDuration;
+
+use chrono::Duration;
+use futures_util::future::join_all;
+use lungo::admission::{Rules, Verdict};
+use lungo::catalogue::Refusal;
+use lungo::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
+use lungo::order::{OrderId, PartnerId};
+use lungo::store::{Again, Claim, Committed, Options, Outcome, Policy, Received, Source, Strike, Unreadable};
+
+use crate::support::{Ask, Bench, Customer, PRICE, at, authorized, options};
+
+macro_rules! contract {
+    ($($test:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let mut bench = crate::support::Bench::new(lungo::store::Store::open);
+                super::$test(&mut bench).await;
+                bench.assert_log_replays().await;
+            })*
+        }
+    };
+}
+
+contract! {
+    a_key_answers_its_order_whatever_the_catalogue_says_now
+    a_refusal_binds_no_key
+    parallel_creates_without_any_header_make_one_order_a_customer
+    parallel_creates_with_one_key_make_one_order
+    parallel_creates_from_one_revision_make_one_order
+    the_numbers_of_a_customer_have_no_gaps
+    the_limit_holds_under_parallel_creates
+    a_slot_is_never_overfilled
+    a_write_that_fails_leaves_its_neighbours_alone
+    a_newborn_order_is_leased_to_the_instance_that_has_room_for_it
+    the_next_stage_is_handed_over_as_well
+    a_claim_given_back_costs_no_attempt
+    a_lost_lease_changes_nothing
+    a_lease_that_lapses_counts_as_a_crash_and_three_of_them_park_the_row
+    eight_errors_park_the_row_and_silence_never_does
+    a_deadline_decides_what_is_parked
+    a_deadline_decides_what_is_leased_and_releases_what_may_be_held
+    what_is_not_due_is_left_alone
+    a_result_that_contradicts_the_row_is_kept_for_a_person
+    a_word_said_again_changes_nothing
+    an_illegal_word_changes_nothing
+    what_the_gateway_contradicts_is_kept_and_changes_nothing_else
+    a_word_reaches_only_its_senders_orders
+    a_deleted_order_is_out_of_its_customers_sight
+    what_was_handed_over_cannot_be_deleted
+    positions_only_grow
+    a_lagging_list_is_genuinely_old_and_says_so
+    a_list_is_never_older_than_its_token
+    a_lagging_list_catches_up
+    nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
+    an_order_that_ended_is_told_for_a_while
+    reopening_keeps_everything
+}
+
+fn done(event: Event) -> Outcome {
+    Outcome { event: Some(event), again: None }
+}
+
+fn failed(strike: Strike) -> Outcome {
+    Outcome { event: None, again: Some(Again { after: Duration::zero(), why: "a test".into(), strike }) }
+}
+
+fn with_lease(seconds: i64) -> Options {
+    Options { policy: Policy { lease: Duration::seconds(seconds), ..Policy::default() }, ..options() }
+}
+
+async fn one_claim(bench: &Bench, stage: Stage, seconds: i64) -> Claim {
+    let mut claims = bench.store.claim(stage, 10, at(seconds)).await.unwrap();
+    assert_eq!(claims.len(), 1, "{stage} at {seconds} s");
+    claims.remove(0)
+}
+
+async fn nothing_to_claim(bench: &Bench, stage: Stage, seconds: i64) -> bool {
+    bench.store.claim(stage, 10, at(seconds)).await.unwrap().is_empty()
+}
+
+async fn commit(bench: &Bench, claim: Claim, outcome: Outcome, seconds: i64) -> Committed {
+    bench.store.commit(claim, outcome, at(seconds)).await.unwrap()
+}
+
+/// All of these at once, each in a task of its own.
+async fn at_once(bench: &Bench, asks: Vec<Ask>) -> Vec<Verdict<Refusal>> {
+    let tasks = asks.into_iter().map(|ask| {
+        let store = bench.store.clone();
+        tokio::spawn(async move { store.accept(ask.into_accept()).await.unwrap().verdict })
+    });
+    join_all(tasks).await.into_iter().map(Result::unwrap).collect()
+}
+
+fn accepted(verdicts: &[Verdict<Refusal>]) -> usize {
+    verdicts.iter().filter(|verdict| **verdict == Verdict::Accept).count()
+}
+
+async fn a_key_answers_its_order_whatever_the_catalogue_says_now(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let order = bench.create(cus.asks(&["lungo"]).key("k")).await;
+    let again = Ask { refused: Some(Refusal::UnknownShop), ..cus.asks(&["lungo"]).key("k") };
+    let replayed = bench.ask(again).await;
+    assert_eq!(replayed.verdict, Verdict::Replay(order.id));
+    assert_eq!(replayed.order.unwrap().id, order.id);
+    assert_eq!(bench.ask(cus.asks(&["roll"]).key("k")).await.verdict, Verdict::KeyReused);
+    let other = Customer { id: Customer::new("other").id, ..cus };
+    assert_eq!(
+        bench.ask(other.asks(&["roll"]).key("k")).await.verdict,
+        Verdict::Accept,
+        "keys are each customer's own"
+    );
+}
+
+async fn a_refusal_binds_no_key(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let refused = bench.ask(Ask { refused: Some(Refusal::UnknownShop), ..cus.asks(&["lungo"]).key("k") }).await;
+    assert_eq!(refused.verdict, Verdict::Catalogue(Refusal::UnknownShop));
+    assert_eq!((refused.revision.number, bench.all_orders().await.len()), (0, 0));
+    assert_eq!(bench.ask(cus.asks(&["roll"]).key("k")).await.verdict, Verdict::Accept);
+}
+
+async fn parallel_creates_without_any_header_make_one_order_a_customer(bench: &mut Bench) {
+    let customers: Vec<_> = (0..100).map(|i| Customer::new(&format!("cus_{i}"))).collect();
+    let asks = (0..20).flat_map(|_| customers.iter().map(|cus| cus.asks(&["lungo"]))).collect();
+    let verdicts = at_once(bench, asks).await;
+    assert_eq!(accepted(&verdicts), 100);
+    assert_eq!(verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Similar(_))).count(), 1900);
+    for cus in customers {
+        let history = bench.store.history(cus.partner, cus.id, i64::MAX, 100).await.unwrap();
+        assert_eq!(history.len(), 1);
+    }
+}
+
+async fn parallel_creates_with_one_key_make_one_order(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let verdicts = at_once(bench, vec![cus.asks(&["lungo"]).key("k"); 20]).await;
+    let order = bench.all_orders().await.remove(0).id;
+    assert_eq!(accepted(&verdicts), 1);
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Replay(order)).count(), 19);
+}
+
+async fn parallel_creates_from_one_revision_make_one_order(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let seen = bench.ask(cus.asks(&["lungo"])).await.revision;
+    let asks = (0..20).map(|_| Ask { seen: Some(seen), order_id: OrderId::new(), ..cus.asks(&["lungo"]) });
+    let verdicts = at_once(bench, asks.collect()).await;
+    assert_eq!(accepted(&verdicts), 1);
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::StaleRevision).count(), 19);
+}
+
+async fn the_numbers_of_a_customer_have_no_gaps(bench: &mut Bench) {
+    let admission = Rules { max_ongoing: 100, ..Rules::default() };
+    drop(bench.reopen(Options { policy: Policy { admission, ..Policy::default() }, ..options() }));
+    let cus = Customer::new("cus");
+    let asks = (0..30).map(|i| cus.asks(&[&format!("item_{}", i / 2)])).collect();
+    assert_eq!(accepted(&at_once(bench, asks).await), 15);
+    let history = bench.store.history(cus.partner, cus.id, i64::MAX, 100).await.unwrap();
+    let numbers: Vec<_> = history.iter().map(|order| order.number).collect();
+    assert_eq!(numbers, (1..=15).rev().collect::<Vec<_>>());
+    assert_eq!(history.iter().map(|order| order.nonce).collect::<HashSet<_>>().len(), 15);
+}
+
+async fn the_limit_holds_under_parallel_creates(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let asks = (0..20).map(|i| cus.asks(&[&format!("item_{i}")])).collect();
+    let verdicts = at_once(bench, asks).await;
+    assert_eq!(accepted(&verdicts), 5);
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::LimitExceeded).count(), 15);
+    let order = bench.all_orders().await.remove(0);
+    bench.tell(&order, Actor::Partner, Event::CustomerCancelled, at(1)).await;
+    assert_eq!(bench.ask(cus.asks(&["another"])).await.verdict, Verdict::Accept, "a place is free again");
+}
+
+async fn a_slot_is_never_overfilled(bench: &mut Bench) {
+    let (shop, slot) = (Customer::new("").shop, Some(at(7200)));
+    let asks = (0..12).map(|i| {
+        let cus = Customer { shop, ..Customer::new(&format!("cus_{i}")) };
+        Ask { slot, slot_capacity: Some(3), ..cus.asks(&["lungo"]) }
+    });
+    let verdicts = at_once(bench, asks.collect()).await;
+    assert_eq!(accepted(&verdicts), 3);
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::SlotFull).count(), 9);
+}
+
+async fn a_write_that_fails_leaves_its_neighbours_alone(bench: &mut Bench) {
+    let first = bench.create(Customer::new("first").asks(&["lungo"])).await;
+    let tasks = (0..20).map(|i| {
+        let mut ask = Customer::new(&format!("cus_{i}")).asks(&["lungo"]);
+        if i % 2 == 0 {
+            ask.order_id = first.id;
+        }
+        let store = bench.store.clone();
+        tokio::spawn(async move { store.accept(ask.into_accept()).await.is_ok() })
+    });
+    let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    let odd: Vec<_> = (0..20).map(|i| i % 2 == 1).collect();
+    assert_eq!(results, odd, "an id is given once");
+    assert_eq!(bench.all_orders().await.len(), 11);
+}
+
+async fn a_newborn_order_is_leased_to_the_instance_that_has_room_for_it(bench: &mut Bench) {
+    let mut claims = bench.reopen(options());
+    let first = bench.create(Customer::new("first").asks(&["lungo"])).await;
+    let second = bench.create(Customer::new("second").asks(&["lungo"])).await;
+    let claimed = one_claim(bench, Stage::Authorize, 0).await;
+    assert_eq!(claimed.order().id, second.id, "there was room for one");
+    let (_, queue) = claims.0.iter_mut().find(|(stage, _)| *stage == Stage::Authorize).unwrap();
+    let born = queue.try_recv().unwrap();
+    assert_eq!((born.order().id, born.order().task.attempts), (first.id, 1));
+    assert!(nothing_to_claim(bench, Stage::Authorize, 29).await);
+    let lease = bench.store.policy().lease;
+    assert_eq!(bench.store.claim(Stage::Authorize, 10, at(0) + lease).await.unwrap().len(), 2, "both leases lapsed");
+}
+
+async fn the_next_stage_is_handed_over_as_well(bench: &mut Bench) {
+    let mut claims = bench.reopen(options());
+    bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let mut next = |wanted| claims.0.iter_mut().find(|(stage, _)| *stage == wanted).unwrap().1.try_recv();
+    let claim = next(Stage::Authorize).unwrap();
+    commit(bench, claim, done(authorized(PRICE)), 1).await;
+    let offer = next(Stage::Offer).unwrap();
+    assert_eq!((offer.order().status, offer.stage()), (Status::AwaitingShop, Stage::Offer));
+    assert!(nothing_to_claim(bench, Stage::Offer, 1).await);
+}
+
+async fn a_claim_given_back_costs_no_attempt(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let claim = one_claim(bench, Stage::Authorize, 0).await;
+    bench.store.give_back(claim, at(1)).await.unwrap();
+    let task = bench.order(order.id).await.task;
+    assert_eq!((task.attempts, task.crashes, task.leased_until), (0, 0, None));
+    assert_eq!(one_claim(bench, Stage::Authorize, 1).await.order().task.attempts, 1);
+}
+
+async fn a_lost_lease_changes_nothing(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let slow = one_claim(bench, Stage::Authorize, 0).await;
+    let quick = one_claim(bench, Stage::Authorize, 30).await;
+    let before = bench.order(order.id).await;
+    let declined = Event::PaymentDeclined { refusal: "late".into() };
+    assert!(matches!(commit(bench, slow, done(declined), 31).await, Committed::Lost));
+    assert_eq!(bench.order(order.id).await, before);
+    assert!(matches!(commit(bench, quick, done(authorized(PRICE)), 32).await, Committed::Done(_)));
+    assert_eq!(bench.order(order.id).await.status, Status::AwaitingShop);
+}
+
+async fn a_lease_that_lapses_counts_as_a_crash_and_three_of_them_park_the_row(bench: &mut Bench) {
+    drop(bench.reopen(with_lease(5)));
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    for crashes in 0..3 {
+        let claim = one_claim(bench, Stage::Authorize, crashes * 5).await;
+        assert_eq!(i64::from(claim.order().task.crashes), crashes);
+    }
+    assert!(nothing_to_claim(bench, Stage::Authorize, 15).await);
+    let parked = bench.order(order.id).await;
+    assert_eq!((parked.task.parked_at, parked.task.crashes), (Some(at(15)), 3));
+    bench.tell(&order, Actor::Operator, Event::Retried { note: None }, at(16)).await;
+    assert_eq!(one_claim(bench, Stage::Authorize, 16).await.order().task.crashes, 0);
+}
+
+async fn eight_errors_park_the_row_and_silence_never_does(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    for _ in 0..20 {
+        let claim = one_claim(bench, Stage::Authorize, 1).await;
+        commit(bench, claim, failed(Strike::None), 1).await;
+    }
+    for errors in 0..8 {
+        assert_eq!(bench.order(order.id).await.task.parked_at, None, "{errors} errors");
+        let claim = one_claim(bench, Stage::Authorize, 2).await;
+        commit(bench, claim, failed(Strike::Error), 2).await;
+    }
+    assert_eq!(bench.order(order.id).await.task.parked_at, Some(at(2)));
+    assert!(nothing_to_claim(bench, Stage::Authorize, 50).await);
+}
+
+async fn a_deadline_decides_what_is_parked(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    for _ in 0..3 {
+        let claim = one_claim(bench, Stage::Authorize, 1).await;
+        commit(bench, claim, failed(Strike::Panic), 1).await;
+    }
+    assert!(bench.order(order.id).await.task.parked_at.is_some());
+    let decided = bench.store.expire(10, at(60)).await.unwrap();
+    assert_eq!(decided, [(order.id, EventKind::PaymentUnavailable)]);
+    let failed = bench.order(order.id).await;
+    assert_eq!((failed.status, failed.task.parked_at, failed.owed()), (Status::Failed, None, PRICE));
+    one_claim(bench, Stage::Release, 60).await;
+}
+
+async fn a_deadline_decides_what_is_leased_and_releases_what_may_be_held(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let under_way = one_claim(bench, Stage::Authorize, 50).await;
+    assert_eq!(bench.store.expire(10, at(59)).await.unwrap(), []);
+    assert_eq!(bench.store.expire(10, at(60)).await.unwrap(), [(order.id, EventKind::PaymentUnknown)]);
+    let failed = bench.order(order.id).await;
+    assert_eq!((failed.status, failed.reason), (Status::Failed, Some(Reason::PaymentOutcomeUnknown)));
+    assert_eq!((failed.payment.status, failed.task.stage), (PaymentStatus::Unknown, Some(Stage::Release)));
+    let release = one_claim(bench, Stage::Release, 60).await;
+    let later = Outcome { again: Some(Again { after: Duration::minutes(15), ..again() }), event: None };
+    commit(bench, release, later, 61).await;
+    assert!(nothing_to_claim(bench, Stage::Release, 62).await);
+    assert!(matches!(commit(bench, under_way, done(authorized(PRICE)), 63).await, Committed::Lost));
+    let release = one_claim(bench, Stage::Release, 63).await;
+    assert_eq!(release.order().id, order.id, "the late result woke it");
+    commit(bench, release, done(Event::PaymentVoided), 64).await;
+    assert_eq!(bench.order(order.id).await.owed(), 0);
+}
+
+fn again() -> Again {
+    Again { after: Duration::zero(), why: "a test".into(), strike: Strike::None }
+}
+
+async fn what_is_not_due_is_left_alone(bench: &mut Bench) {
+    bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let claim = one_claim(bench, Stage::Authorize, 0).await;
+    let later = Outcome { event: None, again: Some(Again { after: Duration::seconds(10), ..again() }) };
+    commit(bench, claim, later, 1).await;
+    assert!(nothing_to_claim(bench, Stage::Authorize, 10).await);
+    assert_eq!(bench.store.next_due().await.unwrap(), (vec![(Stage::Authorize, at(11))], Some(at(60))));
+    one_claim(bench, Stage::Authorize, 11).await;
+}
+
+async fn a_result_that_contradicts_the_row_is_kept_for_a_person(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let claim = one_claim(bench, Stage::Authorize, 0).await;
+    commit(bench, claim, done(authorized(PRICE + 1)), 1).await;
+    let parked = bench.order(order.id).await;
+    assert_eq!((parked.status, parked.task.parked_at), (Status::New, Some(at(1))));
+    assert!(parked.task.last_error.unwrap().contains("authorized 301"));
+}
+
+async fn a_word_said_again_changes_nothing(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    for (by, event) in [
+        (Actor::Gateway, authorized(PRICE)),
+        (Actor::Shop, Event::ShopAccepted { minutes: Some(4), dropped_lines: vec![] }),
+        (Actor::Shop, Event::PreparationStarted),
+        (Actor::Shop, Event::Made),
+        (Actor::Shop, Event::Collected),
+    ] {
+        let after = bench.tell(&order, by, event.clone(), at(1)).await;
+        for _ in 0..3 {
+            let again = bench.hear(&order, by, event.clone(), at(2)).await;
+            assert!(matches!(again, Received::Already(..)), "{event:?}: {again:?}");
+        }
+        assert_eq!(bench.order(order.id).await, after);
+    }
+    let late = bench.hear(&order, Actor::Shop, Event::PreparationStarted, at(3)).await;
+    assert!(matches!(late, Received::Already(..)), "{late:?}");
+}
+
+async fn an_illegal_word_changes_nothing(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    for (by, event) in [
+        (Actor::Shop, Event::Made),
+        (Actor::Partner, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }),
+        (Actor::Shop, Event::Collected),
+    ] {
+        let refused = bench.hear(&order, by, event, at(1)).await;
+        assert!(matches!(&refused, Received::Refused(unchanged, _) if **unchanged == order), "{refused:?}");
+    }
+    assert_eq!(bench.order(order.id).await, order);
+    assert_eq!(bench.store.events_of(order.id).await.unwrap().len(), 1);
+}
+
+async fn what_the_gateway_contradicts_is_kept_and_changes_nothing_else(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    for (i, event) in
+        [authorized(PRICE + 1), Event::PaymentCaptured { amount: PRICE }, Event::PaymentRefunded { amount: PRICE }]
+            .into_iter()
+            .enumerate()
+    {
+        let kept = bench.hear(&order, Actor::Gateway, event, at(1)).await;
+        let Received::Changed(after, _) = &kept else { panic!("{kept:?}") };
+        assert_eq!((after.status, &after.payment), (order.status, &order.payment));
+        let events = bench.store.events_of(order.id).await.unwrap();
+        assert_eq!(events.len(), i + 2);
+        assert!(matches!(events.last().unwrap().event, Event::Contradicted { .. }));
+    }
+}
+
+async fn a_word_reaches_only_its_senders_orders(bench: &mut Bench) {
+    use lungo::store::{Scope, Word};
+    let cus = Customer::new("cus");
+    let order = bench.create(cus.asks(&["lungo"])).await;
+    let stranger = Customer::new("cus");
+    let word = |scope, version| Word {
+        order_id: order.id,
+        scope,
+        actor: Actor::Partner,
+        event: Event::CustomerCancelled,
+        version,
+        now: at(1),
+    };
+    for scope in [Scope::Partner(stranger.partner), Scope::Shop(stranger.shop)] {
+        assert!(matches!(bench.store.receive(word(scope, None)).await.unwrap(), Received::Unknown), "{scope:?}");
+    }
+    let seen_another = bench.store.receive(word(Scope::Partner(cus.partner), Some(2))).await.unwrap();
+    assert!(matches!(seen_another, Received::Stale(_)));
+    assert_eq!(bench.order(order.id).await, order);
+    let seen = bench.store.receive(word(Scope::Partner(cus.partner), Some(1))).await.unwrap();
+    assert!(matches!(seen, Received::Changed(..)));
+}
+
+async fn a_deleted_order_is_out_of_its_customers_sight(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let order = bench.create(cus.asks(&["lungo"]).key("k")).await;
+    let foreign = bench.store.delete(order.id, PartnerId::new(), at(1)).await.unwrap();
+    assert!(matches!(foreign, Received::Unknown));
+    let deleted = bench.store.delete(order.id, cus.partner, at(1)).await.unwrap();
+    assert!(matches!(deleted, Received::Changed(..)), "{deleted:?}");
+    let row = bench.order(order.id).await;
+    assert_eq!((row.status, row.deleted_at), (Status::Cancelled, Some(at(1))));
+    let again = bench.store.delete(order.id, cus.partner, at(2)).await.unwrap();
+    assert!(matches!(again, Received::Already(..)), "{again:?}");
+    assert_eq!(bench.ask(cus.asks(&["lungo"]).key("k")).await.verdict, Verdict::Deleted(order.id));
+    assert!(bench.store.history(cus.partner, cus.id.clone(), i64::MAX, 10).await.unwrap().is_empty());
+    let present = bench.store.present(cus.partner, cus.id.clone(), None, at(0), at(2)).await.unwrap();
+    assert!(present.ongoing.is_empty() && present.recently_closed.is_empty());
+    assert_eq!(present.revision.number, 1, "it was created all the same");
+    assert_eq!(bench.store.feed(cus.partner, 0, 10).await.unwrap().0.len(), 3);
+}
+
+async fn what_was_handed_over_cannot_be_deleted(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let order = bench.create(cus.asks(&["lungo"])).await;
+    bring_to_ready(bench, &order).await;
+    let too_late = bench.store.delete(order.id, cus.partner, at(2)).await.unwrap();
+    assert!(matches!(too_late, Received::Refused(..)), "{too_late:?}");
+    bench.tell(&order, Actor::Shop, Event::Collected, at(3)).await;
+    let too_late = bench.store.delete(order.id, cus.partner, at(4)).await.unwrap();
+    assert!(matches!(too_late, Received::Refused(..)), "{too_late:?}");
+    assert_eq!(bench.order(order.id).await.deleted_at, None);
+}
+
+async fn bring_to_ready(bench: &Bench, order: &lungo::state::Order) {
+    for (by, event) in [
+        (Actor::Gateway, authorized(PRICE)),
+        (Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }),
+        (Actor::Shop, Event::Made),
+    ] {
+        bench.tell(order, by, event, at(1)).await;
+    }
+}
+
+async fn positions_only_grow(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let admitted = bench.ask(cus.asks(&["lungo"])).await;
+    let order = admitted.order.unwrap();
+    let mut places = vec![admitted.position.place];
+    for (by, event) in [
+        (Actor::Gateway, authorized(PRICE)),
+        (Actor::Partner, Event::Arrived),
+        (
+            Actor::Operator,
+            Event::OperatorCancelled { reason: Reason::OperatorRequest, refund: Refund::Full, note: None },
+        ),
+    ] {
+        match bench.hear(&order, by, event, at(1)).await {
+            Received::Changed(_, position) => places.push(position.place),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
+    let read = bench.store.present(cus.partner, cus.id, None, at(0), at(2)).await.unwrap();
+    assert_eq!(Some(&read.position.place), places.last());
+}
+
+/// Opens the database so that lists come from a snapshot that is renewed only after `lag`, and waits for the first.
+async fn lagging(bench: &mut Bench, lag: StdDuration) {
+    drop(bench.reopen(Options { replica_lag: Some(lag), ..options() }));
+    let nobody = Customer::new("nobody");
+    loop {
+        let now = lungo::clock::now();
+        let list = bench.store.present(nobody.partner, nobody.id.clone(), None, now, now).await.unwrap();
+        if list.source == Source::Replica {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+const FOR_EVER: StdDuration = StdDuration::from_secs(3600);
+
+async fn a_lagging_list_is_genuinely_old_and_says_so(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let old = bench.create(cus.asks(&["lungo"])).await;
+    let before_snapshot = lungo::clock::now();
+    lagging(bench, FOR_EVER).await;
+    let after_snapshot = lungo::clock::now();
+    let new = bench.create(cus.asks(&["roll"])).await;
+    let list = bench.store.present(cus.partner, cus.id.clone(), None, at(0), at(0)).await.unwrap();
+    assert_eq!(list.source, Source::Replica);
+    assert_eq!(list.ongoing, [old], "{} came after the snapshot", new.id);
+    assert_eq!(list.revision.number, 1);
+    assert!(before_snapshot <= list.as_of && list.as_of <= after_snapshot);
+}
+
+async fn a_list_is_never_older_than_its_token(bench: &mut Bench) {
+    lagging(bench, FOR_EVER).await;
+    let cus = Customer::new("cus");
+    let written = bench.ask(cus.asks(&["lungo"])).await;
+    let position = written.position;
+    let read = async |at_least| bench.store.present(cus.partner, cus.id.clone(), at_least, at(0), at(9)).await;
+    let list = read(Some(position)).await.unwrap();
+    assert_eq!((list.source, list.ongoing.len(), list.as_of), (Source::Primary, 1, at(9)));
+    assert!(list.position.place >= position.place);
+    let without = read(None).await.unwrap();
+    assert_eq!((without.source, without.ongoing.len()), (Source::Replica, 0));
+
+    let mut foreign = position;
+    foreign.cluster ^= 1;
+    assert_eq!(read(Some(foreign)).await.unwrap().ongoing.len(), without.ongoing.len(), "as without a token");
+    let mut beyond = position;
+    beyond.place += 1;
+    assert!(matches!(read(Some(beyond)).await, Err(Unreadable::HistoryDiverged(present)) if present == list.position));
+}
+
+async fn a_lagging_list_catches_up(bench: &mut Bench) {
+    lagging(bench, StdDuration::from_millis(20)).await;
+    let cus = Customer::new("cus");
+    let position = bench.ask(cus.asks(&["lungo"])).await.position;
+    loop {
+        let list = bench.store.present(cus.partner, cus.id.clone(), Some(position), at(0), at(0)).await.unwrap();
+        assert_eq!(list.ongoing.len(), 1);
+        if list.source == Source::Replica {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn nothing_is_inserted_before_a_place_in_the_feed_that_was_seen(bench: &mut Bench) {
+    let partner = PartnerId::new();
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let store = bench.store.clone();
+            tokio::spawn(async move {
+                for i in 0..40 {
+                    let cus = Customer { partner, ..Customer::new(&format!("cus_{writer}_{i}")) };
+                    store.accept(cus.asks(&["lungo"]).into_accept()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut seen = Vec::new();
+    while seen.len() < 320 {
+        let after = seen.last().copied().unwrap_or(0);
+        let (events, _) = bench.store.feed(partner, after, 7).await.unwrap();
+        seen.extend(events.iter().map(|event| event.position));
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let all: Vec<_> = bench.store.feed(partner, 0, i64::MAX).await.unwrap().0.iter().map(|e| e.position).collect();
+    assert_eq!(seen, all);
+    assert_eq!(all, (1..=320).collect::<Vec<_>>());
+}
+
+async fn an_order_that_ended_is_told_for_a_while(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let order = bench.create(cus.asks(&["lungo"])).await;
+    bench.tell(&order, Actor::Partner, Event::CustomerCancelled, at(100)).await;
+    let told = async |since| {
+        let list = bench.store.present(cus.partner, cus.id.clone(), None, at(since), at(200)).await.unwrap();
+        assert!(list.ongoing.is_empty());
+        list.recently_closed.len()
+    };
+    assert_eq!((told(99).await, told(100).await), (1, 0));
+}
+
+async fn reopening_keeps_everything(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let order = bench.create(Ask { slot: Some(at(9000)), ..cus.asks(&["lungo", "roll"]).key("k") }).await;
+    bench.tell(&order, Actor::Gateway, authorized(2 * PRICE), at(1)).await;
+    let all = bench.all_orders().await;
+    let (cluster, feed) = (bench.store.cluster(), bench.store.feed(cus.partner, 0, 10).await.unwrap());
+    drop(bench.reopen(options()));
+    assert_eq!(bench.all_orders().await, all);
+    assert_eq!((all[0].status, all[0].intact), (Status::Scheduled, true));
+    assert_eq!(bench.store.cluster(), cluster);
+    let again = bench.store.feed(cus.partner, 0, 10).await.unwrap();
+    assert_eq!(format!("{again:?}"), format!("{feed:?}"));
+    let replay = Ask { slot: Some(at(9000)), ..cus.asks(&["lungo", "roll"]).key("k") };
+    assert_eq!(bench.ask(replay).await.verdict, Verdict::Replay(order.id));
+}

@@ -1,0 +1,69 @@
+//! The lifecycle stands once, in `lungo::lifecycle`; every place that repeats it has to agree with it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lungo::lifecycle::{self, PaymentStatus, Stage, Status};
+use strum::VariantArray;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn migrations() -> Vec<(PathBuf, String)> {
+    let mut found: Vec<_> = fs::read_dir(root().join("migrations/sqlite"))
+        .expect("the migrations")
+        .map(|entry| entry.expect("readable").path().join("up.sql"))
+        .map(|path| (path.clone(), fs::read_to_string(path).expect("an up.sql in each migration")))
+        .collect();
+    found.sort();
+    found
+}
+
+/// The quoted words between `before` and the next closing parenthesis, of the last migration that has them.
+fn quoted_after(before: &str) -> BTreeSet<String> {
+    let all = migrations();
+    let (_, rest) = all
+        .iter()
+        .rev()
+        .find_map(|(_, text)| text.split_once(before))
+        .unwrap_or_else(|| panic!("no migration has `{before}`"));
+    let list = rest.split(')').next().expect("a list ends");
+    list.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn words<T: Copy>(all: &[T], word: fn(T) -> &'static str) -> BTreeSet<String> {
+    all.iter().map(|value| word(*value).to_owned()).collect()
+}
+
+#[test]
+fn the_check_lists_of_the_database_are_the_words_of_the_table() {
+    assert_eq!(quoted_after("CHECK (status IN ("), words(Status::VARIANTS, Status::word));
+    assert_eq!(quoted_after("CHECK (payment_status IN ("), words(PaymentStatus::VARIANTS, PaymentStatus::word));
+    assert_eq!(quoted_after("CHECK (stage IN ("), words(Stage::VARIANTS, Stage::word));
+}
+
+#[test]
+fn the_trigger_of_the_database_allows_exactly_the_steps_of_the_table() {
+    let allowed = quoted_after("OLD.status || '>' || NEW.status NOT IN (");
+    let in_code: BTreeSet<_> = lifecycle::status_pairs().iter().map(|(from, to)| format!("{from}>{to}")).collect();
+    assert_eq!(allowed, in_code);
+}
+
+const BEGIN: &str = "<!-- lifecycle -->";
+const END: &str = "<!-- /lifecycle -->";
+
+#[test]
+fn the_diagram_in_the_readme_is_the_one_of_the_table() {
+    let path = root().join("README.md");
+    let readme = fs::read_to_string(&path).expect("README.md");
+    let (before, rest) = readme.split_once(BEGIN).expect("README.md has `<!-- lifecycle -->`");
+    let (_, after) = rest.split_once(END).expect("README.md has `<!-- /lifecycle -->`");
+    let wanted = format!("{before}{BEGIN}\n```mermaid\n{}```\n{END}{after}", lifecycle::diagram());
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &wanted).expect("README.md can be written");
+    } else {
+        assert!(readme == wanted, "the diagram in README.md is stale: `UPDATE=1 cargo test derived` rewrites it");
+    }
+}

@@ -1,0 +1,332 @@
+//! Who may know whom, and other rules of the house that the compiler does not hold. A violation names its file
+//! and line. Modules are found by their names, so that a new one is covered when it appears.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Decide and describe: no I/O, no clock, no chance.
+const PURE: &[&str] =
+    &["order", "lifecycle", "state", "machine", "admission", "pace", "error", "config", "catalogue", "breaker"];
+/// The crates that pure modules may use.
+const PURE_CRATES: &[&str] = &[
+    "std",
+    "core",
+    "serde",
+    "serde_json",
+    "uuid",
+    "chrono",
+    "chrono_tz",
+    "strum",
+    "thiserror",
+    "sha2",
+    "base64",
+    "iso_currency",
+    "clap",
+    "humantime",
+    // Only its parser: the text comes from elsewhere.
+    "toml",
+];
+const LONGEST: usize = 450;
+/// Files that may be longer, each for a reason: one table with all that is derived from it, one machine, the one
+/// function through which an order changes with its doors, and what each API shows of an order.
+const MAY_BE_LONGER: &[&str] = &["src/lifecycle.rs", "src/machine.rs", "src/store/orders.rs", "src/web/views.rs"];
+/// Who may read the clock through `clock::now`.
+const CLOCK_READERS: &[&str] = &["web", "worker", "lib", "main", "clock", "serve", "operator"];
+
+/// A line of code, without comments, strings and tests.
+struct Line {
+    file: String,
+    number: usize,
+    /// The module it stands in, from the crate's root: `store::orders`.
+    module: String,
+    code: String,
+}
+
+impl Line {
+    fn top(&self) -> &str {
+        self.module.split("::").next().expect("a path has a first part")
+    }
+
+    fn is_in(&self, module: &str) -> bool {
+        self.module == module || self.module.starts_with(&format!("{module}::"))
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}: {}", self.file, self.number, self.code.trim())
+    }
+
+    /// The modules of this crate that are named here, wherever it is in the line and however it was imported.
+    fn own_modules(&self) -> Vec<String> {
+        self.paths("crate")
+    }
+
+    /// `root::a::b` and `root::{a::b, c}` as `a::b`, `c`.
+    fn paths(&self, root: &str) -> Vec<String> {
+        let start = format!("{root}::");
+        let mut found = Vec::new();
+        for (at, _) in self.code.match_indices(&start) {
+            let preceded = self.code[..at].chars().next_back().is_some_and(|c| is_word(c) || c == ':');
+            if !preceded {
+                expand(&self.code[at + start.len()..], "", &mut found);
+            }
+        }
+        found
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Reads one path, or a list of them in braces, and gives what follows it.
+fn expand<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = expand(rest.trim_start(), prefix, found).trim_start();
+            match rest.strip_prefix(',') {
+                Some(more) if !more.trim_start().starts_with('}') => rest = more,
+                Some(more) => return more.trim_start().strip_prefix('}').unwrap_or(more),
+                None => return rest.strip_prefix('}').unwrap_or(rest),
+            }
+        }
+    }
+    let name: String = text.chars().take_while(|c| is_word(*c) || *c == '*').collect();
+    let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}::{name}") };
+    let mut rest = &text[name.len()..];
+    if let Some(more) = rest.strip_prefix("::").filter(|more| more.starts_with(|c| is_word(c) || c == '{')) {
+        return expand(more, &path, found);
+    }
+    if let Some(renamed) = rest.strip_prefix(" as ") {
+        rest = renamed.trim_start_matches(is_word);
+    }
+    if !path.is_empty() {
+        found.push(path);
+    }
+    rest
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn is_test_file(path: &Path) -> bool {
+    let name = path.file_stem().expect("a file has a name");
+    name == "tests" || name == "fixtures" || path.components().any(|part| part.as_os_str() == "tests")
+}
+
+/// The code of the crate, each `use` with many lines joined into its first.
+fn code() -> Vec<Line> {
+    let src = root().join("src");
+    rust_files(&src)
+        .into_iter()
+        .filter(|path| !is_test_file(path.strip_prefix(&src).unwrap()))
+        .flat_map(|path| {
+            let relative = path.strip_prefix(&src).expect("below src").with_extension("");
+            let module = relative.to_string_lossy().replace('/', "::");
+            let file = format!("src/{}.rs", relative.display());
+            lines_of(&fs::read_to_string(&path).expect("readable"), &file, &module)
+        })
+        .collect()
+}
+
+fn lines_of(text: &str, file: &str, module: &str) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut is_open = false;
+    for (i, line) in text.lines().enumerate() {
+        // Tests stand last in a file.
+        if line.starts_with("#[cfg(test)]") && text.lines().nth(i + 1).is_some_and(|next| next == "mod tests {") {
+            break;
+        }
+        let code = without_strings_and_comments(line);
+        match lines.last_mut().filter(|_| is_open) {
+            Some(open) => open.code += code.trim(),
+            None => lines.push(Line { file: file.into(), number: i + 1, module: module.into(), code }),
+        }
+        let joined = &lines.last().expect("just pushed").code;
+        let starts = joined.trim_start().trim_start_matches("pub ").starts_with("use ");
+        is_open = starts && !joined.contains(';');
+    }
+    lines
+}
+
+fn without_strings_and_comments(line: &str) -> String {
+    let mut code = String::new();
+    let mut in_string = false;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if in_string => drop(chars.next()),
+            '\'' if !in_string && chars.peek() == Some(&'"') => drop(chars.next()),
+            '"' => in_string = !in_string,
+            '/' if !in_string && chars.peek() == Some(&'/') => break,
+            c if !in_string => code.push(c),
+            _ => {}
+        }
+    }
+    code
+}
+
+fn assert_none(rule: &str, violations: impl Iterator<Item = String>) {
+    let violations: Vec<_> = violations.collect();
+    assert!(violations.is_empty(), "{rule}:\n  {}", violations.join("\n  "));
+}
+
+/// No line of `from` names anything of `what`.
+fn assert_apart(from: &str, what: &[&str]) {
+    let names = |line: &Line| {
+        let named = line.own_modules();
+        what.iter().any(|what| named.iter().any(|path| path == what || path.starts_with(&format!("{what}::"))))
+    };
+    let lines = code();
+    let guilty = lines.iter().filter(|line| line.is_in(from) && names(line));
+    assert_none(&format!("`{from}` must not know {what:?}"), guilty.map(Line::place));
+}
+
+#[test]
+fn the_reader_of_these_rules_sees_paths_however_they_are_written() {
+    let text = "use crate::{store::Claim, order as o,\n    stages::{self, act}};\nlet x = crate::clock::now(); \
+                // crate::web\nlet y = \"crate::worker\";\n#[cfg(test)]\nmod tests {\nuse crate::shop;";
+    let lines = lines_of(text, "f", "m");
+    let found: Vec<_> = lines.iter().map(Line::own_modules).collect();
+    assert_eq!(found[0], ["store::Claim", "order", "stages::self", "stages::act"]);
+    assert_eq!(found[1], ["clock::now"]);
+    assert_eq!((found[2].len(), found.len()), (0, 3));
+    assert_eq!(lines[1].number, 3);
+}
+
+#[test]
+fn the_crate_is_read() {
+    let lines = code();
+    for module in ["order", "lifecycle", "store::orders", "gateway::simulator"] {
+        assert!(lines.iter().any(|line| line.module == module), "{module}");
+    }
+    assert!(lines.iter().any(|line| line.is_in("store") && line.own_modules().iter().any(|m| m == "state::Order")));
+}
+
+#[test]
+fn pure_modules_know_only_pure_ones() {
+    let impure = |line: &Line| {
+        let knows = |path: &String| !PURE.contains(&path.split("::").next().unwrap_or_default());
+        PURE.contains(&line.top()) && line.own_modules().iter().any(knows)
+    };
+    assert_none("pure modules know only pure ones", code().iter().filter(|line| impure(line)).map(Line::place));
+}
+
+#[test]
+fn pure_modules_use_only_crates_without_effects() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let crates: Vec<String> = manifest
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name.replace('-', "_")))
+        .filter(|name| !PURE_CRATES.contains(&name.as_str()))
+        .collect();
+    assert!(crates.iter().any(|name| name == "tokio"), "the manifest is read");
+    let uses = |line: &Line| PURE.contains(&line.top()) && crates.iter().any(|name| names_crate(line, name));
+    assert_none("pure modules use only crates without effects", code().iter().filter(|l| uses(l)).map(Line::place));
+    let effects = ["std::fs", "std::net", "std::thread", "std::process", "std::time::SystemTime", "Instant::now("];
+    // The settings are read from a file, once, before anything else.
+    let acts = |line: &Line| {
+        PURE.contains(&line.top()) && line.top() != "config" && effects.iter().any(|effect| line.code.contains(effect))
+    };
+    assert_none("pure modules do nothing to the world", code().iter().filter(|l| acts(l)).map(Line::place));
+}
+
+/// `name::…`, `use name;` or `#[name…]`, but not `other::name::…`.
+fn names_crate(line: &Line, name: &str) -> bool {
+    line.code.match_indices(name).any(|(at, _)| {
+        let before = line.code[..at].chars().next_back();
+        let after = &line.code[at + name.len()..];
+        let is_attribute = line.code[..at].ends_with("#[");
+        let starts = !before.is_some_and(|c| is_word(c) || c == ':' || c == '.');
+        starts
+            && (after.starts_with("::")
+                || (is_attribute && after.starts_with(['(', ']', ' ']))
+                || (line.code.trim_start().starts_with("use ") && after.starts_with(';')))
+    })
+}
+
+#[test]
+fn only_the_store_names_the_database() {
+    let outside =
+        |line: &Line| !line.is_in("store") && (names_crate(line, "diesel") || names_crate(line, "diesel_migrations"));
+    assert_none("`diesel` is named only under `store`", code().iter().filter(|line| outside(line)).map(Line::place));
+}
+
+#[test]
+fn only_the_web_names_its_framework() {
+    let outside = |line: &Line| !["web", "lib", "serve"].contains(&line.top()) && names_crate(line, "actix_web");
+    assert_none(
+        "`actix_web` is named only in `web` and the wiring",
+        code().iter().filter(|l| outside(l)).map(Line::place),
+    );
+}
+
+#[test]
+fn the_doors_to_the_world_never_see_each_other() {
+    assert_apart("store", &["gateway", "shop", "web", "worker", "stages"]);
+    assert_apart("gateway", &["store", "shop", "web", "worker", "stages"]);
+    assert_apart("shop", &["store", "gateway", "web", "worker", "stages"]);
+}
+
+#[test]
+fn the_web_and_the_worker_meet_only_in_the_store() {
+    assert_apart("web", &["gateway", "shop::simulator", "worker"]);
+    assert_apart("worker", &["web"]);
+    assert_apart("stages", &["web", "worker"]);
+}
+
+#[test]
+fn the_wall_clock_is_read_in_one_place() {
+    let reads = |line: &Line| line.code.contains("Utc::now(") || line.code.contains("SystemTime::now(");
+    // The simulators are outside actors: their clocks are their own.
+    let is_outside = |line: &Line| line.module.ends_with("simulator");
+    let lines = code();
+    let guilty = lines.iter().filter(|line| reads(line) && line.module != "clock" && !is_outside(line));
+    assert_none("the wall clock is read only in `clock`", guilty.map(Line::place));
+    let asks = |line: &Line| line.own_modules().iter().any(|path| path == "clock" || path.starts_with("clock::"));
+    let guilty = lines.iter().filter(|l| asks(l) && !CLOCK_READERS.contains(&l.top()) && !is_outside(l));
+    assert_none("below `web` and `worker`, `now` is an argument", guilty.map(Line::place));
+}
+
+#[test]
+fn nothing_is_left_half_done_or_unsafe() {
+    let words = ["unsafe ", "todo!", "unimplemented!", "dbg!"];
+    let has = |line: &Line| words.iter().any(|word| line.code.contains(word));
+    assert_none("not in this house", code().iter().filter(|line| has(line)).map(Line::place));
+}
+
+#[test]
+fn modules_are_named_by_their_file() {
+    let all = rust_files(&root().join("src")).into_iter().chain(rust_files(&root().join("tests")));
+    let named_mod = all.filter(|path| path.file_name().is_some_and(|name| name == "mod.rs"));
+    assert_none("no `mod.rs`", named_mod.map(|path| path.display().to_string()));
+}
+
+#[test]
+fn a_file_is_about_one_thing_and_not_too_long() {
+    let files = rust_files(&root().join("src")).into_iter().filter_map(|path| {
+        let relative = path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+        let length = fs::read_to_string(&path).expect("readable").lines().count();
+        let is_fine =
+            length <= LONGEST || is_test_file(Path::new(&relative)) || MAY_BE_LONGER.contains(&relative.as_str());
+        (!is_fine).then(|| format!("{relative}: {length} lines"))
+    });
+    assert_none("past 450 lines ask whether it is two things", files);
+}
