@@ -112,6 +112,7 @@ pub struct Server {
     pub partner: Client,
     directory: TempDir,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
     process: Process,
 }
 
@@ -125,13 +126,21 @@ impl Deref for Server {
 impl Server {
     /// Starts one with these flags on an empty directory and any port.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let process = Process::start(directory.path(), &flags, "127.0.0.1:0").unwrap_or_else(|log| panic!("{log}"));
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let process = Process::start(directory.path(), &flags, &environment, "127.0.0.1:0");
+        let process = process.unwrap_or_else(|log| panic!("{log}"));
         let keys = demo_env(directory.path());
         let partner = Client { url: process.url.clone(), key: Some(keys["LUNGO_PARTNER_KEY"].clone()) };
         assert_eq!(keys["LUNGO_URL"], process.url);
-        Self { partner, directory, flags, process }
+        Self { partner, directory, flags, environment, process }
     }
 
     pub fn data(&self) -> &Path {
@@ -170,13 +179,14 @@ impl Server {
     /// Starts it again on the same directory and address.
     pub fn restart(&mut self) {
         let address = self.partner.url.strip_prefix("http://").expect("an address").to_owned();
-        let (directory, flags) = (self.directory.path(), &self.flags);
-        let process = until("the server starts again", || match Process::start(directory, flags, &address) {
-            Ok(process) => Some(process),
-            // Somebody's outgoing connection may have the port for a moment.
-            Err(log) if log.contains("cannot listen on") => None,
-            Err(log) => panic!("{log}"),
-        });
+        let (directory, flags, environment) = (self.directory.path(), &self.flags, &self.environment);
+        let process =
+            until("the server starts again", || match Process::start(directory, flags, environment, &address) {
+                Ok(process) => Some(process),
+                // Somebody's outgoing connection may have the port for a moment.
+                Err(log) if log.contains("cannot listen on") => None,
+                Err(log) => panic!("{log}"),
+            });
         let before = std::mem::replace(&mut self.process, process);
         self.process.log.lock().unwrap().insert_str(0, &before.log.lock().unwrap());
     }
@@ -240,9 +250,10 @@ struct Process {
 
 impl Process {
     /// Starts the server and waits until it is ready. The error is what it wrote before it gave up.
-    fn start(data: &Path, flags: &[String], listen: &str) -> Result<Self, String> {
+    fn start(data: &Path, flags: &[String], environment: &[(String, String)], listen: &str) -> Result<Self, String> {
         let mut command = lungo();
         command.arg("--log=lungo=debug,lungo::web::edge=warn").args(flags);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("--data").arg(data).args(["--listen", listen]);
         let (mut process, lines) = Self::spawn(&mut command);
         let end = Instant::now() + PATIENCE;
