@@ -1,8 +1,8 @@
 //! What every request can reach: the store, and what is kept in memory beside it because it is small and read all
 //! the time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use crate::catalogue::{Catalogue, Priced, Refusal};
 use crate::config::{InForce, Settings};
 use crate::keys::{KeyRecord, Keys};
 use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
-use crate::pace::Expectations;
+use crate::pace::{Expectations, Pace};
 use crate::store::{Draft, Result, Store};
 
 /// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
@@ -23,17 +23,27 @@ pub trait Bank: Send + Sync {
     async fn answer(&self, key: &str, approve: bool) -> std::result::Result<bool, String>;
 }
 
+/// Events that are read at the start, to learn how long things take.
+const HISTORY: i64 = 200_000;
+/// Events that are read at once.
+const LESSON: i64 = 5_000;
+
 /// The running service, as the web sees it.
 pub struct App {
     pub store: Store,
     pub settings: Settings,
     pub in_force: Vec<InForce>,
-    pub expectations: Expectations,
+    /// Durations as measured by all instances: see [`App::learn`].
+    pub pace: RwLock<Pace>,
     pub bank: Option<Arc<dyn Bank>>,
     catalogue: ArcSwap<Catalogue>,
     /// The keys, as of the last refresh.
     pub keys: Arc<ArcSwap<Keys>>,
+    /// One refresh at a time: an older reading must not replace a newer one.
+    refreshing: tokio::sync::Mutex<()>,
     is_ready: AtomicBool,
+    /// The position in the log of events up to which durations were counted.
+    learned: AtomicI64,
 }
 
 impl App {
@@ -45,14 +55,17 @@ impl App {
         expectations: Expectations,
         bank: Option<Arc<dyn Bank>>,
     ) -> Result<Self> {
+        let span = chrono::Duration::from_std(settings.pace_window.0).expect("spans are at most a year");
         let app = Self {
             store,
             settings,
             in_force,
-            expectations,
+            pace: RwLock::new(Pace::new(expectations, span)),
             bank,
+            learned: AtomicI64::new(0),
             catalogue: ArcSwap::default(),
             keys: Arc::default(),
+            refreshing: tokio::sync::Mutex::default(),
             is_ready: AtomicBool::new(false),
         };
         app.refresh().await?;
@@ -77,7 +90,7 @@ impl App {
     ) -> std::result::Result<Priced, Refusal> {
         let catalogue = self.catalogue();
         let priced = catalogue.verdict(partner, request, now, traceparent)?;
-        Ok(self.at_simulated_speed(&catalogue, partner, request.shop_id, priced, now))
+        Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
     }
 
     /// The catalogue's verdict on a draft that is being confirmed.
@@ -87,11 +100,11 @@ impl App {
     pub fn recheck(&self, partner: PartnerId, draft: &Draft, now: Instant) -> std::result::Result<Priced, Refusal> {
         let (catalogue, request) = (self.catalogue(), &draft.request);
         let priced = catalogue.recheck(partner, &draft.placed, request.shop_id, &request.pickup, now)?;
-        Ok(self.at_simulated_speed(&catalogue, partner, request.shop_id, priced, now))
+        Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
     }
 
-    /// A simulated barista may be faster than the menu says: then so is what the customer is told.
-    fn at_simulated_speed(
+    /// What was measured is told instead of what the menu says. A simulated barista may be faster than the menu.
+    fn as_measured(
         &self,
         catalogue: &Catalogue,
         partner: PartnerId,
@@ -100,10 +113,19 @@ impl App {
         now: Instant,
     ) -> Priced {
         let is_simulated = catalogue.shop(partner, shop).is_some_and(|shop| shop.simulated);
-        match self.expectations.simulated_making.filter(|_| is_simulated && priced.slot.is_none()) {
+        let pace = self.pace();
+        let expected = pace.expectations();
+        let making = expected.simulated_making.filter(|_| is_simulated);
+        let usual = chrono::Duration::seconds(priced.placed.make_seconds.into());
+        let measured = pace.until_ready(shop, making.unwrap_or(usual), now);
+        let priced = match (priced.slot, measured) {
+            (None, Some(wait)) => Priced { expected_ready_at: now + wait, ..priced },
+            _ => priced,
+        };
+        match making.filter(|_| priced.slot.is_none()) {
             None => priced,
             Some(making) => Priced {
-                expected_ready_at: now + self.expectations.until_making() + making,
+                expected_ready_at: now + measured.unwrap_or(expected.until_making() + making),
                 placed: Placed { make_seconds: u32::try_from(making.num_seconds()).unwrap_or(0), ..priced.placed },
                 ..priced
             },
@@ -113,6 +135,7 @@ impl App {
     /// Reads keys and catalogue again. Called after every change of them here, and now and then because somebody
     /// else may have changed them.
     pub async fn refresh(&self) -> Result<()> {
+        let _alone = self.refreshing.lock().await;
         let keys = self.store.keys().await?.into_iter().map(|key| {
             let record = KeyRecord { key_id: key.key_id, owner: key.owner, revoked: key.revoked_at.is_some() };
             (key.hash, record)
@@ -124,11 +147,49 @@ impl App {
         Ok(())
     }
 
+    /// Makes a committed change known here. If it cannot be read now, the next regular refresh finds it: the
+    /// change itself has been made, and its caller must not be told otherwise.
+    pub async fn take_effect(&self) {
+        if let Err(error) = self.refresh().await {
+            tracing::error!(%error, "a change of keys or catalogue takes effect only with the next refresh");
+        }
+    }
+
+    /// Makes one shop's committed heartbeat known here, without reading anything.
+    pub async fn heard_of(&self, shop: ShopId, at: Instant) {
+        let _alone = self.refreshing.lock().await;
+        self.catalogue.rcu(|catalogue| catalogue.with_heartbeat(shop, at));
+    }
+
     /// Counts anew how many orders each shop has in progress: what it promises depends on it.
     pub async fn refresh_loads(&self) -> Result<()> {
         let in_progress = self.store.loads().await?.into_iter().collect();
         self.catalogue.rcu(|catalogue| catalogue.with_in_progress(std::collections::HashMap::clone(&in_progress)));
         Ok(())
+    }
+
+    pub fn pace(&self) -> std::sync::RwLockReadGuard<'_, Pace> {
+        self.pace.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the durations of what has happened since the last time, here or in another instance. The first call
+    /// goes back through the recent history, so that a restart forgets nothing.
+    pub async fn learn(&self) -> Result<()> {
+        let mut after = self.learned.load(Ordering::Relaxed);
+        if after == 0 {
+            after = (self.store.last_position().await? - HISTORY).max(0);
+        }
+        loop {
+            let (passed, until) = self.store.passed(after, LESSON).await?;
+            let mut pace = self.pace.write().unwrap_or_else(PoisonError::into_inner);
+            passed.iter().for_each(|passed| pace.record(passed));
+            drop(pace);
+            self.learned.store(until, Ordering::Relaxed);
+            if until < after + LESSON {
+                return Ok(());
+            }
+            after = until;
+        }
     }
 
     pub fn is_ready(&self) -> bool {

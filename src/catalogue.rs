@@ -21,7 +21,7 @@ mod verdict;
 
 pub use hours::{Hours, Opening, Span, Week};
 pub use menu::{Availability, Item, ItemOption, OptionGroup, ShopItem};
-pub use shop::{Mode, NotAccepting, Presence, Shop};
+pub use shop::{Mode, NotAccepting, Presence, Shop, check_name};
 pub use time_of_day::TimeOfDay;
 pub use timing::{Slot, Timing};
 pub use verdict::{Priced, Refusal};
@@ -34,13 +34,14 @@ const DEFAULT_MAKE_SECONDS: u32 = 60;
 /// All shops and menus, and how busy each shop is. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
+    /// Apart from the menus, and each apart from the others: thousands of heartbeats replace one shop each.
+    shops: Arc<HashMap<ShopId, Arc<Shop>>>,
     offer: Arc<Offer>,
     in_progress: Arc<HashMap<ShopId, u32>>,
 }
 
 #[derive(Debug, Default)]
 struct Offer {
-    shops: HashMap<ShopId, Shop>,
     /// By name.
     shops_of: HashMap<PartnerId, Vec<ShopId>>,
     menus: HashMap<PartnerId, Menu>,
@@ -93,29 +94,60 @@ impl Catalogue {
         for change in shop_items {
             offer.changes.entry(change.shop_id).or_default().insert(change.item_id.clone(), change);
         }
-        offer.shops = shops.into_iter().map(|shop| (shop.shop_id, shop)).collect();
-        for shop in offer.shops.values() {
+        let shops: HashMap<_, _> = shops.into_iter().map(|shop| (shop.shop_id, Arc::new(shop))).collect();
+        for shop in shops.values() {
             offer.shops_of.entry(shop.partner_id).or_default().push(shop.shop_id);
         }
         for ids in offer.shops_of.values_mut() {
-            ids.sort_by_key(|id| (offer.shops[id].name.as_str(), *id));
+            ids.sort_by_key(|id| (shops[id].name.as_str(), *id));
         }
-        Self { offer: Arc::new(offer), in_progress: Arc::new(in_progress) }
+        Self { shops: Arc::new(shops), offer: Arc::new(offer), in_progress: Arc::new(in_progress) }
     }
 
     /// The same shops and menus with another count of orders in progress.
     pub fn with_in_progress(&self, in_progress: HashMap<ShopId, u32>) -> Self {
-        Self { offer: self.offer.clone(), in_progress: Arc::new(in_progress) }
+        Self { in_progress: Arc::new(in_progress), ..self.clone() }
+    }
+
+    /// The same, with one shop heard of at `at`. Copies a pointer for every shop, and no menu.
+    pub fn with_heartbeat(&self, shop: ShopId, at: Instant) -> Self {
+        let Some(known) = self.shops.get(&shop).filter(|shop| shop.last_heartbeat_at.is_none_or(|last| last < at))
+        else {
+            return self.clone();
+        };
+        let mut shops = HashMap::clone(&self.shops);
+        shops.insert(shop, Arc::new(Shop { last_heartbeat_at: Some(at), ..Shop::clone(known) }));
+        Self { shops: Arc::new(shops), ..self.clone() }
     }
 
     /// The partner's shops by name.
     pub fn shops(&self, partner: PartnerId) -> impl Iterator<Item = &Shop> {
-        self.offer.shops_of.get(&partner).into_iter().flatten().map(|id| &self.offer.shops[id])
+        self.offer.shops_of.get(&partner).into_iter().flatten().map(|id| &*self.shops[id])
+    }
+
+    /// The shops of all partners, in no order.
+    pub fn all_shops(&self) -> impl Iterator<Item = &Shop> {
+        self.shops.values().map(|shop| &**shop)
+    }
+
+    /// A shop, whosever it is.
+    pub fn find_shop(&self, shop: ShopId) -> Option<&Shop> {
+        self.shops.get(&shop).map(|shop| &**shop)
     }
 
     /// `None` if the partner has no such shop.
     pub fn shop(&self, partner: PartnerId, shop: ShopId) -> Option<&Shop> {
-        self.offer.shops.get(&shop).filter(|shop| shop.partner_id == partner)
+        self.find_shop(shop).filter(|shop| shop.partner_id == partner)
+    }
+
+    /// All items of the partner in the menu's order, also those that are not active.
+    pub fn items(&self, partner: PartnerId) -> &[Item] {
+        self.offer.menus.get(&partner).map_or(&[], Menu::all)
+    }
+
+    /// What the shop changes about an item, if it does.
+    pub fn change(&self, shop: ShopId, item_id: &str) -> Option<&ShopItem> {
+        self.offer.changes.get(&shop)?.get(item_id)
     }
 
     /// What the shop sells, in the menu's order, with present price and availability; `None` if the partner has
@@ -317,6 +349,18 @@ mod tests {
         assert_eq!(promise(small.clone(), 2, NOON).why, Some(NotAccepting::Full));
         let full = Catalogue::new(vec![small.clone()], vec![], vec![], HashMap::from([(small.shop_id, 2)]));
         assert!(full.with_in_progress(HashMap::new()).promise(&small, 60, at(NOON)).accepting);
+    }
+
+    #[test]
+    fn a_heartbeat_changes_one_shop_and_never_goes_back() {
+        let (one, other) = (shop(), shop());
+        let catalogue = Catalogue::new(vec![one.clone(), other.clone()], vec![], vec![], HashMap::new());
+        let later = at(NOON) + Duration::seconds(20);
+        let heard = catalogue.with_heartbeat(one.shop_id, later).with_heartbeat(one.shop_id, at(NOON));
+        assert_eq!(heard.find_shop(one.shop_id).unwrap().last_heartbeat_at, Some(later));
+        assert_eq!(heard.find_shop(other.shop_id), Some(&other));
+        assert_eq!(heard.shops(one.partner_id).next().unwrap().last_heartbeat_at, Some(later));
+        assert_eq!(catalogue.with_heartbeat(ShopId::new(), later).all_shops().count(), 2);
     }
 
     #[test]

@@ -179,6 +179,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_COMMIT_PATIENCE", default_value = "2s", value_name = "TIME")]
     pub commit_patience: Span,
 
+    /// How far back durations are measured, to tell clients when to come back
+    #[arg(long, env = "LUNGO_PACE_WINDOW", default_value = "6h", value_name = "TIME")]
+    pub pace_window: Span,
+
     /// How log lines look
     #[arg(long, env = "LUNGO_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,

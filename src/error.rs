@@ -64,7 +64,7 @@ codes! {
     DraftExpired         Conflict             false "The draft is no longer valid.";
     DraftConfirmed       Conflict             false "The draft was confirmed and is an order now.";
     TooLate              Conflict             false "It is too late for that.";
-    NotPossible          Conflict             false "The order's present status does not allow that.";
+    NotPossible          Conflict             false "The present state does not allow that.";
     AlreadyExists        Conflict             false "That already exists.";
     CursorInvalid        Conflict             false "The history this cursor points into was lost: start again.";
     OrderDeleted         Gone                 false "The order was deleted.";

@@ -109,6 +109,7 @@ pub fn born(birth: Birth) -> Order {
         reason_by: None,
         payment: Payment::default(),
         task: Task::default(),
+        entered_at: now,
         deadline_at: None,
         dropped_lines: Vec::new(),
         offer_at: birth.offer_at,
@@ -351,6 +352,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
     if next.status != order.status {
         next.reason = reason(order, event, by);
         next.reason_by = next.reason.map(|_| by);
+        next.entered_at = now;
         next.closed_at = next.status.is_over().then_some(now);
         next.deadline_at = deadline(&next, now, deadlines);
         if next.status.is_undone() {

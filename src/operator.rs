@@ -13,7 +13,7 @@ use crate::keys::{self, KeyKind, Owner};
 use crate::order::{PartnerId, ShopId};
 use crate::reconcile::{Finding, Verdict, reconcile as compare};
 use crate::serve::GATEWAY_LEDGER;
-use crate::store::{self, Policy, Store, StoredKey};
+use crate::store::{self, Policy, Revoked, Store, StoredKey};
 
 #[derive(Args)]
 pub struct DataArgs {
@@ -95,11 +95,11 @@ pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
                 println!("{}  {:7}  {}  {}  {}", key.key_id, key.owner.kind(), key.created_at, state, key.label);
             }
         }
-        KeysCommand::Revoke { data, key_id } => {
-            if !open(&data.data)?.revoke_key(key_id, now()).await? {
-                bail!("there is no valid key {key_id}");
-            }
-        }
+        KeysCommand::Revoke { data, key_id } => match open(&data.data)?.revoke_key(key_id, now()).await? {
+            Revoked::Done => {}
+            Revoked::Already | Revoked::Unknown => bail!("there is no valid key {key_id}"),
+            Revoked::LastAdmin => bail!("this is the last valid key of an operator: make another one first"),
+        },
     }
     Ok(ExitCode::SUCCESS)
 }

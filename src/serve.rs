@@ -112,6 +112,7 @@ pub async fn serve(
 
     let bank = Arc::new(outside::SimulatedBank::new(gateway.clone(), store.clone()));
     let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), Some(bank)).await?;
+    app.learn().await?;
     let app = actix::Data::new(app);
     shops.run(Arc::new(outside::ToStore(store.clone())));
 
@@ -177,6 +178,7 @@ async fn refresh(app: Arc<App>) {
         } else {
             app.refresh_loads().await
         };
+        let refreshed = refreshed.and(app.learn().await);
         if let Err(fault) = refreshed {
             tracing::warn!(%fault, "app.refresh_failed");
         }

@@ -103,6 +103,8 @@ pub struct Order {
     pub reason_by: Option<Actor>,
     pub payment: Payment,
     pub task: Task,
+    /// When it came to its status.
+    pub entered_at: Instant,
     /// When the timer decides, if nobody else did (see `machine::deadline_event`).
     pub deadline_at: Option<Instant>,
     /// Lines (by position) that were sold out and dropped with the customer's consent.

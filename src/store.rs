@@ -5,6 +5,7 @@
 //! network inside a transaction, because no transaction leaves this module.
 
 mod drafts;
+mod durations;
 mod lanes;
 mod lists;
 mod orders;
@@ -14,6 +15,7 @@ mod queue;
 mod readers;
 mod rows;
 mod schema;
+mod search;
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,9 +30,10 @@ use thiserror::Error;
 pub use drafts::{Draft, Known, Replaced};
 pub use lists::{Present, Recorded, Source, Unreadable};
 pub use orders::{Accept, Admitted, Again, Committed, Outcome, Received, Scope, Strike, Word};
-pub use partners::{CatalogueRows, Partner, StoredKey};
+pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::Position;
 pub use queue::{Claim, Claims};
+pub use search::{Found, Wanted};
 
 use crate::admission::Rules;
 use crate::error::{Code, Failure};

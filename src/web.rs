@@ -1,21 +1,26 @@
 //! The HTTP edge: every URL stands in the one table below. What happens to every request is in `web::edge`,
 //! which wraps the App: `App::new().wrap(from_fn(web::edge::serve)).configure(web::configure)`.
 
+pub mod admin;
 pub mod admitted;
 pub mod auth;
 pub mod bank;
 pub mod body;
+pub mod catalogue;
 pub mod create_order;
 pub mod drafts;
 pub mod edge;
 pub mod events;
 mod faults;
+#[cfg(test)]
+pub mod harness;
 pub mod headers;
 pub mod heard;
 pub mod openapi;
 pub mod orders;
 pub mod problem;
 mod query;
+pub mod shop;
 mod unread;
 pub mod views;
 pub mod vocabulary;
@@ -33,6 +38,7 @@ crate::bodies!(CreateOrder, DraftOrder, PickupRequest, Confirmation);
 
 /// Every URL. One resource per path, so that an unknown method is a 405 with `Allow`, not a 404.
 pub fn configure(app: &mut ServiceConfig) {
+    use admin::{keys, menu, partners, service, shops};
     app.service(read("/v1/orders", orders::list_orders).route(post().to(orders::create_order)))
         .service(read("/v1/orders/ongoing", orders::get_ongoing_orders))
         .service(read("/v1/orders/{order_id}", orders::get_order).route(delete().to(orders::delete_order)))
@@ -50,7 +56,44 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/readyz", get_readiness))
         .service(read("/openapi.json", openapi::get_document))
         .service(read("/docs", openapi::redirect_to_docs))
-        .service(read("/docs/{file:.*}", openapi::get_docs));
+        .service(read("/docs/{file:.*}", openapi::get_docs))
+        .service(read("/v1/shops", catalogue::list_shops))
+        .service(read("/v1/shops/{shop_id}/menu", catalogue::get_menu))
+        .service(read("/v1/shop/orders", shop::list_shop_orders))
+        .service(resource("/v1/shop/orders/{order_id}/accept").route(post().to(shop::accept_order)))
+        .service(resource("/v1/shop/orders/{order_id}/reject").route(post().to(shop::reject_order)))
+        .service(resource("/v1/shop/orders/{order_id}/start").route(post().to(shop::start_order)))
+        .service(resource("/v1/shop/orders/{order_id}/ready").route(post().to(shop::ready_order)))
+        .service(resource("/v1/shop/orders/{order_id}/recall").route(post().to(shop::recall_order)))
+        .service(resource("/v1/shop/orders/{order_id}/collected").route(post().to(shop::collected_order)))
+        .service(resource("/v1/shop/orders/{order_id}/not-collected").route(post().to(shop::not_collected_order)))
+        .service(resource("/v1/shop/orders/{order_id}/cancel").route(post().to(shop::shop_cancel_order)))
+        .service(resource("/v1/shop/mode").route(put().to(shop::set_mode)))
+        .service(resource("/v1/shop/heartbeat").route(post().to(shop::heartbeat)))
+        .service(resource("/v1/shop/items/{item_id}/availability").route(put().to(shop::set_item_availability)))
+        .service(read("/v1/admin/partners", partners::list_partners).route(post().to(partners::create_partner)))
+        .service(read("/v1/admin/partners/{partner_id}/items", menu::list_items))
+        .service(resource("/v1/admin/partners/{partner_id}/items/{item_id}").route(put().to(menu::put_item)))
+        .service(read("/v1/admin/keys", keys::list_keys).route(post().to(keys::create_key)))
+        .service(resource("/v1/admin/keys/{key_id}/rotate").route(post().to(keys::rotate_key)))
+        .service(resource("/v1/admin/keys/{key_id}/revoke").route(post().to(keys::revoke_key)))
+        .service(read("/v1/admin/shops", shops::list_all_shops).route(post().to(shops::create_shop)))
+        .service(read("/v1/admin/shops/{shop_id}", shops::get_shop).route(put().to(shops::put_shop)))
+        .service(read("/v1/admin/shops/{shop_id}/items", menu::list_shop_items))
+        .service(resource("/v1/admin/shops/{shop_id}/items/{item_id}").route(put().to(menu::put_shop_item)))
+        .service(read("/v1/admin/orders", admin::orders::search_orders))
+        .service(read("/v1/admin/orders/{order_id}", admin::orders::inspect_order))
+        .service(read("/v1/admin/orders/{order_id}/events", admin::orders::inspect_order_events))
+        .service(resource("/v1/admin/orders/{order_id}/cancel").route(post().to(admin::orders::operator_cancel_order)))
+        .service(resource("/v1/admin/orders/{order_id}/retry").route(post().to(admin::orders::retry_order)))
+        .service(
+            resource("/v1/admin/orders/{order_id}/force-complete")
+                .route(post().to(admin::orders::force_complete_order)),
+        )
+        .service(resource("/v1/admin/orders/{order_id}/refund").route(post().to(admin::orders::refund_order)))
+        .service(read("/v1/admin/settings", service::get_settings))
+        .service(read("/v1/admin/stages", service::get_stages))
+        .service(read("/v1/admin/lifecycle", service::get_lifecycle));
 }
 
 /// A resource that answers GET, and HEAD with the same headers.

@@ -196,6 +196,10 @@ impl Menu {
         self.items.iter().filter(|item| item.active)
     }
 
+    pub fn all(&self) -> &[Item] {
+        &self.items
+    }
+
     pub fn find(&self, item_id: &str) -> Option<&Item> {
         self.by_id.get(item_id).map(|index| &self.items[*index]).filter(|item| item.active)
     }
@@ -227,6 +231,10 @@ impl Bill {
         if pieces == 0 || pieces > MAX_PIECES {
             let detail = format!("an order has 1 to {MAX_PIECES} pieces, this one has {pieces}");
             bill.faults.push(Fault::new("/lines", "out_of_range", detail));
+        }
+        // No gateway holds an amount of nothing.
+        if bill.faults.is_empty() && bill.total == 0 {
+            bill.faults.push(Fault::new("/lines", "nothing_to_pay", "an order costs something"));
         }
         bill
     }

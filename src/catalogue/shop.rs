@@ -126,6 +126,14 @@ impl Shop {
         }
     }
 
+    /// The mode that holds at `now`: one that has ended is an open shop.
+    pub fn mode_at(&self, now: Instant) -> Mode {
+        match self.mode {
+            Mode::Busy { until: Some(until), .. } | Mode::Paused { until } if until <= now => Mode::Open,
+            mode => mode,
+        }
+    }
+
     /// Minutes that a busy shop adds to every wait; 0 for one that is not.
     pub fn busy_minutes(&self, now: Instant) -> u32 {
         match self.mode {
@@ -188,7 +196,7 @@ impl Shop {
 }
 
 /// A name that people read: 1 to 100 characters, none of them a control character, no blank ends.
-pub(super) fn check_name(pointer: &str, name: &str) -> Option<Fault> {
+pub fn check_name(pointer: &str, name: &str) -> Option<Fault> {
     let is_good =
         (1..=100).contains(&name.chars().count()) && name.trim() == name && !name.chars().any(char::is_control);
     (!is_good).then(|| {
@@ -268,6 +276,7 @@ mod tests {
         let before = end - Duration::milliseconds(1);
         let paused = Shop { mode: Mode::Paused { until: end }, ..shop() };
         assert_eq!((paused.paused_until(before), paused.paused_until(end)), (Some(end), None));
+        assert_eq!((paused.mode_at(before), paused.mode_at(end)), (paused.mode, Mode::Open));
         let busy = Shop { mode: Mode::Busy { minutes: 7, until: Some(end) }, ..shop() };
         assert_eq!((busy.busy_minutes(before), busy.busy_minutes(end)), (7, 0));
         let busy = Shop { mode: Mode::Busy { minutes: 7, until: None }, ..shop() };

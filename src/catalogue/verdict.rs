@@ -223,6 +223,15 @@ mod tests {
     }
 
     #[test]
+    fn what_costs_nothing_cannot_be_ordered() {
+        let free = catalogue(|demo| demo.items.iter_mut().for_each(|item| item.price = 0));
+        let tea = NewOrder { lines: vec![line("tea", &[], 1)], total: Some(euro(0)), ..example() };
+        let Err(Refusal::Unprocessable(faults)) = verdict(&free, &tea) else { panic!("must be refused") };
+        assert_eq!(told(&faults), [("/lines", "nothing_to_pay")]);
+        assert!(verdict(&free, &NewOrder { total: None, ..example() }).is_ok(), "its options cost something");
+    }
+
+    #[test]
     fn all_faults_are_told_at_once() {
         let request = NewOrder {
             lines: vec![line("mate", &[], 150), line("lungo", &["gold", "milk_oat", "milk_whole"], 60)],

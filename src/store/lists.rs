@@ -5,7 +5,7 @@ use diesel::sqlite::SqliteConnection;
 
 use super::position::Position;
 use super::readers::Age;
-use super::rows::{EventRow, OrderRow, millis, uuid};
+use super::rows::{EventRow, OrderRow, millis, uuid, word};
 use super::schema::{order_events, order_names, orders};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
@@ -177,6 +177,21 @@ impl Store {
                     .filter(orders::ongoing)
                     .load(conn)?;
                 rows.into_iter().map(OrderRow::into_order).collect()
+            })
+            .await
+    }
+
+    /// The ids and versions of the orders that [`Store::board`] gives: cheap enough to be asked for
+    /// every few seconds.
+    pub async fn board_versions(&self, shop: ShopId) -> Result<Vec<(OrderId, Status, i64)>> {
+        self.readers
+            .read(move |conn| {
+                let rows: Vec<(Vec<u8>, String, i64)> = orders::table
+                    .filter(orders::shop_id.eq(shop.0.as_bytes().as_slice()))
+                    .filter(orders::ongoing)
+                    .select((orders::id, orders::status, orders::version))
+                    .load(conn)?;
+                rows.iter().map(|(id, status, version)| Ok((OrderId(uuid(id)?), word(status)?, *version))).collect()
             })
             .await
     }

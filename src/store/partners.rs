@@ -40,6 +40,17 @@ pub struct CatalogueRows {
     pub shop_items: Vec<ShopItem>,
 }
 
+/// What became of revoking a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    Done,
+    /// It had been revoked before.
+    Already,
+    Unknown,
+    /// It is the only valid key of an operator: without it nobody could make another.
+    LastAdmin,
+}
+
 impl Store {
     pub async fn catalogue(&self) -> Result<CatalogueRows> {
         self.readers
@@ -164,9 +175,26 @@ impl Store {
             .await
     }
 
-    /// Ends a key's validity. False if it does not exist or is revoked already.
-    pub async fn revoke_key(&self, key_id: Uuid, now: Instant) -> Result<bool> {
-        self.lane.write(Urgency::Control, move |tx| revoke(tx.conn, key_id, now)).await
+    /// Ends a key's validity, unless it is the last valid one of an operator.
+    pub async fn revoke_key(&self, key_id: Uuid, now: Instant) -> Result<Revoked> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let key: Option<KeyRow> = keys::table.find(key_id.as_bytes().as_slice()).first(tx.conn).optional()?;
+                let Some(key) = key.map(KeyRow::into_stored).transpose()? else { return Ok(Revoked::Unknown) };
+                if key.revoked_at.is_some() {
+                    return Ok(Revoked::Already);
+                }
+                let valid_of_its_kind = keys::table
+                    .filter(keys::kind.eq(key.owner.kind().to_string()))
+                    .filter(keys::revoked_at.is_null())
+                    .count();
+                if key.owner == Owner::Admin && valid_of_its_kind.get_result::<i64>(tx.conn)? == 1 {
+                    return Ok(Revoked::LastAdmin);
+                }
+                revoke(tx.conn, key_id, now)?;
+                Ok(Revoked::Done)
+            })
+            .await
     }
 }
 

@@ -144,6 +144,7 @@ struct Details {
     arrived_at: Option<Instant>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     recalled: bool,
+    entered_at: Instant,
     updated_at: Instant,
 }
 
@@ -176,6 +177,7 @@ impl Details {
             ready_at: order.ready_at,
             arrived_at: order.arrived_at,
             recalled: order.recalled,
+            entered_at: order.entered_at,
             updated_at: order.updated_at,
         }
     }
@@ -278,6 +280,7 @@ impl OrderRow {
                 parked_at: self.parked_at.map(instant),
                 last_error: details.last_error,
             },
+            entered_at: details.entered_at,
             deadline_at: self.deadline_at.map(instant),
             dropped_lines: details.dropped_lines,
             offer_at: details.offer_at,
@@ -330,6 +333,7 @@ impl ChangedColumns {
 #[diesel(table_name = order_events)]
 pub(super) struct NewEventRow<'a> {
     partner_id: &'a [u8],
+    shop_id: &'a [u8],
     order_id: &'a [u8],
     version: i64,
     kind: &'static str,
@@ -339,13 +343,16 @@ pub(super) struct NewEventRow<'a> {
     actor: &'static str,
     reason: Option<&'static str>,
     at: i64,
+    elapsed_ms: Option<i64>,
     data: String,
 }
 
 impl<'a> NewEventRow<'a> {
     pub(super) fn of(before: Option<&Order>, after: &'a Order, event: &Event, by: Actor) -> Self {
+        let left = before.filter(|before| before.status != after.status);
         Self {
             partner_id: after.partner_id.0.as_bytes(),
+            shop_id: after.shop_id.0.as_bytes(),
             order_id: after.id.0.as_bytes(),
             version: after.version,
             kind: event.kind().word(),
@@ -355,6 +362,7 @@ impl<'a> NewEventRow<'a> {
             actor: by.word(),
             reason: after.reason.filter(|_| before.is_some_and(|b| b.reason != after.reason)).map(|r| r.word()),
             at: millis(after.updated_at),
+            elapsed_ms: left.map(|before| (after.updated_at - before.entered_at).num_milliseconds()),
             data: to_document(event),
         }
     }
@@ -365,6 +373,7 @@ impl<'a> NewEventRow<'a> {
 pub(super) struct EventRow {
     pub position: i64,
     _partner_id: Vec<u8>,
+    _shop_id: Vec<u8>,
     order_id: Vec<u8>,
     version: i64,
     _kind: String,
@@ -374,6 +383,7 @@ pub(super) struct EventRow {
     actor: String,
     reason: Option<String>,
     at: i64,
+    _elapsed_ms: Option<i64>,
     data: String,
 }
 

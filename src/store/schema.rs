@@ -118,6 +118,7 @@ diesel::table! {
     order_events (position) {
         position -> BigInt,
         partner_id -> Binary,
+        shop_id -> Binary,
         order_id -> Binary,
         version -> BigInt,
         #[sql_name = "type"]
@@ -128,6 +129,7 @@ diesel::table! {
         actor -> Text,
         reason -> Nullable<Text>,
         at -> BigInt,
+        elapsed_ms -> Nullable<BigInt>,
         data -> Text,
     }
 }

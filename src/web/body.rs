@@ -26,6 +26,10 @@ use crate::web::vocabulary::CURRENCY_FORMAT;
 #[derive(Clone, Debug)]
 pub struct Body<T>(pub T);
 
+/// A parsed JSON body that may be left out: then it is the type's default. An extractor.
+#[derive(Clone, Debug)]
+pub struct OptionalBody<T>(pub T);
+
 /// A type that a body may have. Declare it by [`bodies!`](crate::bodies), and list it in `web::openapi`.
 pub trait Schema: ToSchema + DeserializeOwned + 'static {
     /// The published schema of this type, compiled once.
@@ -86,6 +90,27 @@ impl<T: Schema> FromRequest for Body<T> {
             acceptable?;
             let payload = payload.map_err(|error| unreadable("The body cannot be read.").because(error))?;
             let bytes = read(payload, limits).await?;
+            Ok(Self(parse(&bytes)?))
+        })
+    }
+}
+
+impl<T: Schema + Default> FromRequest for OptionalBody<T> {
+    type Error = Problem;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limits = request.app_data::<Limits>().copied().unwrap_or_default();
+        let acceptable = check_head(request, limits);
+        let payload = web::Payload::from_request(request, payload).into_inner();
+        Box::pin(async move {
+            let payload = payload.map_err(|error| unreadable("The body cannot be read.").because(error))?;
+            let bytes = read(payload, limits).await?;
+            // Without a body its headers say nothing: many clients send a Content-Type all the same, or none.
+            if bytes.is_empty() {
+                return Ok(Self(T::default()));
+            }
+            acceptable?;
             Ok(Self(parse(&bytes)?))
         })
     }

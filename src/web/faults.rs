@@ -33,6 +33,11 @@ pub fn refuse(mut faults: Vec<Fault>) -> Failure {
     Failure::new(Code::InvalidRequest, detail).faults(faults)
 }
 
+/// The failure that tells what is well formed and still wrong.
+pub fn unprocessable(faults: Vec<Fault>) -> Failure {
+    Failure { code: Code::Unprocessable, ..refuse(faults) }
+}
+
 /// At most 64 characters of what a client sent.
 pub fn cut(text: &str) -> String {
     match text.char_indices().nth(63) {

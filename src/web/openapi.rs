@@ -1,7 +1,8 @@
 //! The OpenAPI 3.1 document and the page that shows it. The document is made once from the Rust types; the bodies
 //! of requests are validated against this very document.
 
-use std::collections::BTreeMap;
+mod problems;
+
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header;
@@ -11,133 +12,15 @@ use serde_json::{Map, Value, json};
 use strum::VariantArray;
 use utoipa::OpenApi;
 
-use crate::error::{Class, Code, Failure};
+use crate::error::{Code, Failure};
 use crate::order::Hash;
 use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
 use crate::web::drafts::{self, Confirmation};
-use crate::web::events;
 use crate::web::headers::if_none_match;
-use crate::web::orders;
-use crate::web::problem::{self, Problem};
+use crate::web::problem::Problem;
 use crate::web::views::board::ShopOrderView;
 use crate::web::views::{EventView, OrderView};
-
-/// Which problems an operation has of its own, by operationId. Those that follow from its form (a key, a body) and
-/// `internal_error` are added to it by themselves.
-pub const PROBLEMS: &[(&str, &[Code])] = {
-    use Code::*;
-    &[
-        ("createOrder", CREATING),
-        (
-            "getOngoingOrders",
-            &[InvalidRequest, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable, NotFreshEnough],
-        ),
-        ("getOrder", ONE_ORDER),
-        ("listOrders", &[InvalidRequest, InvalidCursor, Overloaded, DatabaseUnavailable]),
-        ("getOrderEvents", ONE_ORDER),
-        ("whyOrder", ONE_ORDER),
-        ("cancelOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
-        ("deleteOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
-        (
-            "putPickup",
-            &[
-                InvalidRequest,
-                NotFound,
-                OrderDeleted,
-                TooLate,
-                StaleVersion,
-                ShopNotAccepting,
-                Unprocessable,
-                Overloaded,
-                OutcomeUnknown,
-                DatabaseUnavailable,
-            ],
-        ),
-        ("reportArrival", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
-        (
-            "createDraft",
-            &[
-                NotFound,
-                PriceMismatch,
-                ItemUnavailable,
-                ShopNotAccepting,
-                Unprocessable,
-                Overloaded,
-                OutcomeUnknown,
-                DatabaseUnavailable,
-            ],
-        ),
-        ("getDraft", ONE_ORDER),
-        (
-            "putDraft",
-            &[
-                NotFound,
-                PriceMismatch,
-                ItemUnavailable,
-                ShopNotAccepting,
-                DraftExpired,
-                DraftConfirmed,
-                OrderDeleted,
-                Unprocessable,
-                Overloaded,
-                OutcomeUnknown,
-                DatabaseUnavailable,
-            ],
-        ),
-        ("confirmDraft", CONFIRMING),
-        ("listEvents", &[InvalidRequest, InvalidCursor, CursorInvalid, Overloaded, DatabaseUnavailable]),
-        ("getLiveness", &[]),
-        ("getReadiness", &[Overloaded, OutcomeUnknown, DatabaseUnavailable]),
-    ]
-};
-
-/// What reading one order may be answered with.
-const ONE_ORDER: &[Code] = &[Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
-
-/// What confirming a draft may be answered with: its key is its id, and its price is bound.
-const CONFIRMING: &[Code] = {
-    use Code::*;
-    &[
-        InvalidRequest,
-        NotFound,
-        HistoryDiverged,
-        SimilarOrderOngoing,
-        OrderLimitExceeded,
-        ItemUnavailable,
-        ShopNotAccepting,
-        SlotFull,
-        DraftExpired,
-        OrderDeleted,
-        StaleRevision,
-        Unprocessable,
-        Overloaded,
-        OutcomeUnknown,
-        DatabaseUnavailable,
-    ]
-};
-
-/// What creating an order may be answered with.
-const CREATING: &[Code] = {
-    use Code::*;
-    &[
-        InvalidRequest,
-        NotFound,
-        HistoryDiverged,
-        SimilarOrderOngoing,
-        OrderLimitExceeded,
-        PriceMismatch,
-        ItemUnavailable,
-        ShopNotAccepting,
-        SlotFull,
-        OrderDeleted,
-        StaleRevision,
-        IdempotencyKeyReused,
-        Unprocessable,
-        Overloaded,
-        OutcomeUnknown,
-        DatabaseUnavailable,
-    ]
-};
+use crate::web::{admin, catalogue, events, orders, shop};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -152,6 +35,7 @@ const CREATING: &[Code] = {
         (name = "drafts", description = "Baskets that are priced before they are ordered."),
         (name = "catalogue", description = "Shops, their menus and what they promise."),
         (name = "shop", description = "For the tablet or till in a shop."),
+        (name = "admin", description = "For operators."),
         (name = "callbacks", description = "For gateways."),
         (name = "operations", description = "For those who run the service."),
     ),
@@ -171,6 +55,44 @@ const CREATING: &[Code] = {
         drafts::put_draft,
         drafts::confirm_draft,
         events::list_events,
+        catalogue::list_shops,
+        catalogue::get_menu,
+        shop::list_shop_orders,
+        shop::accept_order,
+        shop::reject_order,
+        shop::start_order,
+        shop::ready_order,
+        shop::recall_order,
+        shop::collected_order,
+        shop::not_collected_order,
+        shop::shop_cancel_order,
+        shop::set_mode,
+        shop::heartbeat,
+        shop::set_item_availability,
+        admin::partners::list_partners,
+        admin::partners::create_partner,
+        admin::menu::list_items,
+        admin::menu::put_item,
+        admin::keys::list_keys,
+        admin::keys::create_key,
+        admin::keys::rotate_key,
+        admin::keys::revoke_key,
+        admin::shops::list_all_shops,
+        admin::shops::create_shop,
+        admin::shops::get_shop,
+        admin::shops::put_shop,
+        admin::menu::list_shop_items,
+        admin::menu::put_shop_item,
+        admin::orders::search_orders,
+        admin::orders::inspect_order,
+        admin::orders::inspect_order_events,
+        admin::orders::operator_cancel_order,
+        admin::orders::retry_order,
+        admin::orders::force_complete_order,
+        admin::orders::refund_order,
+        admin::service::get_settings,
+        admin::service::get_stages,
+        admin::service::get_lifecycle,
         crate::web::get_liveness,
         crate::web::get_readiness,
     ),
@@ -193,74 +115,22 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Api::openapi()).expect("the document serialises");
     document["components"]["schemas"]["Problem"] = problem_schema();
     document["components"]["securitySchemes"] = security_schemes();
-    add_problems(&mut document, PROBLEMS);
+    problems::add_problems(&mut document, problems::PROBLEMS);
+    optional_bodies(&mut document);
     let bytes = Bytes::from(serde_json::to_vec(&document).expect("the document serialises"));
     Published { tag: format!("{:?}", Hash::of_bytes(&bytes)), bytes, document }
 });
 
-/// Adds to every operation the problems that it may answer with, grouped by status.
-///
-/// # Panics
-/// If an operation has no entry in the table, or an entry no operation.
-fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
-    let mut table: BTreeMap<&str, &[Code]> = table.iter().copied().collect();
+/// A body that may be left out (`request_body = Option<T>`) may not be null: utoipa says both in one word.
+fn optional_bodies(document: &mut Value) {
     let paths = document["paths"].as_object_mut().expect("a document has paths");
     for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
-        let Some(id) = operation["operationId"].as_str() else { continue };
-        let own = table.remove(id).unwrap_or_else(|| panic!("`{id}` says nothing of its problems"));
-        let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
-        for code in own.iter().copied().chain(problems_of_form(operation)) {
-            let codes = by_status.entry(problem::status(code.class()).as_u16()).or_default();
-            if !codes.contains(&code) {
-                codes.push(code);
-            }
-        }
-        for (status, codes) in by_status {
-            operation["responses"][status.to_string()] = response(&codes);
+        let schema = operation.pointer_mut("/requestBody/content/application~1json/schema");
+        if let Some(schema) = schema.filter(|schema| schema["oneOf"][1]["type"] == "null") {
+            *schema = schema["oneOf"][0].take();
+            operation["requestBody"]["required"] = json!(false);
         }
     }
-    assert!(table.is_empty(), "problems of no operation: {:?}", table.keys());
-}
-
-/// What an operation can answer merely because it needs a key or takes a body.
-fn problems_of_form(operation: &Value) -> impl Iterator<Item = Code> {
-    let needs_key = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
-    let of_a_key: &[Code] =
-        if needs_key { &[Code::Unauthenticated, Code::Forbidden, Code::TooManyRequests] } else { &[] };
-    let of_a_body: &[Code] = match operation["requestBody"]["content"].get("application/json") {
-        Some(_) => &[
-            Code::MalformedRequest,
-            Code::InvalidRequest,
-            Code::RequestTimeout,
-            Code::BodyTooLarge,
-            Code::UnsupportedMediaType,
-        ],
-        None => &[],
-    };
-    [of_a_key, of_a_body, &[Code::InternalError]].concat().into_iter()
-}
-
-fn response(codes: &[Code]) -> Value {
-    let words: Vec<String> = codes.iter().map(|code| format!("- `{code}`: {}", code.title())).collect();
-    let mut headers = json!({});
-    let header = |what: &str, kind: Value| json!({"description": what, "required": true, "schema": kind});
-    match codes[0].class() {
-        Class::Unauthenticated => {
-            headers["WWW-Authenticate"] = header("The scheme to use.", json!({"type": "string"}));
-        }
-        Class::TooMany | Class::Unavailable => {
-            headers["Retry-After"] = header("Whole seconds.", json!({"type": "integer", "minimum": 1}));
-        }
-        _ => {}
-    }
-    json!({
-        "description": words.join("\n"),
-        "headers": headers,
-        "content": { problem::MEDIA_TYPE: { "schema": { "allOf": [
-            { "$ref": "#/components/schemas/Problem" },
-            { "type": "object", "properties": { "code": { "enum": codes } } },
-        ] } } },
-    })
 }
 
 fn problem_schema() -> Value {
@@ -386,23 +256,34 @@ mod tests {
     }
 
     #[test]
-    fn problems_are_grouped_by_status() {
-        let mut document = json!({"paths": {"/x": {"post": {
-            "operationId": "x", "security": [{"partnerKey": []}], "responses": {},
-            "requestBody": {"content": {"application/json": {}}},
-        }}}});
-        add_problems(&mut document, &[("x", &[Code::SlotFull, Code::TooLate, Code::Overloaded])]);
-        let responses = document["paths"]["/x"]["post"]["responses"].as_object().unwrap();
-        let statuses: Vec<&str> = responses.keys().map(String::as_str).collect();
-        assert_eq!(statuses, ["400", "401", "403", "408", "409", "413", "415", "429", "500", "503"]);
-        let conflict = &responses["409"]["content"][problem::MEDIA_TYPE]["schema"]["allOf"][1];
-        assert_eq!(conflict["properties"]["code"]["enum"], json!(["slot_full", "too_late"]));
-        assert!(responses["503"]["headers"]["Retry-After"].is_object());
+    fn the_examples_are_valid_and_the_demo_has_the_documented_shapes() {
+        let schemas = document()["components"]["schemas"].as_object().unwrap();
+        let valid = |schema: &str, value: &Value| {
+            let validator = crate::web::body::compile(schema);
+            let faults: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
+            assert!(faults.is_empty(), "{schema} {value}: {faults:?}");
+        };
+        let mut count = 0;
+        for (name, schema) in schemas {
+            let examples = schema["examples"].as_array().into_iter().flatten();
+            for example in examples.chain(schema.get("example")) {
+                valid(name, example);
+                count += 1;
+            }
+        }
+        assert!(count > 10, "{count}");
+        let demo = crate::catalogue::demo::demo();
+        demo.items.iter().flat_map(|item| &item.option_groups).for_each(|group| valid("OptionGroup", &json!(group)));
+        let opening = crate::catalogue::Opening::new("07:00".parse().unwrap(), "24:00".parse().unwrap());
+        for hours in [crate::catalogue::Hours::Always, crate::catalogue::Hours::every_day(opening)] {
+            valid("Hours", &json!(hours));
+        }
     }
 
     #[test]
-    #[should_panic(expected = "says nothing of its problems")]
-    fn an_operation_must_say_what_its_problems_are() {
-        add_problems(&mut json!({"paths": {"/x": {"get": {"operationId": "x", "responses": {}}}}}), &[]);
+    fn a_body_that_may_be_left_out_may_not_be_null() {
+        let body = &document()["paths"]["/v1/shop/orders/{order_id}/accept"]["post"]["requestBody"];
+        assert_eq!(body["content"]["application/json"]["schema"], json!({"$ref": "#/components/schemas/AcceptOrder"}));
+        assert_eq!(body["required"], false);
     }
 }

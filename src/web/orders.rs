@@ -13,7 +13,6 @@ use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::{Actor, Event};
 use crate::order::{CustomerId, Instant, OrderId, PartnerId};
-use crate::pace;
 use crate::state::Order;
 use crate::store::{Accept, Known, Position, Received, Scope, Source, Unreadable, Word};
 use crate::web::admitted;
@@ -331,7 +330,7 @@ pub async fn report_arrival(AsPartner(partner): AsPartner, app: web::Data<App>, 
 
 /// An order as its partner sees it, and the whole seconds after which to ask again.
 pub fn view(app: &App, order: &Order, present: Option<Revision>, now: Instant) -> (OrderView, Option<i64>) {
-    let waiting = pace::waiting(order, &app.expectations, rand::random(), now);
+    let waiting = app.pace().waiting(order, rand::random(), now);
     (OrderView::new(order, present, &waiting), waiting.retry_after(now))
 }
 

@@ -2,6 +2,7 @@
 //! to it. Pure functions of the row and of what is known of waiting.
 
 pub mod board;
+pub mod offer;
 
 use std::collections::BTreeMap;
 
@@ -76,6 +77,7 @@ impl OrderView {
             progress: Progress {
                 percent: waiting.percent,
                 expected_ready_at: Timestamp::maybe(waiting.expected_ready_at),
+                expected_ready_latest_at: Timestamp::maybe(waiting.expected_ready_latest_at),
                 late: waiting.late,
             },
             next_poll_at: Timestamp::maybe(waiting.next_poll_at),
@@ -111,9 +113,13 @@ pub struct Progress {
     /// Never goes back but once, to 99, by a recall; 100 only when the order is ready.
     #[schema(required, maximum = 100)]
     pub percent: Option<u8>,
+    /// When half of such orders are ready.
     #[schema(required)]
     pub expected_ready_at: Option<Timestamp>,
-    /// Longer than 95 of 100 such orders take.
+    /// When four of five such orders are ready.
+    #[schema(required)]
+    pub expected_ready_latest_at: Option<Timestamp>,
+    /// It stands in its status longer than 95 of 100 such orders do.
     pub late: bool,
 }
 
@@ -398,6 +404,7 @@ pub mod tests {
             reason_by: None,
             payment: Payment::default(),
             task: Task::default(),
+            entered_at: at,
             deadline_at: None,
             dropped_lines: vec![],
             offer_at: None,
@@ -428,7 +435,8 @@ pub mod tests {
         for (pointer, expected) in [
             ("/status", json!("new")),
             ("/ongoing", json!(true)),
-            ("/progress", json!({"percent": null, "expected_ready_at": null, "late": false})),
+            ("/progress/percent", json!(null)),
+            ("/progress/late", json!(false)),
             ("/lines/0/options/0", json!({"option_id": "oat", "name": "Oat milk", "price": eur(50)})),
             ("/lines/0/price", eur(820)),
             ("/amount_due", eur(820)),

@@ -1,15 +1,19 @@
 //! How the words and values of the domain look in JSON and in the OpenAPI document. The domain itself knows
 //! neither; the lists of words are its own `VARIANTS`, so that the document cannot drift.
 
+pub mod shapes;
+
 use chrono::SecondsFormat;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use strum::VariantArray;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::catalogue::{NotAccepting, Presence};
 use crate::error::Code;
-use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Status};
+use crate::keys::KeyKind;
+use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Stage, Status};
 use crate::order::{Currency, Instant, Money, OnUnavailable, PickupType};
 use crate::why::Waits;
 
@@ -62,6 +66,8 @@ word_schemas! {
     Actor: "Who caused an event.";
     Reason: "Why an order failed, was rejected, cancelled or not collected.";
     EventKind: "What happened to an order.";
+    Stage: "The work that is to be done next on an order.";
+    KeyKind: "Which family of operations a key opens.";
     Code: "What went wrong, for programs.";
     Waits: "What an order waits for.";
 }
@@ -87,6 +93,47 @@ macro_rules! choice_schemas {
 choice_schemas! {
     PickupType { Counter, Curbside }: "How the customer gets the order.";
     OnUnavailable { Cancel, RemoveLine }: "What the customer wants when a line is sold out.";
+    Presence { Unknown, Online, Late, Offline }: "What the heartbeats say about a shop; `unknown` if it never sent one.";
+    NotAccepting { Closed, LastOrder, Paused, Offline, Full }: "Why a shop takes no order.";
+    ModeName { Open, Busy, Paused }: "`open`; `busy`: everything takes longer; `paused`: no new orders.";
+}
+
+/// The name of a shop's mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModeName {
+    Open,
+    Busy,
+    Paused,
+}
+
+impl ModeName {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Busy => "busy",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// The reasons a shop may give when it rejects an order.
+pub fn rejecting() -> Object {
+    reasons(Reason::REJECTING)
+}
+
+/// The reasons a shop may give when it cancels an order.
+pub fn shop_cancelling() -> Object {
+    reasons(Reason::SHOP_CANCELLING)
+}
+
+/// The reasons an operator may give when cancelling an order.
+pub fn operator_cancelling() -> Object {
+    reasons(Reason::OPERATOR_CANCELLING)
+}
+
+fn reasons(reasons: &[Reason]) -> Object {
+    text().enum_values(Some(reasons.iter().map(|reason| reason.word()))).build()
 }
 
 /// The format name of currency codes, asserted by `web::body`.

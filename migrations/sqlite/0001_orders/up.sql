@@ -109,6 +109,7 @@ CREATE TABLE orders (
 CREATE INDEX orders_ongoing ON orders (partner_id, customer_id) WHERE ongoing;
 CREATE INDEX orders_of_shop ON orders (shop_id, slot_at) WHERE ongoing;
 CREATE INDEX orders_due ON orders (stage, next_attempt_at) WHERE stage IS NOT NULL AND parked_at IS NULL;
+CREATE INDEX orders_parked ON orders (id) WHERE parked_at IS NOT NULL;
 CREATE INDEX orders_deadline ON orders (deadline_at) WHERE deadline_at IS NOT NULL;
 
 -- The names an order goes by among its customer's orders: its number (number > 0, key empty) and, where the
@@ -132,6 +133,7 @@ CREATE TABLE order_names (
 CREATE TABLE order_events (
     position       INTEGER PRIMARY KEY NOT NULL,
     partner_id     BLOB NOT NULL,
+    shop_id        BLOB NOT NULL,
     order_id       BLOB NOT NULL,
     version        BIGINT NOT NULL,
     type           TEXT NOT NULL,
@@ -141,6 +143,8 @@ CREATE TABLE order_events (
     actor          TEXT NOT NULL,
     reason         TEXT,
     at             BIGINT NOT NULL,
+    -- How long the order had stood in the status that it left: what waiting is measured from.
+    elapsed_ms     BIGINT,
     data           TEXT NOT NULL
 );
 CREATE UNIQUE INDEX order_events_of_order ON order_events (order_id, version);

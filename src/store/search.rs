@@ -1,0 +1,108 @@
+//! What operators look for among all orders. Bounded: no question reads more than a window of the history.
+
+use diesel::prelude::*;
+use diesel::sqlite::{Sqlite, SqliteConnection};
+
+use super::rows::{OrderRow, uuid};
+use super::schema::orders;
+use super::{Result, Store};
+use crate::lifecycle::{Stage, Status};
+use crate::order::{OrderId, PartnerId};
+use crate::state::Order;
+
+/// Rows of the history that one question may read.
+const WINDOW: i64 = 5_000;
+
+/// What all of the orders that are looked for have in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    pub status: Option<Status>,
+    /// What is to be done next.
+    pub stage: Option<Stage>,
+    /// Set aside for an operator.
+    pub parked: Option<bool>,
+    pub partner: Option<PartnerId>,
+}
+
+/// Orders that were found, newest first.
+#[derive(Debug)]
+pub struct Found {
+    pub orders: Vec<Order>,
+    /// Where to go on: below this id. `None` at the end. There may be more even if nothing was found.
+    pub below: Option<OrderId>,
+}
+
+impl Store {
+    /// Orders of all partners with ids below `below`, newest first, also deleted ones.
+    ///
+    /// What is parked, or stands in a stage, has an index of its own. Everything else is looked for in a window of
+    /// the ids, which are in the order of creation: a rare status may need several windows.
+    pub async fn search(&self, wanted: Wanted, below: Option<OrderId>, limit: usize) -> Result<Found> {
+        self.readers
+            .read(move |conn| {
+                let below = below.map_or_else(|| vec![0xff; 16], |id| id.0.as_bytes().to_vec());
+                let has_index = wanted.stage.is_some() || wanted.parked == Some(true);
+                if has_index { live(conn, wanted, below, limit) } else { window(conn, wanted, below, limit) }
+            })
+            .await
+    }
+}
+
+type Query<'q> = orders::BoxedQuery<'q, Sqlite>;
+
+fn matching<'q>(wanted: Wanted, below: &[u8], limit: usize) -> Query<'q> {
+    let mut query = orders::table.filter(orders::id.lt(below.to_vec())).order(orders::id.desc()).into_boxed();
+    if let Some(status) = wanted.status {
+        query = query.filter(orders::status.eq(status.word()));
+    }
+    if let Some(stage) = wanted.stage {
+        query = query.filter(orders::stage.eq(stage.word()));
+    }
+    if let Some(partner) = wanted.partner {
+        query = query.filter(orders::partner_id.eq(partner.0.as_bytes().to_vec()));
+    }
+    query = match wanted.parked {
+        Some(true) => query.filter(orders::parked_at.is_not_null()),
+        Some(false) => query.filter(orders::parked_at.is_null()),
+        None => query,
+    };
+    query.limit(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
+}
+
+/// Both the parked and the others of a stage, each by its own partial index.
+fn live(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: usize) -> Result<Found> {
+    let mut orders = Vec::new();
+    for parked in [true, false] {
+        if wanted.parked.is_none_or(|only| only == parked) {
+            let rows: Vec<OrderRow> = matching(Wanted { parked: Some(parked), ..wanted }, &below, limit).load(conn)?;
+            orders.extend(rows.into_iter().map(OrderRow::into_order).collect::<Result<Vec<_>>>()?);
+        }
+    }
+    orders.sort_by_key(|order| std::cmp::Reverse(order.id));
+    Ok(cut(orders, limit, None))
+}
+
+fn window(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: usize) -> Result<Found> {
+    let end: Option<Vec<u8>> = orders::table
+        .filter(orders::id.lt(below.clone()))
+        .order(orders::id.desc())
+        .select(orders::id)
+        .offset(WINDOW - 1)
+        .first(conn)
+        .optional()?;
+    let mut query = matching(wanted, &below, limit);
+    if let Some(end) = &end {
+        query = query.filter(orders::id.ge(end.clone()));
+    }
+    let rows: Vec<OrderRow> = query.load(conn)?;
+    let orders = rows.into_iter().map(OrderRow::into_order).collect::<Result<_>>()?;
+    let rest = end.map(|end| uuid(&end).map(OrderId)).transpose()?;
+    Ok(cut(orders, limit, rest))
+}
+
+fn cut(mut orders: Vec<Order>, limit: usize, rest: Option<OrderId>) -> Found {
+    let more = orders.len() > limit;
+    orders.truncate(limit);
+    let below = if more { orders.last().map(|order| order.id) } else { rest };
+    Found { orders, below }
+}

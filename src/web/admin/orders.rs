@@ -1,0 +1,444 @@
+//! Orders as operators see them: everything there is to know, deleted ones too, and what a person may decide.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::clock::now;
+use crate::error::{Code, Failure, Fault};
+use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund, Stage, Status, targets};
+use crate::order::{Instant, OrderId, PartnerId};
+use crate::state::Order;
+use crate::store::{Recorded, Scope, Wanted, Word};
+use crate::web::auth::AsAdmin;
+use crate::web::body::{Body, OptionalBody};
+use crate::web::faults;
+use crate::web::headers::if_match;
+use crate::web::heard::{path_id, settled, unknown_order};
+use crate::web::problem::Problem;
+use crate::web::query::Query;
+use crate::web::views::{EventView, OrderView};
+use crate::web::vocabulary::{Timestamp, operator_cancelling};
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 200;
+
+/// An order with all that is known of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminOrderView {
+    #[serde(flatten)]
+    order: OrderView,
+    partner_id: Uuid,
+    /// Whether the stored body still has the hash that it was accepted with.
+    intact: bool,
+    task: TaskView,
+    gateway: GatewayView,
+    /// When the clock decides, if nobody else does.
+    #[schema(required)]
+    deadline_at: Option<Timestamp>,
+    /// When a scheduled order is offered to the shop.
+    #[schema(required)]
+    offer_at: Option<Timestamp>,
+    #[schema(required)]
+    offered_at: Option<Timestamp>,
+    #[schema(required)]
+    ready_at: Option<Timestamp>,
+    /// The partner no longer sees it.
+    #[schema(required)]
+    deleted_at: Option<Timestamp>,
+    operator_actions: Vec<OperatorAction>,
+}
+
+/// The work that is pending on an order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TaskView {
+    #[schema(required)]
+    stage: Option<Stage>,
+    /// Since the order entered its stage.
+    attempts: i32,
+    errors: i32,
+    crashes: i32,
+    #[schema(required)]
+    next_attempt_at: Option<Timestamp>,
+    /// A worker holds it until then.
+    #[schema(required)]
+    leased_until: Option<Timestamp>,
+    /// It was set aside for an operator.
+    #[schema(required)]
+    parked_at: Option<Timestamp>,
+    #[schema(required)]
+    last_error: Option<String>,
+    fence: i64,
+}
+
+/// How the gateway knows the order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GatewayView {
+    /// The key of its one authorization.
+    key: String,
+    /// The gateway's own name for the charge.
+    #[schema(required)]
+    reference: Option<String>,
+    /// The hold lapses by itself then.
+    #[schema(required)]
+    capture_before: Option<Timestamp>,
+    /// How much must go back in all by decision of operators. Minor units.
+    refund_target: i64,
+    /// How much can still be refunded. Minor units.
+    refundable: i64,
+}
+
+/// What an operator may do with an order now.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorAction {
+    Cancel,
+    Retry,
+    ForceComplete,
+    Refund,
+}
+
+impl AdminOrderView {
+    fn new(app: &App, order: &Order, now: Instant) -> Self {
+        let (task, payment) = (&order.task, &order.payment);
+        Self {
+            order: OrderView::new(order, None, &app.pace().waiting(order, 0.0, now)),
+            partner_id: order.partner_id.0,
+            intact: order.intact,
+            task: TaskView {
+                stage: task.stage,
+                attempts: task.attempts,
+                errors: task.errors,
+                crashes: task.crashes,
+                next_attempt_at: Timestamp::maybe(task.next_attempt_at),
+                leased_until: Timestamp::maybe(task.leased_until),
+                parked_at: Timestamp::maybe(task.parked_at),
+                last_error: task.last_error.clone(),
+                fence: task.fence,
+            },
+            gateway: GatewayView {
+                key: order.authorization_key(),
+                reference: payment.reference.clone(),
+                capture_before: Timestamp::maybe(payment.capture_before),
+                refund_target: payment.refund_target,
+                refundable: refundable(order),
+            },
+            deadline_at: Timestamp::maybe(order.deadline_at),
+            offer_at: Timestamp::maybe(order.offer_at),
+            offered_at: Timestamp::maybe(order.offered_at),
+            ready_at: Timestamp::maybe(order.ready_at),
+            deleted_at: Timestamp::maybe(order.deleted_at),
+            operator_actions: OperatorAction::allowed(order),
+        }
+    }
+}
+
+fn refundable(order: &Order) -> i64 {
+    let payment = &order.payment;
+    match payment.status {
+        PaymentStatus::Captured | PaymentStatus::PartiallyRefunded if !payment.release => {
+            payment.captured - payment.refund_target.max(payment.refunded)
+        }
+        _ => 0,
+    }
+}
+
+impl OperatorAction {
+    fn allowed(order: &Order) -> Vec<Self> {
+        use crate::lifecycle::EventKind::{ForceCompleted, OperatorCancelled};
+        let may = |event| targets(Some(order.status), event, Actor::Operator).is_some();
+        let is_pending = order.task.stage.is_some() || order.payment.status == PaymentStatus::CaptureFailed;
+        let actions = [
+            (Self::Cancel, may(OperatorCancelled)),
+            (Self::Retry, is_pending),
+            (Self::ForceComplete, may(ForceCompleted)),
+            (Self::Refund, refundable(order) > 0),
+        ];
+        actions.into_iter().filter_map(|(action, allowed)| allowed.then_some(action)).collect()
+    }
+}
+
+/// Some of the orders that were looked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminOrderList {
+    /// The newest first.
+    orders: Vec<AdminOrderView>,
+    /// Where to go on; null at the end. There may be more even if this page is empty: each looks through a bounded
+    /// part of the history.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// Which orders to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OrderFilter {
+    status: Option<Status>,
+    /// What is to be done next.
+    stage: Option<Stage>,
+    /// Whether it was set aside for an operator.
+    parked: Option<bool>,
+    partner_id: Option<Uuid>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200; 50 by default.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<usize>,
+}
+
+/// All that happened to an order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminEventList {
+    /// The oldest first.
+    events: Vec<AdminEventView>,
+}
+
+/// An event with all that was known of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminEventView {
+    #[serde(flatten)]
+    event: EventView,
+    /// Its place in the log of all orders.
+    position: i64,
+    /// What else the event told, by its type: amounts, notes, what the gateway answered.
+    #[schema(value_type = Object)]
+    data: serde_json::Value,
+}
+
+impl AdminEventView {
+    fn new(recorded: &Recorded) -> Self {
+        let mut data = serde_json::to_value(&recorded.event).expect("plain data serialises");
+        data.as_object_mut().expect("an event is an object").remove("type");
+        Self { event: EventView::new(recorded), position: recorded.position, data }
+    }
+}
+
+/// How an operator ends an order.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "reason": "equipment_failure", "refund": {"type": "partial", "amount": 100}, "note": "half of it was handed over",
+}))]
+pub struct OperatorCancel {
+    #[schema(schema_with = operator_cancelling)]
+    reason: Reason,
+    /// What goes back of money that was taken; all of it by default. What was only held is always given up.
+    refund: Option<RefundRequest>,
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    note: Option<String>,
+}
+
+/// How much goes back to the customer.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefundRequest {
+    #[serde(rename = "type")]
+    kind: RefundType,
+    /// Needed for `partial`, and only there: minor units of the order's currency.
+    #[schema(minimum = 1, maximum = 1000000000)]
+    amount: Option<i64>,
+}
+
+/// How much goes back: all, nothing or a part.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundType {
+    Full,
+    None,
+    Partial,
+}
+
+impl RefundRequest {
+    fn parse(&self) -> Result<Refund, Fault> {
+        match (self.kind, self.amount) {
+            (RefundType::Full, None) => Ok(Refund::Full),
+            (RefundType::None, None) => Ok(Refund::None),
+            (RefundType::Partial, Some(amount)) => Ok(Refund::Partial(amount)),
+            (RefundType::Partial, None) => Err(Fault::new("/refund/amount", "missing", "A part of how much?")),
+            _ => Err(Fault::new("/refund/amount", "not_allowed", "Only `partial` has an amount.")),
+        }
+    }
+}
+
+/// Why; it may be left out, and so may the body.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorNote {
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    note: Option<String>,
+}
+
+/// Money that is to go back.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"amount": 100, "note": "it was cold"}))]
+pub struct OperatorRefund {
+    /// Minor units of the order's currency, on top of what was refunded before.
+    #[schema(minimum = 1, maximum = 1000000000)]
+    amount: i64,
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    note: Option<String>,
+}
+
+/// Orders of all partners, the newest first, also deleted ones.
+#[utoipa::path(
+    get, path = "/v1/admin/orders", operation_id = "searchOrders", tag = "admin", security(("adminKey" = [])),
+    params(OrderFilter), responses((status = 200, description = "A page of orders.", body = AdminOrderList))
+)]
+pub async fn search_orders(
+    _: AsAdmin,
+    app: web::Data<App>,
+    filter: Query<OrderFilter>,
+) -> Result<web::Json<AdminOrderList>, Problem> {
+    let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Failure::new(Code::InvalidRequest, format!("`limit` is 1 to {MAX_LIMIT}.")).into());
+    }
+    let below = filter.cursor.as_deref().map(str::parse::<OrderId>).transpose();
+    let below = below.map_err(|_| Failure::new(Code::InvalidCursor, "Send the `next_cursor` of the page before."))?;
+    let wanted = Wanted {
+        status: filter.status,
+        stage: filter.stage,
+        parked: filter.parked,
+        partner: filter.partner_id.map(PartnerId),
+    };
+    let (found, now) = (app.store.search(wanted, below, limit).await.map_err(Failure::from)?, now());
+    Ok(web::Json(AdminOrderList {
+        orders: found.orders.iter().map(|order| AdminOrderView::new(&app, order, now)).collect(),
+        next_cursor: found.below.map(|id| id.to_string()),
+    }))
+}
+
+/// All that is known of an order.
+#[utoipa::path(
+    get, path = "/v1/admin/orders/{order_id}", operation_id = "inspectOrder", tag = "admin",
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path)),
+    responses((status = 200, description = "The order.", body = AdminOrderView,
+               headers(("ETag" = String, description = "The order's version."))))
+)]
+pub async fn inspect_order(
+    _: AsAdmin,
+    app: web::Data<App>,
+    order_id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let order = app.store.order(OrderId(path_id(&order_id)?)).await.map_err(Failure::from)?;
+    let (order, _) = order.ok_or_else(unknown_order)?;
+    Ok(shown(&app, &order))
+}
+
+/// All that happened to an order.
+#[utoipa::path(
+    get, path = "/v1/admin/orders/{order_id}/events", operation_id = "inspectOrderEvents", tag = "admin",
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path)),
+    responses((status = 200, description = "The events, the oldest first.", body = AdminEventList))
+)]
+pub async fn inspect_order_events(
+    _: AsAdmin,
+    app: web::Data<App>,
+    order_id: web::Path<String>,
+) -> Result<web::Json<AdminEventList>, Problem> {
+    let events = app.store.events_of(OrderId(path_id(&order_id)?)).await.map_err(Failure::from)?;
+    if events.is_empty() {
+        return Err(unknown_order().into());
+    }
+    Ok(web::Json(AdminEventList { events: events.iter().map(AdminEventView::new).collect() }))
+}
+
+/// Ends an ongoing order.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{order_id}/cancel", operation_id = "operatorCancelOrder", tag = "admin",
+    security(("adminKey" = [])),
+    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version seen.")),
+    request_body = OperatorCancel, responses((status = 200, description = "The order.", body = AdminOrderView))
+)]
+pub async fn operator_cancel_order(
+    _: AsAdmin,
+    app: web::Data<App>,
+    order_id: web::Path<String>,
+    request: HttpRequest,
+    Body(body): Body<OperatorCancel>,
+) -> Result<HttpResponse, Problem> {
+    let refund = body.refund.as_ref().map_or(Ok(Refund::Full), RefundRequest::parse);
+    let refund = refund.map_err(|fault| faults::unprocessable(vec![fault]))?;
+    let event = Event::OperatorCancelled { reason: body.reason, refund, note: body.note };
+    decide(&app, &order_id, &request, event).await
+}
+
+/// Tries the pending work again now, with all of its patience; what was set aside is taken up again.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{order_id}/retry", operation_id = "retryOrder", tag = "admin",
+    security(("adminKey" = [])),
+    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version seen.")),
+    request_body = Option<OperatorNote>,
+    responses((status = 200, description = "The order.", body = AdminOrderView))
+)]
+pub async fn retry_order(
+    _: AsAdmin,
+    app: web::Data<App>,
+    order_id: web::Path<String>,
+    request: HttpRequest,
+    OptionalBody(body): OptionalBody<OperatorNote>,
+) -> Result<HttpResponse, Problem> {
+    decide(&app, &order_id, &request, Event::Retried { note: body.note }).await
+}
+
+/// Ends an accepted order as handed over; its money is taken if it was not yet.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{order_id}/force-complete", operation_id = "forceCompleteOrder", tag = "admin",
+    security(("adminKey" = [])),
+    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version seen.")),
+    request_body = Option<OperatorNote>,
+    responses((status = 200, description = "The order.", body = AdminOrderView))
+)]
+pub async fn force_complete_order(
+    _: AsAdmin,
+    app: web::Data<App>,
+    order_id: web::Path<String>,
+    request: HttpRequest,
+    OptionalBody(body): OptionalBody<OperatorNote>,
+) -> Result<HttpResponse, Problem> {
+    decide(&app, &order_id, &request, Event::ForceCompleted { note: body.note }).await
+}
+
+/// Gives back a part, or all, of what was taken. Said twice it refunds twice: send `If-Match` to be safe from that.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{order_id}/refund", operation_id = "refundOrder", tag = "admin",
+    security(("adminKey" = [])),
+    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version seen.")),
+    request_body = OperatorRefund, responses((status = 200, description = "The order.", body = AdminOrderView))
+)]
+pub async fn refund_order(
+    _: AsAdmin,
+    app: web::Data<App>,
+    order_id: web::Path<String>,
+    request: HttpRequest,
+    Body(body): Body<OperatorRefund>,
+) -> Result<HttpResponse, Problem> {
+    decide(&app, &order_id, &request, Event::RefundRequested { amount: body.amount, note: body.note }).await
+}
+
+async fn decide(
+    app: &App,
+    order_id: &web::Path<String>,
+    request: &HttpRequest,
+    event: Event,
+) -> Result<HttpResponse, Problem> {
+    let version = if_match(request.headers())?.map(|tag| tag.parse()).transpose();
+    let version = version.map_err(|_| Failure::new(Code::InvalidRequest, "If-Match is the ETag of the order."))?;
+    let order_id = OrderId(path_id(order_id)?);
+    let word = Word { order_id, scope: Scope::Everyone, actor: Actor::Operator, event, version, now: now() };
+    let (order, _) = settled(app.store.receive(word).await.map_err(Failure::from)?, Code::NotPossible)?;
+    Ok(shown(app, &order))
+}
+
+fn shown(app: &App, order: &Order) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::ETAG, format!("\"{}\"", order.version))).json(AdminOrderView::new(
+        app,
+        order,
+        now(),
+    ))
+}

@@ -1,0 +1,427 @@
+//! The admin API over a real store.
+
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
+use serde_json::{Value, json};
+use strum::VariantArray;
+use uuid::Uuid;
+
+use crate::catalogue::demo;
+use crate::lifecycle::{Actor, Event, Reason, Stage, Status};
+use crate::order::OrderId;
+use crate::web::harness::{Answer, House};
+
+impl House {
+    async fn read(&self, uri: &str) -> Value {
+        let answer = self.get(&self.admin, uri).await;
+        assert_eq!(answer.status, 200, "{uri} {answer:?}");
+        answer.body
+    }
+
+    async fn order_act(&self, id: OrderId, action: &str, body: Value) -> Answer {
+        self.post(&self.admin, &format!("/v1/admin/orders/{id}/{action}"), body).await
+    }
+}
+
+fn shop() -> Value {
+    json!({"partner_id": demo::PARTNER, "name": "Lungo Harbour", "currency": "EUR"})
+}
+
+#[actix_web::test]
+async fn only_an_operators_key_opens_it() {
+    let house = House::open().await;
+    let id = Uuid::now_v7();
+    let document = crate::web::openapi::document();
+    let mut seen = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        if !path.starts_with("/v1/admin/") {
+            continue;
+        }
+        let uri = path.replace("{item_id}", "lungo");
+        let uri = uri.split('/').map(|part| if part.starts_with('{') { id.to_string() } else { part.into() });
+        let uri = uri.collect::<Vec<_>>().join("/");
+        for method in methods.as_object().unwrap().keys() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let ask = || TestRequest::default().method(method.clone()).uri(&uri).set_json(json!({}));
+            assert_eq!(house.send(ask(), "").await.status, 401, "{method} {uri}");
+            for key in [&house.partner, &house.shop] {
+                assert_eq!(house.send(ask(), key).await.status, 403, "{method} {uri}");
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 24);
+}
+
+#[actix_web::test]
+async fn partners_are_made_and_listed() {
+    let house = House::open().await;
+    let answer = house.post(&house.admin, "/v1/admin/partners", json!({"name": "Bean & Co"})).await;
+    assert_eq!((answer.status, &answer.body["name"]), (201, &json!("Bean & Co")));
+    let list = house.read("/v1/admin/partners").await;
+    assert!(list["partners"].as_array().unwrap().contains(&answer.body), "{list}");
+    for (body, status) in [(json!({"name": " x"}), 422), (json!({"name": ""}), 422), (json!({}), 400)] {
+        let answer = house.post(&house.admin, "/v1/admin/partners", body).await;
+        assert_eq!((answer.status, answer.pointers()), (status, vec!["/name"]));
+    }
+}
+
+#[actix_web::test]
+async fn a_key_is_shown_once_and_works_at_once() {
+    let house = House::open().await;
+    let url = "/v1/admin/keys";
+    let body = json!({"kind": "shop", "shop_id": demo::CORNER_BY_HAND, "label": "tablet"});
+    let made = house.post(&house.admin, url, body).await;
+    assert_eq!((made.status, made.headers.get("cache-control").unwrap().to_str().unwrap()), (201, "no-store"));
+    assert_eq!(made.body["partner_id"], json!(demo::PARTNER));
+    let secret = made.body["secret"].as_str().unwrap().to_owned();
+    assert_eq!(house.get(&secret, "/v1/shop/orders").await.status, 200);
+    let list = house.read(url).await;
+    assert_eq!(list["keys"].as_array().unwrap().len(), 6);
+    assert!(!list.to_string().contains("lungo_") && !list.to_string().contains("hash"), "{list}");
+
+    let key = format!("{url}/{}", made.body["key_id"].as_str().unwrap());
+    let rotated = house.send(TestRequest::post().uri(&format!("{key}/rotate")), &house.admin).await;
+    assert_eq!((rotated.status, &rotated.body["label"]), (201, &json!("tablet")));
+    let new = rotated.body["secret"].as_str().unwrap().to_owned();
+    assert_eq!(house.get(&secret, "/v1/shop/orders").await.status, 401);
+    assert_eq!(house.get(&new, "/v1/shop/orders").await.status, 200);
+    let again = house.send(TestRequest::post().uri(&format!("{key}/rotate")), &house.admin).await;
+    assert_eq!((again.status, again.code()), (409, "not_possible"));
+
+    let key = format!("{url}/{}/revoke", rotated.body["key_id"].as_str().unwrap());
+    for _ in 0..2 {
+        let revoked = house.send(TestRequest::post().uri(&key), &house.admin).await;
+        assert_eq!((revoked.status, revoked.body["revoked_at"].is_string()), (200, true));
+    }
+    assert_eq!(house.get(&new, "/v1/shop/orders").await.status, 401);
+    for action in ["rotate", "revoke"] {
+        let unknown = TestRequest::post().uri(&format!("{url}/{}/{action}", Uuid::now_v7()));
+        assert_eq!(house.send(unknown, &house.admin).await.status, 404);
+    }
+}
+
+#[actix_web::test]
+async fn the_last_operator_cannot_lock_everybody_out() {
+    let house = House::open().await;
+    let list = house.read("/v1/admin/keys").await;
+    let own = list["keys"].as_array().unwrap().iter().find(|key| key["kind"] == "admin").unwrap();
+    let url = format!("/v1/admin/keys/{}", own["key_id"].as_str().unwrap());
+    let refused = house.send(TestRequest::post().uri(&format!("{url}/revoke")), &house.admin).await;
+    assert_eq!((refused.status, refused.code()), (409, "not_possible"));
+    let rotated = house.send(TestRequest::post().uri(&format!("{url}/rotate")), &house.admin).await;
+    assert_eq!(rotated.status, 201);
+    assert_eq!(house.get(&house.admin, "/v1/admin/keys").await.status, 401);
+    let new = rotated.body["secret"].as_str().unwrap();
+    let second = house.post(new, "/v1/admin/keys", json!({"kind": "admin", "label": "second"})).await;
+    assert_eq!(second.status, 201);
+    let url = format!("/v1/admin/keys/{}/revoke", rotated.body["key_id"].as_str().unwrap());
+    assert_eq!(house.send(TestRequest::post().uri(&url), new).await.status, 200, "there is another now");
+}
+
+#[actix_web::test]
+async fn a_key_belongs_to_somebody_and_all_faults_are_told() {
+    let house = House::open().await;
+    let (partner, shop, unknown) = (demo::PARTNER, demo::LUNGO_CENTRAL, Uuid::now_v7());
+    for (body, pointers) in [
+        (json!({"kind": "partner", "label": " "}), vec!["/label", "/partner_id"]),
+        (
+            json!({"kind": "partner", "label": "x", "partner_id": unknown, "shop_id": shop}),
+            vec!["/partner_id", "/shop_id"],
+        ),
+        (json!({"kind": "shop", "label": "x", "partner_id": partner}), vec!["/shop_id"]),
+        (json!({"kind": "shop", "label": "x", "shop_id": unknown}), vec!["/shop_id"]),
+        (json!({"kind": "shop", "label": "x", "shop_id": shop, "partner_id": unknown}), vec!["/partner_id"]),
+        (
+            json!({"kind": "admin", "label": "x", "shop_id": shop, "partner_id": partner}),
+            vec!["/partner_id", "/shop_id"],
+        ),
+    ] {
+        let answer = house.post(&house.admin, "/v1/admin/keys", body).await;
+        assert_eq!((answer.status, answer.pointers()), (422, pointers), "{answer:?}");
+    }
+    let answer = house.post(&house.admin, "/v1/admin/keys", json!({"kind": "root"})).await;
+    assert_eq!((answer.status, answer.pointers()), (400, vec!["/kind", "/label"]));
+}
+
+#[actix_web::test]
+async fn a_shop_is_made_replaced_and_keeps_what_it_says_itself() {
+    let house = House::open().await;
+    let made = house.post(&house.admin, "/v1/admin/shops", shop()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let url = made.headers.get("location").unwrap().to_str().unwrap().to_owned();
+    assert_eq!(house.read(&url).await, made.body);
+    assert_eq!((&made.body["hours"], &made.body["stations"]), (&json!("always"), &json!(2)));
+    let list = house.read(&format!("/v1/admin/shops?partner_id={}", demo::PARTNER)).await;
+    assert_eq!(list["shops"].as_array().unwrap().len(), 4);
+    assert_eq!(house.read(&format!("/v1/admin/shops?partner_id={}", Uuid::now_v7())).await, json!({"shops": []}));
+    assert_eq!(house.get(&house.admin, "/v1/admin/shops?partner=x").await.status, 400);
+
+    let url = format!("/v1/admin/shops/{}", demo::LUNGO_CENTRAL);
+    house.send(TestRequest::post().uri("/v1/shop/heartbeat"), &house.shop).await;
+    house.put(&house.shop, "/v1/shop/mode", json!({"mode": "busy", "minutes": 7})).await;
+    let mut body = shop();
+    body["hours"] = json!({"weekly": {"monday": [{"open": "07:00", "close": "24:00"}]}});
+    body["timezone"] = json!("Europe/Lisbon");
+    body["auto_accept"] = json!(true);
+    let put = house.put(&house.admin, &url, body.clone()).await;
+    assert_eq!(put.status, 200, "{put:?}");
+    for (member, expected) in [
+        ("name", json!("Lungo Harbour")),
+        ("timezone", json!("Europe/Lisbon")),
+        ("presence", json!("online")),
+        ("auto_accept", json!(true)),
+        ("simulated", json!(false)),
+        ("mode", json!({"mode": "busy", "minutes": 7, "until": null})),
+    ] {
+        assert_eq!(put.body[member], expected, "{member}");
+    }
+    assert_eq!(put.body["hours"]["weekly"]["monday"], json!([{"open": "07:00", "close": "24:00"}]));
+    assert_eq!(put.body["hours"]["weekly"]["sunday"], json!([]));
+    assert_eq!(house.read(&url).await["name"], "Lungo Harbour");
+    body["mode"] = json!({"mode": "open"});
+    assert_eq!(house.put(&house.admin, &url, body).await.body["mode"]["mode"], "open");
+    assert_eq!(house.put(&house.admin, &format!("/v1/admin/shops/{}", Uuid::now_v7()), shop()).await.status, 404);
+}
+
+#[actix_web::test]
+async fn all_faults_of_a_shop_are_told() {
+    let house = House::open().await;
+    let mut body = shop();
+    for (member, value) in [
+        ("partner_id", json!(Uuid::now_v7())),
+        ("name", json!("")),
+        ("timezone", json!("Moon/Tycho")),
+        ("stations", json!(0)),
+        ("mode", json!({"mode": "paused"})),
+        ("hours", json!({"weekly": {"friday": [{"open": "08:00", "close": "08:00"}]}})),
+    ] {
+        body[member] = value;
+    }
+    let mut answer = house.post(&house.admin, "/v1/admin/shops", body.clone()).await;
+    let url = format!("/v1/admin/shops/{}", demo::LUNGO_CENTRAL);
+    for _ in 0..2 {
+        let mut pointers = answer.pointers();
+        pointers.sort_unstable();
+        assert_eq!(answer.status, 422);
+        let expected = ["/hours/weekly/friday/0", "/mode/until", "/name", "/partner_id", "/stations", "/timezone"];
+        assert_eq!(pointers, expected);
+        answer = house.put(&house.admin, &url, body.clone()).await;
+    }
+    body["hours"] = json!({"weekly": {"friday": [{"open": "8", "close": 9}]}, "x": 1});
+    body["name"] = json!(7);
+    let answer = house.post(&house.admin, "/v1/admin/shops", body).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.pointers().contains(&"/name"), "{answer:?}");
+}
+
+#[actix_web::test]
+async fn the_menu_is_changed_for_all_shops_and_for_one() {
+    let house = House::open().await;
+    let items = format!("/v1/admin/partners/{}/items", demo::PARTNER);
+    let cortado = json!({"name": "Cortado", "price": 330, "make_seconds": 70, "option_groups": [
+        {"group_id": "milk", "name": "Milk", "min": 1, "max": 1, "options": [
+            {"option_id": "milk_oat", "name": "Oat milk", "price": 60}]}]});
+    let put = house.put(&house.admin, &format!("{items}/cortado"), cortado.clone()).await;
+    assert_eq!((put.status, &put.body["active"]), (200, &json!(true)), "{put:?}");
+    assert!(house.read(&items).await["items"].as_array().unwrap().contains(&put.body));
+
+    let own = format!("/v1/admin/shops/{}/items", demo::LUNGO_CENTRAL);
+    let put = house.put(&house.admin, &format!("{own}/cortado"), json!({"price": 350, "available": false})).await;
+    assert_eq!(put.status, 200, "{put:?}");
+    assert_eq!((&put.body["price"]["amount"], &put.body["available"]), (&json!(350), &json!(false)));
+    assert!(house.read(&own).await["items"].as_array().unwrap().contains(&put.body));
+    let menu = house.get(&house.partner, &format!("/v1/shops/{}/menu", demo::LUNGO_CENTRAL)).await.body;
+    let seen = menu["items"].as_array().unwrap().iter().find(|item| item["item_id"] == "cortado").unwrap().clone();
+    assert_eq!((&seen["price"]["amount"], &seen["available"]), (&json!(350), &json!(false)));
+    let put = house.put(&house.admin, &format!("{own}/cortado"), json!({})).await;
+    assert_eq!((&put.body["price"]["amount"], &put.body["available"]), (&json!(330), &json!(true)));
+
+    let mut gone = cortado.clone();
+    gone["active"] = json!(false);
+    assert_eq!(house.put(&house.admin, &format!("{items}/cortado"), gone).await.status, 200);
+    let menu = house.get(&house.partner, &format!("/v1/shops/{}/menu", demo::LUNGO_CENTRAL)).await.body;
+    assert!(!menu.to_string().contains("cortado"));
+
+    let mut wrong = cortado;
+    wrong["name"] = json!("");
+    wrong["price"] = json!(1_000_001);
+    wrong["option_groups"][0]["max"] = json!(2);
+    let answer = house.put(&house.admin, &format!("{items}/Cortado"), wrong).await;
+    assert_eq!(answer.status, 422);
+    assert_eq!(answer.pointers(), ["/item_id", "/name", "/price", "/option_groups/0/max"]);
+    let wrong = json!({"price": 1_000_001, "until": "2020-01-01T00:00:00Z", "available": false});
+    let answer = house.put(&house.admin, &format!("{own}/lungo"), wrong).await;
+    assert_eq!((answer.status, answer.pointers()), (422, vec!["/until", "/price"]));
+    assert_eq!(house.put(&house.admin, &format!("{own}/mate"), json!({})).await.status, 404);
+    assert_eq!(house.get(&house.admin, &format!("/v1/admin/partners/{}/items", Uuid::now_v7())).await.status, 404);
+}
+
+#[actix_web::test]
+async fn an_order_is_shown_with_its_task_and_its_gateway() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    let url = format!("/v1/admin/orders/{id}");
+    let answer = house.get(&house.admin, &url).await;
+    assert_eq!((answer.status, answer.headers.get("etag").unwrap().to_str().unwrap()), (200, "\"2\""));
+    for (pointer, expected) in [
+        ("/status", json!("awaiting_shop")),
+        ("/partner_id", json!(demo::PARTNER)),
+        ("/intact", json!(true)),
+        ("/task/stage", json!("offer")),
+        ("/task/parked_at", json!(null)),
+        ("/gateway/key", json!(format!("{id}/authorize/1"))),
+        ("/gateway/reference", json!("ch_1")),
+        ("/operator_actions", json!(["cancel", "retry"])),
+    ] {
+        assert_eq!(answer.body.pointer(pointer), Some(&expected), "{pointer}");
+    }
+    let events = house.read(&format!("{url}/events")).await;
+    assert_eq!(events["events"][1]["type"], "payment_authorized");
+    assert_eq!(events["events"][1]["data"]["reference"], "ch_1");
+    assert!(!answer.body.to_string().contains("pm_card"));
+    for uri in [format!("/v1/admin/orders/{}", Uuid::now_v7()), format!("/v1/admin/orders/{}/events", Uuid::now_v7())] {
+        assert_eq!(house.get(&house.admin, &uri).await.status, 404);
+    }
+}
+
+#[actix_web::test]
+async fn orders_are_searched_page_by_page() {
+    let house = House::open().await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(house.awaiting().await);
+    }
+    house.hear(ids[3], Actor::Worker, Event::Parked { why: "poison".into() }).await;
+    house.hear(ids[4], Actor::Partner, Event::CustomerCancelled).await;
+    house.hear(ids[4], Actor::Gateway, Event::PaymentVoided).await;
+    house.hear(ids[4], Actor::Partner, Event::Deleted).await;
+    let house = &house;
+    let found = async |query: &str| -> (Vec<Value>, Value) {
+        let page = house.read(&format!("/v1/admin/orders?{query}")).await;
+        let ids = page["orders"].as_array().unwrap().iter().map(|order| order["order_id"].clone()).collect();
+        (ids, page["next_cursor"].clone())
+    };
+    let json_of = |wanted: &[usize]| wanted.iter().map(|index| json!(ids[*index])).collect::<Vec<_>>();
+    for (query, wanted) in [
+        ("", &[4, 3, 2, 1, 0][..]),
+        ("status=cancelled", &[4]),
+        ("parked=true", &[3]),
+        ("parked=false", &[4, 2, 1, 0]),
+        ("stage=offer", &[3, 2, 1, 0]),
+        ("stage=offer&parked=true", &[3]),
+        ("stage=offer&parked=false", &[2, 1, 0]),
+        ("stage=capture", &[]),
+        ("status=awaiting_shop&parked=false", &[2, 1, 0]),
+    ] {
+        assert_eq!(found(query).await, (json_of(wanted), Value::Null), "{query}");
+    }
+    assert_eq!(found(&format!("partner_id={}", Uuid::now_v7())).await.0, Vec::<Value>::new());
+    for filter in ["", "stage=offer&"] {
+        let (all, _) = found(filter).await;
+        let mut paged = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let (page, next) = found(&format!("{filter}limit=2{cursor}")).await;
+            paged.extend(page);
+            let Some(next) = next.as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(paged, all);
+    }
+    for query in ["limit=0", "limit=201", "status=lost", "cursor=x", "colour=red"] {
+        assert_eq!(house.get(&house.admin, &format!("/v1/admin/orders?{query}")).await.status, 400, "{query}");
+    }
+    let stages = house.read("/v1/admin/stages").await;
+    assert_eq!(stages["stages"].as_array().unwrap().len(), Stage::VARIANTS.len());
+    assert_eq!(stages["stages"][2], json!({"stage": "offer", "orders": 4, "parked": 1}));
+}
+
+#[actix_web::test]
+async fn a_parked_order_is_taken_up_again() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    let parked = house.hear(id, Actor::Worker, Event::Parked { why: "poison".into() }).await;
+    assert!(parked.task.parked_at.is_some());
+    let answer = house.order_act(id, "retry", json!({"note": "the shop is back"})).await;
+    assert_eq!((answer.status, &answer.body["task"]["parked_at"]), (200, &Value::Null), "{answer:?}");
+    let events = house.read(&format!("/v1/admin/orders/{id}/events")).await;
+    assert_eq!(events["events"][3]["data"]["note"], "the shop is back");
+    assert_eq!((&events["events"][3]["type"], &events["events"][3]["actor"]), (&json!("retried"), &json!("operator")));
+
+    house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+    let empty = TestRequest::post().uri(&format!("/v1/admin/orders/{id}/retry"));
+    let answer = house.send(empty, &house.admin).await;
+    assert_eq!((answer.status, answer.code(), &answer.body["order_status"]), (409, "not_possible", &json!("accepted")));
+}
+
+#[actix_web::test]
+async fn an_operator_completes_and_refunds() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    let early = house.order_act(id, "force-complete", json!({})).await;
+    assert_eq!((early.status, early.code()), (409, "not_possible"));
+    house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+    for _ in 0..2 {
+        let url = format!("/v1/admin/orders/{id}/force-complete");
+        let done = house.send(TestRequest::post().uri(&url), &house.admin).await;
+        assert_eq!((done.status, &done.body["status"]), (200, &json!("completed")), "{done:?}");
+    }
+    let nothing = house.order_act(id, "refund", json!({"amount": 100})).await;
+    assert_eq!((nothing.status, nothing.code()), (422, "unprocessable"), "nothing was taken yet");
+    let captured = house.hear(id, Actor::Worker, Event::PaymentCaptured { amount: 570 }).await;
+    let refund = |version: i64| {
+        let uri = format!("/v1/admin/orders/{id}/refund");
+        let request = TestRequest::post().uri(&uri).insert_header(("if-match", format!("\"{version}\"")));
+        request.set_json(json!({"amount": 100, "note": "it was cold"}))
+    };
+    let answer = house.send(refund(captured.version), &house.admin).await;
+    assert_eq!((answer.status, &answer.body["gateway"]["refundable"]), (200, &json!(470)), "{answer:?}");
+    assert_eq!(answer.body["task"]["stage"], "release");
+    let twice = house.send(refund(captured.version), &house.admin).await;
+    assert_eq!((twice.status, twice.code()), (412, "stale_version"));
+    assert_eq!(house.order_act(id, "refund", json!({"amount": 471})).await.status, 422);
+    let wrong = house.order_act(id, "refund", json!({"amount": 0, "currency": "EUR"})).await;
+    assert_eq!((wrong.status, wrong.pointers()), (400, vec!["/amount", "/currency"]));
+}
+
+#[actix_web::test]
+async fn an_operator_cancels_with_a_part_of_the_money() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    let partial = |amount: i64| json!({"reason": "equipment_failure", "refund": {"type": "partial", "amount": amount}});
+    for (body, status, pointers) in [
+        (json!({"reason": "no_show", "refund": {"type": "some"}}), 400, vec!["/reason", "/refund/type"]),
+        (json!({"reason": "shop_closed", "refund": {"type": "partial"}}), 422, vec!["/refund/amount"]),
+        (json!({"reason": "shop_closed", "refund": {"type": "full", "amount": 5}}), 422, vec!["/refund/amount"]),
+        (partial(571), 422, vec![]),
+    ] {
+        let answer = house.order_act(id, "cancel", body).await;
+        assert_eq!((answer.status, answer.pointers()), (status, pointers), "{answer:?}");
+    }
+    house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+    house.hear(id, Actor::Shop, Event::PreparationStarted).await;
+    house.hear(id, Actor::Worker, Event::PaymentCaptured { amount: 570 }).await;
+    for _ in 0..2 {
+        let answer = house.order_act(id, "cancel", partial(100)).await;
+        assert_eq!((answer.status, &answer.body["status"]), (200, &json!("cancelled")), "{answer:?}");
+        assert_eq!(answer.body["payment"]["owed"]["amount"], 100);
+        assert_eq!(answer.body["reason"]["code"], Reason::EquipmentFailure.word());
+    }
+    let other = house.awaiting().await;
+    let answer = house.order_act(other, "cancel", json!({"reason": "duplicate_order"})).await;
+    assert_eq!((answer.status, &answer.body["payment"]["owed"]["amount"]), (200, &json!(570)));
+}
+
+#[actix_web::test]
+async fn the_service_describes_itself() {
+    let house = House::open().await;
+    let settings = house.read("/v1/admin/settings").await;
+    let lease = settings["settings"].as_array().unwrap().iter().find(|setting| setting["name"] == "lease").unwrap();
+    assert_eq!((&lease["default"], &lease["environment"]), (&json!("30s"), &json!("LUNGO_LEASE")));
+    let lifecycle = house.read("/v1/admin/lifecycle").await;
+    assert_eq!(lifecycle["statuses"].as_array().unwrap().len(), Status::VARIANTS.len());
+    assert_eq!(lifecycle["rules"].as_array().unwrap().len(), crate::lifecycle::RULES.len());
+    assert_eq!(lifecycle["rules"][0], json!({"from": [], "event": "created", "by": ["partner"], "to": ["new"]}));
+    assert_eq!(lifecycle["diagram"], crate::lifecycle::diagram());
+}

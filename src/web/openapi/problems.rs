@@ -1,0 +1,286 @@
+//! Which operation may answer with which problems: one table, written into the document.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Class, Code};
+use crate::web::problem;
+
+/// Which problems an operation has of its own, by operationId. Those that follow from its form (a key, a body) and
+/// `internal_error` are added to it by themselves.
+pub const PROBLEMS: &[(&str, &[Code])] = {
+    use Code::*;
+    &[
+        ("createOrder", CREATING),
+        (
+            "getOngoingOrders",
+            &[InvalidRequest, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable, NotFreshEnough],
+        ),
+        ("getOrder", ONE_ORDER),
+        ("listOrders", &[InvalidRequest, InvalidCursor, Overloaded, DatabaseUnavailable]),
+        ("getOrderEvents", ONE_ORDER),
+        ("whyOrder", ONE_ORDER),
+        ("cancelOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        ("deleteOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        (
+            "putPickup",
+            &[
+                InvalidRequest,
+                NotFound,
+                OrderDeleted,
+                TooLate,
+                StaleVersion,
+                ShopNotAccepting,
+                Unprocessable,
+                Overloaded,
+                OutcomeUnknown,
+                DatabaseUnavailable,
+            ],
+        ),
+        ("reportArrival", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        (
+            "createDraft",
+            &[
+                NotFound,
+                PriceMismatch,
+                ItemUnavailable,
+                ShopNotAccepting,
+                Unprocessable,
+                Overloaded,
+                OutcomeUnknown,
+                DatabaseUnavailable,
+            ],
+        ),
+        ("getDraft", ONE_ORDER),
+        (
+            "putDraft",
+            &[
+                NotFound,
+                PriceMismatch,
+                ItemUnavailable,
+                ShopNotAccepting,
+                DraftExpired,
+                DraftConfirmed,
+                OrderDeleted,
+                Unprocessable,
+                Overloaded,
+                OutcomeUnknown,
+                DatabaseUnavailable,
+            ],
+        ),
+        ("confirmDraft", CONFIRMING),
+        ("listEvents", &[InvalidRequest, InvalidCursor, CursorInvalid, Overloaded, DatabaseUnavailable]),
+        ("listShops", &[]),
+        ("getMenu", &[NotFound]),
+        ("listShopOrders", &[DatabaseUnavailable, Overloaded]),
+        ("acceptOrder", &[NotFound, NotPossible, Unprocessable, DatabaseUnavailable, Overloaded, OutcomeUnknown]),
+        ("rejectOrder", A_STEP),
+        ("startOrder", A_STEP),
+        ("readyOrder", A_STEP),
+        ("recallOrder", A_STEP),
+        ("collectedOrder", A_STEP),
+        ("notCollectedOrder", A_STEP),
+        ("shopCancelOrder", A_STEP),
+        ("setMode", A_REPLACEMENT),
+        ("heartbeat", &[NotFound, DatabaseUnavailable, Overloaded, OutcomeUnknown]),
+        ("setItemAvailability", A_REPLACEMENT),
+        ("listPartners", &[DatabaseUnavailable, Overloaded]),
+        ("createPartner", A_NEW_ONE),
+        ("listKeys", &[DatabaseUnavailable, Overloaded]),
+        ("createKey", A_NEW_ONE),
+        ("rotateKey", A_STEP),
+        ("revokeKey", A_STEP),
+        ("listAllShops", &[InvalidRequest]),
+        ("createShop", A_NEW_ONE),
+        ("getShop", &[NotFound]),
+        ("putShop", A_REPLACEMENT),
+        ("listItems", &[NotFound, DatabaseUnavailable, Overloaded]),
+        ("putItem", A_REPLACEMENT),
+        ("listShopItems", &[NotFound]),
+        ("putShopItem", A_REPLACEMENT),
+        ("searchOrders", &[InvalidRequest, InvalidCursor, DatabaseUnavailable, Overloaded]),
+        ("inspectOrder", &[NotFound, DatabaseUnavailable, Overloaded]),
+        ("inspectOrderEvents", &[NotFound, DatabaseUnavailable, Overloaded]),
+        (
+            "operatorCancelOrder",
+            &[
+                InvalidRequest,
+                NotFound,
+                NotPossible,
+                StaleVersion,
+                Unprocessable,
+                DatabaseUnavailable,
+                Overloaded,
+                OutcomeUnknown,
+            ],
+        ),
+        (
+            "retryOrder",
+            &[InvalidRequest, NotFound, NotPossible, StaleVersion, DatabaseUnavailable, Overloaded, OutcomeUnknown],
+        ),
+        (
+            "forceCompleteOrder",
+            &[InvalidRequest, NotFound, NotPossible, StaleVersion, DatabaseUnavailable, Overloaded, OutcomeUnknown],
+        ),
+        (
+            "refundOrder",
+            &[InvalidRequest, NotFound, StaleVersion, Unprocessable, DatabaseUnavailable, Overloaded, OutcomeUnknown],
+        ),
+        ("getSettings", &[]),
+        ("getStages", &[DatabaseUnavailable, Overloaded]),
+        ("getLifecycle", &[]),
+        ("getLiveness", &[]),
+        ("getReadiness", &[Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+    ]
+};
+
+/// What reading one order may be answered with.
+const ONE_ORDER: &[Code] = &[Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
+
+/// What confirming a draft may be answered with: its key is its id, and its price is bound.
+const CONFIRMING: &[Code] = {
+    use Code::*;
+    &[
+        InvalidRequest,
+        NotFound,
+        HistoryDiverged,
+        SimilarOrderOngoing,
+        OrderLimitExceeded,
+        ItemUnavailable,
+        ShopNotAccepting,
+        SlotFull,
+        DraftExpired,
+        OrderDeleted,
+        StaleRevision,
+        Unprocessable,
+        Overloaded,
+        OutcomeUnknown,
+        DatabaseUnavailable,
+    ]
+};
+
+/// What creating an order may be answered with.
+const CREATING: &[Code] = {
+    use Code::*;
+    &[
+        InvalidRequest,
+        NotFound,
+        HistoryDiverged,
+        SimilarOrderOngoing,
+        OrderLimitExceeded,
+        PriceMismatch,
+        ItemUnavailable,
+        ShopNotAccepting,
+        SlotFull,
+        OrderDeleted,
+        StaleRevision,
+        IdempotencyKeyReused,
+        Unprocessable,
+        Overloaded,
+        OutcomeUnknown,
+        DatabaseUnavailable,
+    ]
+};
+
+/// What telling of a step may be answered with.
+const A_STEP: &[Code] =
+    &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown];
+
+/// What replacing a thing may be answered with.
+const A_REPLACEMENT: &[Code] =
+    &[Code::NotFound, Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown];
+
+/// What making a new thing may be answered with.
+const A_NEW_ONE: &[Code] = &[Code::Unprocessable, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown];
+
+/// Adds to every operation the problems that it may answer with, grouped by status.
+///
+/// # Panics
+/// If an operation has no entry in the table, or an entry no operation.
+pub fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
+    let mut table: BTreeMap<&str, &[Code]> = table.iter().copied().collect();
+    let paths = document["paths"].as_object_mut().expect("a document has paths");
+    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+        let Some(id) = operation["operationId"].as_str() else { continue };
+        let own = table.remove(id).unwrap_or_else(|| panic!("`{id}` says nothing of its problems"));
+        let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+        for code in own.iter().copied().chain(problems_of_form(operation)) {
+            let codes = by_status.entry(problem::status(code.class()).as_u16()).or_default();
+            if !codes.contains(&code) {
+                codes.push(code);
+            }
+        }
+        for (status, codes) in by_status {
+            operation["responses"][status.to_string()] = response(&codes);
+        }
+    }
+    assert!(table.is_empty(), "problems of no operation: {:?}", table.keys());
+}
+
+/// What an operation can answer merely because it needs a key or takes a body.
+fn problems_of_form(operation: &Value) -> impl Iterator<Item = Code> {
+    let needs_key = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
+    let of_a_key: &[Code] =
+        if needs_key { &[Code::Unauthenticated, Code::Forbidden, Code::TooManyRequests] } else { &[] };
+    let of_a_body: &[Code] = match operation["requestBody"]["content"].get("application/json") {
+        Some(_) => &[
+            Code::MalformedRequest,
+            Code::InvalidRequest,
+            Code::RequestTimeout,
+            Code::BodyTooLarge,
+            Code::UnsupportedMediaType,
+        ],
+        None => &[],
+    };
+    [of_a_key, of_a_body, &[Code::InternalError]].concat().into_iter()
+}
+
+fn response(codes: &[Code]) -> Value {
+    let words: Vec<String> = codes.iter().map(|code| format!("- `{code}`: {}", code.title())).collect();
+    let mut headers = json!({});
+    let header = |what: &str, kind: Value| json!({"description": what, "required": true, "schema": kind});
+    match codes[0].class() {
+        Class::Unauthenticated => {
+            headers["WWW-Authenticate"] = header("The scheme to use.", json!({"type": "string"}));
+        }
+        Class::TooMany | Class::Unavailable => {
+            headers["Retry-After"] = header("Whole seconds.", json!({"type": "integer", "minimum": 1}));
+        }
+        _ => {}
+    }
+    json!({
+        "description": words.join("\n"),
+        "headers": headers,
+        "content": { problem::MEDIA_TYPE: { "schema": { "allOf": [
+            { "$ref": "#/components/schemas/Problem" },
+            { "type": "object", "properties": { "code": { "enum": codes } } },
+        ] } } },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_grouped_by_status() {
+        let mut document = json!({"paths": {"/x": {"post": {
+            "operationId": "x", "security": [{"partnerKey": []}], "responses": {},
+            "requestBody": {"content": {"application/json": {}}},
+        }}}});
+        add_problems(&mut document, &[("x", &[Code::SlotFull, Code::TooLate, Code::Overloaded])]);
+        let responses = document["paths"]["/x"]["post"]["responses"].as_object().unwrap();
+        let statuses: Vec<&str> = responses.keys().map(String::as_str).collect();
+        assert_eq!(statuses, ["400", "401", "403", "408", "409", "413", "415", "429", "500", "503"]);
+        let conflict = &responses["409"]["content"][problem::MEDIA_TYPE]["schema"]["allOf"][1];
+        assert_eq!(conflict["properties"]["code"]["enum"], json!(["slot_full", "too_late"]));
+        assert!(responses["503"]["headers"]["Retry-After"].is_object());
+    }
+
+    #[test]
+    #[should_panic(expected = "says nothing of its problems")]
+    fn an_operation_must_say_what_its_problems_are() {
+        add_problems(&mut json!({"paths": {"/x": {"get": {"operationId": "x", "responses": {}}}}}), &[]);
+    }
+}

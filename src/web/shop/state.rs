@@ -1,0 +1,193 @@
+//! What a shop says of itself: its mode, that it is there, and what it has run out of.
+
+use std::time::Duration;
+
+use actix_web::web;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::catalogue::{Availability, Mode, ShopItem};
+use crate::clock::now;
+use crate::error::{Code, Failure, Fault};
+use crate::order::Instant;
+use crate::web::auth::AsShop;
+use crate::web::body::Body;
+use crate::web::catalogue::unknown_shop;
+use crate::web::faults;
+use crate::web::problem::Problem;
+use crate::web::views::offer::ShopView;
+use crate::web::vocabulary::{ModeName, Timestamp};
+
+/// A tablet that is silent for three of these is worth a warning.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+/// Neither a mode nor a sold-out item is set for longer than this: whoever set it has long forgotten it.
+const LONGEST_MODE: chrono::Duration = chrono::Duration::days(7);
+
+/// What the shop says about new orders for now.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(
+    json!({"mode": "open"}),
+    json!({"mode": "busy", "minutes": 5, "until": null}),
+    json!({"mode": "paused", "until": "2026-01-02T03:04:05Z"}),
+))]
+pub struct SetMode {
+    mode: ModeName,
+    /// Needed for `busy`, and only there: what is added to every wait.
+    #[schema(minimum = 1, maximum = 240)]
+    minutes: Option<u32>,
+    /// When the shop is open again by itself, at most 7 days from now. Needed for `paused`, allowed for `busy`.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Instant>,
+}
+
+impl SetMode {
+    /// The mode, or all that is wrong with it. Pointers begin with `pointer`.
+    pub fn parse(&self, pointer: &str, now: Instant) -> Result<Mode, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut wrong = |member: &str, code: &'static str, detail: &str| {
+            faults.push(Fault::new(format!("{pointer}/{member}"), code, detail));
+        };
+        let name = self.mode.word();
+        match (self.mode, self.minutes) {
+            (ModeName::Busy, None) => wrong("minutes", "missing", "A busy shop says how many minutes it adds."),
+            (ModeName::Open | ModeName::Paused, Some(_)) => {
+                wrong("minutes", "not_allowed", &format!("`{name}` has no minutes."));
+            }
+            _ => {}
+        }
+        match (self.mode, self.until) {
+            (ModeName::Paused, None) => wrong("until", "missing", "A pause has an end."),
+            (ModeName::Open, Some(_)) => wrong("until", "not_allowed", "`open` has no end."),
+            (_, Some(until)) if until <= now => wrong("until", "in_the_past", "This must be in the future."),
+            (_, Some(until)) if until > now + LONGEST_MODE => {
+                wrong("until", "out_of_range", "This must be at most 7 days from now.");
+            }
+            _ => {}
+        }
+        let until = self.until.and_then(stored);
+        match (self.mode, self.minutes, until) {
+            _ if !faults.is_empty() => Err(faults),
+            (ModeName::Busy, Some(minutes), until) => Ok(Mode::Busy { minutes, until }),
+            (ModeName::Paused, _, Some(until)) => Ok(Mode::Paused { until }),
+            _ => Ok(Mode::Open),
+        }
+    }
+}
+
+/// Cut to the milliseconds that are stored.
+fn stored(at: Instant) -> Option<Instant> {
+    Instant::from_timestamp_millis(at.timestamp_millis())
+}
+
+/// Whether the shop has an item.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(examples(json!({"available": true}), json!({"available": false, "until": null})))]
+pub struct ItemAvailability {
+    available: bool,
+    /// When it is back, at most 7 days from now; null for until the shop says so. Only for what is not available.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Instant>,
+}
+
+impl ItemAvailability {
+    /// The availability, or all that is wrong with it.
+    pub fn parse(available: bool, until: Option<Instant>, now: Instant) -> Result<Availability, Vec<Fault>> {
+        let fault = match until {
+            Some(_) if available => Some(("not_allowed", "What is available has no such time.")),
+            Some(until) if until <= now => Some(("in_the_past", "This must be in the future.")),
+            Some(until) if until > now + LONGEST_MODE => {
+                Some(("out_of_range", "This must be at most 7 days from now."))
+            }
+            _ => None,
+        };
+        match fault {
+            Some((code, detail)) => Err(vec![Fault::new("/until", code, detail)]),
+            None if available => Ok(Availability::Available),
+            None => Ok(Availability::SoldOut { until: until.and_then(stored) }),
+        }
+    }
+}
+
+/// Whether the shop has an item.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AvailabilityView {
+    item_id: String,
+    available: bool,
+    #[schema(required)]
+    sold_out_until: Option<Timestamp>,
+}
+
+/// The answer to a heartbeat.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeartbeatView {
+    next_heartbeat_within_seconds: u64,
+}
+
+/// Opens, slows down or pauses the shop. What was accepted stays accepted.
+#[utoipa::path(
+    put, path = "/v1/shop/mode", operation_id = "setMode", tag = "shop", security(("shopKey" = [])),
+    request_body = SetMode, responses((status = 200, description = "The shop as it is now.", body = ShopView))
+)]
+pub async fn set_mode(
+    shop: AsShop,
+    app: web::Data<App>,
+    Body(body): Body<SetMode>,
+) -> Result<web::Json<ShopView>, Problem> {
+    let now = now();
+    let mode = body.parse("", now).map_err(faults::unprocessable)?;
+    let changed = app.store.change_shop(shop.shop_id, move |shop| shop.mode = mode).await.map_err(Failure::from)?;
+    let changed = changed.ok_or_else(unknown_shop)?;
+    app.take_effect().await;
+    Ok(web::Json(ShopView::new(&app.catalogue(), &changed, now)))
+}
+
+/// The shop is there. Once it has said so it has to go on: after three minutes of silence nothing is offered to it.
+#[utoipa::path(
+    post, path = "/v1/shop/heartbeat", operation_id = "heartbeat", tag = "shop", security(("shopKey" = [])),
+    responses((status = 200, description = "Heard.", body = HeartbeatView))
+)]
+pub async fn heartbeat(shop: AsShop, app: web::Data<App>) -> Result<web::Json<HeartbeatView>, Problem> {
+    let now = now();
+    let heard = move |shop: &mut crate::catalogue::Shop| shop.last_heartbeat_at = shop.last_heartbeat_at.max(Some(now));
+    app.store.change_shop(shop.shop_id, heard).await.map_err(Failure::from)?.ok_or_else(unknown_shop)?;
+    app.heard_of(shop.shop_id, now).await;
+    Ok(web::Json(HeartbeatView { next_heartbeat_within_seconds: HEARTBEAT.as_secs() }))
+}
+
+/// Takes an item off the shop's menu for a while, or puts it back.
+#[utoipa::path(
+    put, path = "/v1/shop/items/{item_id}/availability", operation_id = "setItemAvailability", tag = "shop",
+    security(("shopKey" = [])), params(("item_id" = String, Path)), request_body = ItemAvailability,
+    responses((status = 200, description = "What holds now.", body = AvailabilityView))
+)]
+pub async fn set_item_availability(
+    shop: AsShop,
+    app: web::Data<App>,
+    item_id: web::Path<String>,
+    Body(body): Body<ItemAvailability>,
+) -> Result<web::Json<AvailabilityView>, Problem> {
+    let item_id = item_id.into_inner();
+    if !app.catalogue().items(shop.partner_id).iter().any(|item| item.item_id == item_id) {
+        return Err(unknown_item().into());
+    }
+    let availability = ItemAvailability::parse(body.available, body.until, now()).map_err(faults::unprocessable)?;
+    let unchanged = ShopItem { shop_id: shop.shop_id, item_id, price: None, availability };
+    let changed = app
+        .store
+        .change_shop_item(unchanged, move |item| item.availability = availability)
+        .await
+        .map_err(Failure::from)?;
+    app.take_effect().await;
+    let sold_out_until = match changed.availability {
+        Availability::SoldOut { until } => Timestamp::maybe(until),
+        Availability::Available => None,
+    };
+    Ok(web::Json(AvailabilityView { item_id: changed.item_id, available: body.available, sold_out_until }))
+}
+
+pub fn unknown_item() -> Failure {
+    Failure::new(Code::NotFound, "There is no such item.")
+}
