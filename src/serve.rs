@@ -50,7 +50,7 @@ const GRACE_SECONDS: u64 = 5;
 pub enum Error {
     #[error("these settings do not fit together: {0}")]
     Settings(String),
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] store::Error),
     #[error("{what}: {fault}")]
     Io { what: String, fault: io::Error },

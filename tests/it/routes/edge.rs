@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::contract;
-use crate::server::{Client, LOOK, PATIENCE, fresh, ordinary, quarter, teas, text, two_lungos};
+use crate::server::{BY_HAND, Client, LOOK, PATIENCE, fresh, ordinary, teas, text, two_lungos};
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 
@@ -16,7 +16,7 @@ const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", 
 fn filled(server: &Client, template: &str) -> String {
     let order = || {
         let mut body = teas(&fresh("cus"), 1, "pm_silent", None);
-        body["pickup"] = json!({"at": quarter(20)});
+        body["shop_id"] = json!(BY_HAND);
         text(&server.created(&body)["order_id"])
     };
     let draft = || server.call("POST", "/v1/drafts").json(&two_lungos(&fresh("cus"))).send().expect(201).id();
