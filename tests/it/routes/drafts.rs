@@ -70,7 +70,7 @@ fn a_confirmed_draft_is_its_order_for_ever() {
     assert!(order.header("retry-after").parse::<u32>().unwrap() >= 1);
     assert!(!order.header("lungo-position").is_empty() && order.header("etag") == "\"1\"");
     assert_eq!(confirm(&server, &id).expect(202).id(), id);
-    assert_eq!(ids(&server.ongoing(&customer).body["orders"]), [id.clone()]);
+    assert_eq!(ids(&server.ongoing(&customer).body["orders"]), [id.as_str()]);
     assert_eq!(server.get(&format!("/v1/drafts/{id}")).expect(200).body["confirmed"], true);
     let put = server.call("PUT", &format!("/v1/drafts/{id}")).json(&basket(&customer));
     put.send().problem(409, "draft_confirmed");

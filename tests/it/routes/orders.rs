@@ -878,6 +878,10 @@ mod listing {
         assert_eq!(ids(&replicated.body["orders"]), [created.id()]);
         assert!(instant(&replicated.body["as_of"]) >= instant(&created.body["created_at"]));
 
+        // A deletion is a write like any other.
+        let deleted = server.call("DELETE", &format!("/v1/orders/{}", created.id())).send().expect(202);
+        assert_eq!(with(deleted.header("lungo-position")).expect(200).body["orders"], json!([]));
+
         with("garbage").problem(400, "invalid_position");
         with("").problem(400, "invalid_position");
         let twice = server.call("GET", &path).header("Lungo-Position", created.header("lungo-position"));
