@@ -53,7 +53,7 @@ const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 pub enum Error {
     #[error("these settings do not fit together: {0}")]
     Settings(String),
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] store::Error),
     #[error("{what}: {fault}")]
     Io { what: String, fault: io::Error },
@@ -100,18 +100,18 @@ pub async fn serve(
     let base_url = format!("http://{address}");
 
     let (store, claims) = open_store(&settings)?;
-    if settings.demo {
-        demo::prepare(&store, &settings.data, &base_url).await?;
-    }
-
     let speed = speed(settings.pace);
     let is_durable = settings.pace != Pace::Zero;
     let file = |name: &str| is_durable.then(|| settings.data.join(name));
-    let gateway = GatewaySimulator::open(file(GATEWAY_LEDGER).as_deref(), speed, base_url)
+    let gateway = GatewaySimulator::open(file(GATEWAY_LEDGER).as_deref(), speed, base_url.clone())
         .map_err(io(format!("the gateway's ledger in {}", settings.data.display())))?;
     let shops = ShopSimulator::open(file(SHOP_JOURNAL).as_deref(), speed)
         .map_err(io(format!("the shops' journal in {}", settings.data.display())))?;
     let (gateway, shops) = (Arc::new(gateway), Arc::new(shops));
+    // Only now: whoever holds these files already has its address in the keys' file.
+    if settings.demo {
+        demo::prepare(&store, &settings.data, &base_url).await?;
+    }
 
     let bank = Arc::new(outside::SimulatedBank::new(gateway.clone(), store.clone()));
     let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), Some(bank)).await?;

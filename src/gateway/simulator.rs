@@ -64,7 +64,7 @@ pub enum Operation {
 /// | `pm_slow` | held at once, answered 30 s later; repeated calls answer normally |
 /// | `pm_silent` | `authorize` is never answered and never holds anything |
 /// | `pm_timeout_after_charge` | held, but the first `authorize` is never answered |
-/// | `pm_flaky` | every second call fails without effect, the first one included |
+/// | `pm_flaky` | every second call of each kind fails without effect, the first one included |
 /// | anything else | declined as `unknown_method` |
 pub struct GatewaySimulator {
     ledger: Arc<Ledger>,
@@ -175,7 +175,7 @@ impl Gateway for GatewaySimulator {
         let page = format!("{}/simulator/bank/{}", self.base_url, charge.key);
         let answer = self.call(self.authorize_delay(), |ledger| async move {
             let _turn = ledger.turn(&wanted.key).await;
-            ledger.fail_if_flaky(&wanted.key, &wanted.method)?;
+            ledger.fail_if_flaky(Kind::Authorize, &wanted.key, &wanted.method)?;
             match ledger.find(&wanted.key)? {
                 Some(entry) => ledger.repeat(entry, wanted).await.map(|held| (held, false)),
                 None => ledger.hold(wanted, page).await.map(|held| (held, true)),
@@ -194,7 +194,7 @@ impl Gateway for GatewaySimulator {
         let key = key.to_owned();
         self.call(self.delay(), |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            Ok(ledger.find_unless_flaky(&key)?.map(|entry| entry.held))
+            Ok(ledger.find_unless_flaky(Kind::LookUp, &key)?.map(|entry| entry.held))
         })
         .await
     }
@@ -203,7 +203,7 @@ impl Gateway for GatewaySimulator {
         let key = key.to_owned();
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            let entry = ledger.find_unless_flaky(&key)?.ok_or_else(no_charge)?;
+            let entry = ledger.find_unless_flaky(Kind::Capture, &key)?.ok_or_else(no_charge)?;
             match captured(&entry.held, amount, Utc::now())? {
                 Some(held) => ledger.write(entry, Operation::Capture, held).await,
                 None => Ok(entry.held),
@@ -216,7 +216,7 @@ impl Gateway for GatewaySimulator {
         let key = key.to_owned();
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            match ledger.find_unless_flaky(&key)? {
+            match ledger.find_unless_flaky(Kind::Void, &key)? {
                 Some(entry) => match voided(&entry.held, order_id)? {
                     Some(held) => ledger.write(entry, Operation::Void, held).await.map(drop),
                     None => Ok(()),
@@ -231,7 +231,7 @@ impl Gateway for GatewaySimulator {
         let key = key.to_owned();
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            let entry = ledger.find_unless_flaky(&key)?.ok_or_else(no_charge)?;
+            let entry = ledger.find_unless_flaky(Kind::Refund, &key)?.ok_or_else(no_charge)?;
             match refunded(&entry.held, total_refunded)? {
                 Some(held) => ledger.write(entry, Operation::Refund, held).await,
                 None => Ok(entry.held),
@@ -241,6 +241,16 @@ impl Gateway for GatewaySimulator {
     }
 }
 
+/// The kinds of calls to a gateway.
+#[derive(Clone, Copy)]
+enum Kind {
+    Authorize,
+    LookUp,
+    Capture,
+    Void,
+    Refund,
+}
+
 /// 128 bits of a key's hash: what is remembered of a charge besides the place of its latest line.
 type Name = [u8; 16];
 
@@ -248,8 +258,9 @@ struct Ledger {
     journal: Journal<Entry>,
     /// Where the latest line of each charge stands.
     latest: Mutex<HashMap<Name, u64>>,
-    /// Calls so far to each `pm_flaky` charge.
-    flaky: Mutex<HashMap<Name, u64>>,
+    /// Calls so far to each `pm_flaky` charge, of each kind: those who call in pairs would otherwise meet the same
+    /// half of the calls again and again, and never get anywhere.
+    flaky: Mutex<HashMap<Name, [u64; 5]>>,
     turns: Box<[Turn<()>]>,
 }
 
@@ -265,21 +276,22 @@ impl Ledger {
         offset.map(|offset| self.journal.read_at(offset)).transpose().map_err(unwritten)
     }
 
-    fn find_unless_flaky(&self, key: &str) -> Result<Option<Entry>, Trouble> {
+    fn find_unless_flaky(&self, kind: Kind, key: &str) -> Result<Option<Entry>, Trouble> {
         let entry = self.find(key)?;
         let method = entry.as_ref().and_then(|entry| entry.charge.as_ref()).map(|charge| charge.method.as_str());
-        self.fail_if_flaky(key, method.unwrap_or_default())?;
+        self.fail_if_flaky(kind, key, method.unwrap_or_default())?;
         Ok(entry)
     }
 
     /// A key counts as flaky from the first call that shows its method.
-    fn fail_if_flaky(&self, key: &str, method: &str) -> Result<(), Trouble> {
+    fn fail_if_flaky(&self, kind: Kind, key: &str, method: &str) -> Result<(), Trouble> {
         let mut flaky = self.flaky.lock().unwrap_or_else(PoisonError::into_inner);
         let calls = match flaky.entry(name(key)) {
             Slot::Occupied(calls) => calls.into_mut(),
-            Slot::Vacant(place) if method == "pm_flaky" => place.insert(0),
+            Slot::Vacant(place) if method == "pm_flaky" => place.insert([0; 5]),
             Slot::Vacant(_) => return Ok(()),
         };
+        let calls = &mut calls[kind as usize];
         *calls += 1;
         if *calls % 2 == 1 { Err(Trouble::Unanswered("500".into())) } else { Ok(()) }
     }

@@ -76,8 +76,10 @@ impl Store {
         closed_since: Instant,
         now: Instant,
     ) -> std::result::Result<Present, Unreadable> {
-        let at_least = at_least.filter(|position| position.cluster == self.cluster);
-        if let Some(replica) = &self.lagging {
+        // Another database's position cannot be compared: only the primary is certainly fresh enough.
+        let is_foreign = at_least.is_some_and(|position| position.cluster != self.cluster);
+        let at_least = at_least.filter(|_| !is_foreign);
+        if let Some(replica) = self.lagging.as_ref().filter(|_| !is_foreign) {
             let fresh_enough = |age: Age| at_least.is_none_or(|seen| seen.place <= age.place);
             if replica.age().is_some_and(fresh_enough) {
                 let (cluster, of, shown) = (self.cluster, customer.clone(), replica.clone());

@@ -216,23 +216,27 @@ pub async fn list_orders(AsPartner(partner): AsPartner, app: web::Data<App>, que
 #[utoipa::path(
     get, path = "/v1/orders/{order_id}/events", operation_id = "getOrderEvents", tag = "orders", security(("partnerKey" = [])),
     params(("order_id" = Uuid, Path)),
-    responses((status = 200, description = "The events.", body = OrderEvents)),
+    responses((status = 200, description = "The events.", body = OrderEvents, headers(("Lungo-Position" = String)))),
 )]
 pub async fn get_order_events(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
-    let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
+    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
     let events = app.store.events_of(order.id).await.map_err(Failure::from)?;
-    Ok(HttpResponse::Ok().json(OrderEvents { events: events.iter().map(EventView::new).collect() }))
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header(("Lungo-Position", position.token()));
+    Ok(answer.json(OrderEvents { events: events.iter().map(EventView::new).collect() }))
 }
 
 /// What an order waits for, in one sentence and a code.
 #[utoipa::path(
     get, path = "/v1/orders/{order_id}/why", operation_id = "whyOrder", tag = "orders", security(("partnerKey" = [])),
     params(("order_id" = Uuid, Path)),
-    responses((status = 200, description = "Why it stands where it stands.", body = WhyView)),
+    responses((status = 200, description = "Why it stands where it stands.", body = WhyView, headers(("Lungo-Position" = String)))),
 )]
 pub async fn why_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
-    let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
-    Ok(HttpResponse::Ok().json(WhyView::new(&order)))
+    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header(("Lungo-Position", position.token()));
+    Ok(answer.json(WhyView::new(&order)))
 }
 
 /// Cancel an order, until it is being made. Repeating it is safe.
@@ -254,7 +258,8 @@ pub async fn cancel_order(AsPartner(partner): AsPartner, app: web::Data<App>, id
 #[utoipa::path(
     delete, path = "/v1/orders/{order_id}", operation_id = "deleteOrder", tag = "orders", security(("partnerKey" = [])),
     params(("order_id" = Uuid, Path)),
-    responses((status = 202, description = "Removed: every later call on it is answered 410.", body = admitted::Deleted)),
+    responses((status = 202, description = "Removed: every later call on it is answered 410.", body = admitted::Deleted,
+        headers(("Lungo-Position" = String)))),
 )]
 pub async fn delete_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
     let id = OrderId(path_id(&id)?);
@@ -262,14 +267,16 @@ pub async fn delete_order(AsPartner(partner): AsPartner, app: web::Data<App>, id
         return Err(gone.into());
     }
     let received = app.store.delete(id, partner, now()).await.map_err(Failure::from)?;
+    let mut answer = HttpResponse::Accepted();
     let deleted = match received {
         Received::DraftBuried(draft) => admitted::Deleted::draft(&draft),
         other => {
-            let (order, _) = settled(other, Code::TooLate)?;
+            let (order, position) = settled(other, Code::TooLate)?;
+            answer.insert_header(("Lungo-Position", position.token()));
             admitted::Deleted::order(&order)
         }
     };
-    Ok(HttpResponse::Accepted().json(deleted))
+    Ok(answer.json(deleted))
 }
 
 /// Replace how an ongoing order is picked up. Its time may differ only while the order is scheduled.

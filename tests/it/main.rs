@@ -1,7 +1,11 @@
 //! Everything that is tested from outside the crate, in one binary.
 
 mod conformance;
+mod contract;
+mod crash;
 mod derived;
+mod routes;
+mod server;
 mod support;
 mod tidy;
 mod unwinding;

@@ -193,18 +193,33 @@ async fn timeout_after_charge_holds_and_hides_it_once() {
 }
 
 #[tokio::test]
-async fn flaky_fails_every_second_call_without_effect() {
+async fn flaky_fails_every_second_call_of_a_kind_without_effect() {
     let gateway = in_memory();
     let charge = charge("pm_flaky");
     let failed = Trouble::Unanswered("500".into());
     assert_eq!(gateway.authorize(&charge).await, Err(failed.clone()));
+    assert_eq!(gateway.look_up(&charge.key).await, Err(failed.clone()));
     assert_eq!(gateway.look_up(&charge.key).await, Ok(None), "the failure had no effect");
-    assert_eq!(gateway.authorize(&charge).await, Err(failed.clone()));
     assert_eq!(gateway.authorize(&charge).await.unwrap().status, HeldStatus::Authorized);
+    assert_eq!(gateway.authorize(&charge).await, Err(failed.clone()));
     assert_eq!(gateway.capture(&charge.key, 1250).await, Err(failed.clone()));
     assert_eq!(gateway.capture(&charge.key, 1250).await.unwrap().captured, 1250);
-    assert_eq!(gateway.refund(&charge.key, 1250).await, Err(failed));
+    assert_eq!(gateway.refund(&charge.key, 1250).await, Err(failed.clone()));
+    assert_eq!(gateway.look_up(&charge.key).await, Err(failed));
     assert_eq!(gateway.look_up(&charge.key).await.unwrap().unwrap().refunded, 0);
+    assert_eq!(gateway.refund(&charge.key, 1250).await.unwrap().refunded, 1250);
+}
+
+#[tokio::test]
+async fn who_looks_first_and_acts_then_gets_through_to_a_flaky_gateway() {
+    let gateway = in_memory();
+    let charge = charge("pm_flaky");
+    let mut tries = 0;
+    while !matches!(gateway.look_up(&charge.key).await, Ok(Some(_))) {
+        let _ = gateway.authorize(&charge).await;
+        tries += 1;
+        assert!(tries < 10, "look-up and authorization in turn never succeed");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,6 @@
+//! The routes of the partner API, grouped by resource.
+
+mod drafts;
+mod edge;
+mod events;
+mod orders;
