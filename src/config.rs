@@ -171,6 +171,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_HTTP_THREADS", default_value_t = 2, value_name = "COUNT")]
     pub http_threads: usize,
 
+    /// When stopping: how long to say so in /readyz before new connections are refused
+    #[arg(long, env = "LUNGO_UNREADY_FOR", default_value = "500ms", value_name = "TIME")]
+    pub unready_for: Span,
+
     /// Threads that read the database
     #[arg(long, env = "LUNGO_READERS", default_value_t = 2, value_name = "COUNT")]
     pub readers: usize,

@@ -295,7 +295,8 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                     return Err(illegal());
                 }
                 next.offer_at = *offer_at;
-                next.expected_ready_at = pickup.at;
+                let make = Duration::seconds(order.placed.make_seconds.into());
+                next.expected_ready_at = Some(pickup.at.unwrap_or(now + make));
                 next.deadline_at = deadline(&next, now, deadlines);
             }
             next.pickup = pickup.clone();

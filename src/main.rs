@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use color_eyre::config::{HookBuilder, Theme};
 use color_eyre::eyre::{Result, eyre};
 use lungo::config::{self, LogFormat, Settings};
 use tracing_subscriber::EnvFilter;
@@ -44,7 +45,8 @@ struct SimulatorArgs {
 }
 
 fn main() -> Result<ExitCode> {
-    color_eyre::install()?;
+    let theme = if std::io::stderr().is_terminal() { Theme::dark() } else { Theme::new() };
+    HookBuilder::default().theme(theme).display_env_section(false).install()?;
     let declared = Cli::command();
     let matches = declared.clone().get_matches();
     let cli = Cli::from_arg_matches(&matches).map_err(|fault| fault.exit())?;

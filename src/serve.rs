@@ -43,6 +43,8 @@ pub const DEMO_WATCH: &str =
 /// How often the load of the shops is counted, and how often keys and catalogue are read again.
 const COUNT_LOADS: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(15);
+/// A stop takes less than 25 s in all, whatever the settings say.
+const MOST_UNREADY: Duration = Duration::from_secs(5);
 /// How long requests under way may still take when the service stops.
 const GRACE_SECONDS: u64 = 5;
 /// What a partner may ask at once, against what it may ask in a second.
@@ -160,6 +162,7 @@ pub async fn serve(
 
     tracing::info!("serve.stopping");
     app.set_ready(false);
+    tokio::time::sleep(settings.unready_for.0.min(MOST_UNREADY)).await;
     handle.stop(true).await;
     let _ = stop_worker.send(true);
     if let Err(fault) = working.await {

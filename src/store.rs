@@ -131,7 +131,18 @@ impl Store {
             Error::Unavailable(format!("{what} {}: {fault}", directory.display()))
         };
         std::fs::create_dir_all(directory).map_err(|fault| unavailable("cannot create", &fault))?;
-        let path = directory.join(FILE);
+        let path = directory.join(FILE).display().to_string();
+        // One plain connection first: a pool would try a broken file again and again before it said so.
+        let cluster = {
+            let mut conn = SqliteConnection::establish(&path).map_err(|fault| unavailable("cannot open", &fault))?;
+            let prepared = conn
+                .batch_execute("PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL")
+                .map_err(|fault| fault.to_string())
+                .and_then(|()| migrate(&mut conn));
+            prepared.map_err(|fault| unavailable("cannot use the database in", &fault))?;
+            let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(&mut conn)?;
+            u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))?
+        };
         let connections = options.readers + 3;
         let pool = Pool::builder()
             .max_size(u32::try_from(connections).unwrap_or(u32::MAX))
@@ -141,15 +152,8 @@ impl Store {
             .max_lifetime(None)
             .connection_timeout(Duration::from_secs(5))
             .connection_customizer(Box::new(Pragmas))
-            .build(ConnectionManager::new(path.display().to_string()))
+            .build(ConnectionManager::new(path))
             .map_err(|fault| unavailable("cannot open the database in", &fault))?;
-        let cluster = {
-            let mut conn = pool.get().map_err(|fault| unavailable("cannot open the database in", &fault))?;
-            conn.batch_execute("PRAGMA journal_mode = WAL")?;
-            migrate(&mut conn).map_err(|fault| unavailable("cannot migrate the database in", &fault))?;
-            let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(&mut *conn)?;
-            u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))?
-        };
         let io = |fault: std::io::Error| unavailable("cannot start the threads of the database in", &fault);
         let (handoff, claims) = queue::Handoff::new(options.local_queue);
         let lagging = options

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::lanes::{Tx, Urgency};
 use super::rows::{document, instant, millis, to_document, uuid};
 use super::schema::{drafts, orders};
-use super::{Result, Store, lists};
+use super::{Position, Result, Store, lists};
 use crate::order::{Instant, NewOrder, OrderId, PartnerId, Placed};
 
 /// A draft. Its id is the id of the order that its confirmation makes.
@@ -28,7 +28,7 @@ pub struct Draft {
 /// What became of replacing a draft.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Replaced {
-    Done,
+    Done(Position),
     Unknown,
     Confirmed,
     Expired,
@@ -68,17 +68,20 @@ impl DraftRow {
 }
 
 impl Store {
-    pub async fn put_draft(&self, draft: Draft) -> Result<()> {
+    pub async fn put_draft(&self, draft: Draft) -> Result<Position> {
+        let cluster = self.cluster;
         self.lane
             .write(Urgency::Create, move |tx| {
+                let owner = (draft.partner_id, draft.request.customer_id.clone());
                 diesel::insert_into(drafts::table).values(DraftRow::of(draft)).execute(tx.conn)?;
-                Ok(())
+                lists::position_now(tx.conn, cluster, (owner.0, &owner.1))
             })
             .await
     }
 
     /// Replaces what a draft holds, while it is still a draft. `now` is when its old price stops binding.
     pub async fn replace_draft(&self, draft: Draft, now: Instant) -> Result<Replaced> {
+        let (cluster, customer_id) = (self.cluster, draft.request.customer_id.clone());
         self.lane
             .write(Urgency::Create, move |tx| {
                 let before = find_draft(tx.conn, draft.order_id)?.filter(|d| d.partner_id == draft.partner_id);
@@ -96,15 +99,17 @@ impl Store {
                                 drafts::valid_until.eq(row.valid_until),
                             ))
                             .execute(tx.conn)?;
-                        Replaced::Done
+                        let position = lists::position_now(tx.conn, cluster, (before.partner_id, &customer_id))?;
+                        Replaced::Done(position)
                     }
                 })
             })
             .await
     }
 
-    pub async fn draft(&self, id: OrderId) -> Result<Option<Draft>> {
-        self.readers.read(move |conn| find_draft(conn, id)).await
+    pub async fn draft(&self, id: OrderId) -> Result<Option<(Draft, Position)>> {
+        let cluster = self.cluster;
+        self.readers.read(move |conn| draft_at(conn, cluster, id)).await
     }
 }
 
@@ -137,10 +142,16 @@ pub(super) fn find_draft(conn: &mut SqliteConnection, id: OrderId) -> Result<Opt
     }))
 }
 
+fn draft_at(conn: &mut SqliteConnection, cluster: u64, id: OrderId) -> Result<Option<(Draft, Position)>> {
+    let Some(draft) = find_draft(conn, id)? else { return Ok(None) };
+    let position = lists::position_now(conn, cluster, (draft.partner_id, &draft.request.customer_id))?;
+    Ok(Some((draft, position)))
+}
+
 /// What stands under an id that may be an order's or a draft's.
 pub enum Known {
-    Order(Box<crate::state::Order>, super::Position),
-    Draft(Box<Draft>),
+    Order(Box<crate::state::Order>, Position),
+    Draft(Box<Draft>, Position),
 }
 
 impl Store {
@@ -152,7 +163,7 @@ impl Store {
                 if let Some((order, position)) = lists::order_at(conn, cluster, id)? {
                     return Ok(Some(Known::Order(Box::new(order), position)));
                 }
-                Ok(find_draft(conn, id)?.map(|draft| Known::Draft(Box::new(draft))))
+                Ok(draft_at(conn, cluster, id)?.map(|(draft, position)| Known::Draft(Box::new(draft), position)))
             })
             .await
     }

@@ -119,7 +119,8 @@ impl Store {
         customer: CustomerId,
         below: i64,
         limit: i64,
-    ) -> Result<Vec<Order>> {
+    ) -> Result<(Vec<Order>, Position)> {
+        let cluster = self.cluster;
         self.readers
             .read(move |conn| {
                 let rows: Vec<OrderRow> = order_names::table
@@ -133,7 +134,8 @@ impl Store {
                     .limit(limit)
                     .select(orders::all_columns)
                     .load(conn)?;
-                rows.into_iter().map(OrderRow::into_order).collect()
+                let orders = rows.into_iter().map(OrderRow::into_order).collect::<Result<_>>()?;
+                Ok((orders, position_now(conn, cluster, (partner, &customer))?))
             })
             .await
     }
@@ -287,6 +289,15 @@ pub(super) fn ongoing_of(conn: &mut SqliteConnection, partner: PartnerId, custom
         .order(orders::number.desc())
         .load(conn)?;
     rows.into_iter().map(OrderRow::into_order).collect()
+}
+
+/// How far a reader has seen that reads something other than the customer's orders now.
+pub(super) fn position_now(
+    conn: &mut SqliteConnection,
+    cluster: u64,
+    owner: (PartnerId, &CustomerId),
+) -> Result<Position> {
+    Ok(Position::of(cluster, last_position(conn)?, owner, Revision::default()))
 }
 
 /// An order, and the position at which it was read.

@@ -119,6 +119,8 @@ pub enum Received {
     Stale(Box<Order>),
     /// A draft of this id was buried: it can no longer become an order.
     DraftBuried(Box<Draft>),
+    /// The pickup slot it was to move to holds no more orders.
+    SlotFull,
     /// No such order for this sender.
     Unknown,
 }
@@ -271,6 +273,25 @@ impl Store {
         self.lane.write(Urgency::Control, move |tx| hear(tx, word, cluster, &policy)).await
     }
 
+    /// Changes how an order is picked up. `slot_capacity` is how many orders the slot holds that it moves to, if it
+    /// moves; it is counted in the transaction that moves it.
+    pub async fn change_pickup(&self, word: Word, slot_capacity: Option<u32>) -> Result<Received> {
+        let (policy, cluster) = (self.policy.clone(), self.cluster);
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let order = lists::find(tx.conn, word.order_id)?.filter(|order| word.scope.holds(order));
+                if let (Some(order), Event::PickupChanged { pickup, .. }, Some(capacity)) =
+                    (order, &word.event, slot_capacity)
+                    && order.pickup.at != pickup.at
+                    && taken(tx.conn, order.shop_id, pickup.at)? >= capacity
+                {
+                    return Ok(Received::SlotFull);
+                }
+                hear(tx, word, cluster, &policy)
+            })
+            .await
+    }
+
     /// Removes an order from its customer's sight: a cancellation by the customer where it is still ongoing, and
     /// a tombstone.
     pub async fn delete(&self, order_id: OrderId, partner: PartnerId, now: Instant) -> Result<Received> {
@@ -395,18 +416,20 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
         _ => None,
     };
 
-    let slot_taken = match accept.request.pickup.at {
-        Some(at) => orders::table
-            .filter(orders::shop_id.eq(accept.request.shop_id.0.as_bytes().as_slice()))
-            .filter(orders::slot_at.eq(millis(at)))
-            .filter(orders::ongoing)
-            .count()
-            .get_result::<i64>(conn)?
-            .try_into()
-            .unwrap_or(u32::MAX),
-        None => 0,
-    };
+    let slot_taken = taken(conn, accept.request.shop_id, accept.request.pickup.at)?;
     Ok(Present { orders: known, revision, keyed, nonce_at_seen, slot_taken })
+}
+
+/// How many ongoing orders of a shop are in a pickup slot.
+fn taken(conn: &mut SqliteConnection, shop: ShopId, slot: Option<Instant>) -> Result<u32> {
+    let Some(at) = slot else { return Ok(0) };
+    let count: i64 = orders::table
+        .filter(orders::shop_id.eq(shop.0.as_bytes().as_slice()))
+        .filter(orders::slot_at.eq(millis(at)))
+        .filter(orders::ongoing)
+        .count()
+        .get_result(conn)?;
+    Ok(count.try_into().unwrap_or(u32::MAX))
 }
 
 /// One word from outside, inside a transaction.

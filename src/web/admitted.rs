@@ -62,7 +62,7 @@ impl Deleted {
 pub fn gone(known: &Known) -> Option<Failure> {
     match known {
         Known::Order(order, _) => order.deleted_at.map(|_| Deleted::order(order).into_failure()),
-        Known::Draft(draft) => draft.deleted_at.map(|_| Deleted::draft(draft).into_failure()),
+        Known::Draft(draft, _) => draft.deleted_at.map(|_| Deleted::draft(draft).into_failure()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::catalogue::Refusal;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::order::{Instant, Money, NewOrder, OrderId, PartnerId};
-use crate::store::{Accept, Draft, Known, Replaced};
+use crate::store::{Accept, Draft, Known, Position, Replaced};
 use crate::web::admitted;
 use crate::web::auth::AsPartner;
 use crate::web::body::Body;
@@ -70,7 +70,7 @@ pub struct Confirmation {
 #[utoipa::path(
     post, path = "/v1/drafts", operation_id = "createDraft", tag = "drafts", security(("partnerKey" = [])),
     request_body = DraftOrder,
-    responses((status = 201, description = "Priced.", body = DraftView, headers(("Location" = String)))),
+    responses((status = 201, description = "Priced.", body = DraftView, headers(("Location" = String), ("Lungo-Position" = String)))),
 )]
 pub async fn create_draft(
     AsPartner(partner): AsPartner,
@@ -80,26 +80,29 @@ pub async fn create_draft(
 ) -> Answer {
     let draft = price(&app, partner, OrderId::new(), body.parse(), &request)?;
     let view = DraftView::new(&draft);
-    app.store.put_draft(draft).await.map_err(Failure::from)?;
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, format!("/v1/drafts/{}", view.order_id))).json(view))
+    let position = app.store.put_draft(draft).await.map_err(Failure::from)?;
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/v1/drafts/{}", view.order_id)))
+        .insert_header(("Lungo-Position", position.token()))
+        .json(view))
 }
 
 /// One draft.
 #[utoipa::path(
     get, path = "/v1/drafts/{order_id}", operation_id = "getDraft", tag = "drafts", security(("partnerKey" = [])),
     params(("order_id" = Uuid, Path)),
-    responses((status = 200, description = "The draft.", body = DraftView)),
+    responses((status = 200, description = "The draft.", body = DraftView, headers(("Lungo-Position" = String)))),
 )]
 pub async fn get_draft(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
-    let draft = draft_of(&app, partner, path_id(&id)?).await?;
-    Ok(HttpResponse::Ok().json(DraftView::new(&draft)))
+    let (draft, position) = draft_of(&app, partner, path_id(&id)?).await?;
+    Ok(shown(DraftView::new(&draft), position))
 }
 
 /// Replace what a draft holds, priced anew.
 #[utoipa::path(
     put, path = "/v1/drafts/{order_id}", operation_id = "putDraft", tag = "drafts", security(("partnerKey" = [])),
     params(("order_id" = Uuid, Path)), request_body = DraftOrder,
-    responses((status = 200, description = "Replaced.", body = DraftView)),
+    responses((status = 200, description = "Replaced.", body = DraftView, headers(("Lungo-Position" = String)))),
 )]
 pub async fn put_draft(
     AsPartner(partner): AsPartner,
@@ -108,12 +111,12 @@ pub async fn put_draft(
     id: web::Path<String>,
     Body(body): Body<DraftOrder>,
 ) -> Answer {
-    let before = draft_of(&app, partner, path_id(&id)?).await?;
+    let (before, _) = draft_of(&app, partner, path_id(&id)?).await?;
     check_open(&before, now())?;
     let draft = price(&app, partner, before.order_id, body.parse(), &request)?;
     let view = DraftView { created_at: Timestamp(before.created_at), ..DraftView::new(&draft) };
     match app.store.replace_draft(draft, now()).await.map_err(Failure::from)? {
-        Replaced::Done => Ok(HttpResponse::Ok().json(view)),
+        Replaced::Done(position) => Ok(shown(view, position)),
         Replaced::Unknown => Err(unknown_draft().into()),
         Replaced::Confirmed => Err(confirmed().into()),
         Replaced::Expired => Err(admitted::refusal(&Refusal::DraftExpired).into()),
@@ -141,7 +144,7 @@ pub async fn confirm_draft(
         let failure = Failure::new(Code::Unprocessable, "A confirmation cannot be taken back: cancel the order.");
         return Err(failure.faults(vec![fault]).into());
     }
-    let draft = draft_of(&app, partner, path_id(&id)?).await?;
+    let (draft, _) = draft_of(&app, partner, path_id(&id)?).await?;
     let seen = seen_revision(request.headers(), partner, &draft.request.customer_id)?;
     let now = now();
     let catalogue =
@@ -183,13 +186,17 @@ fn price(
     })
 }
 
-async fn draft_of(app: &App, partner: PartnerId, id: Uuid) -> Result<Draft, Failure> {
+fn shown(view: DraftView, position: Position) -> HttpResponse {
+    HttpResponse::Ok().insert_header(("Lungo-Position", position.token())).json(view)
+}
+
+async fn draft_of(app: &App, partner: PartnerId, id: Uuid) -> Result<(Draft, Position), Failure> {
     let Some(found) = known(app, partner, id).await? else { return Err(unknown_draft()) };
     if let Some(gone) = admitted::gone(&found) {
         return Err(gone);
     }
     match found {
-        Known::Draft(draft) => Ok(*draft),
+        Known::Draft(draft, position) => Ok((*draft, position)),
         // It may have been confirmed; then the draft is still there behind its order.
         Known::Order(..) => app.store.draft(OrderId(id)).await?.ok_or_else(unknown_draft),
     }

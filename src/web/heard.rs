@@ -31,6 +31,7 @@ pub fn settled(received: Received, refused: Code) -> Result<(Order, Position), F
             format!("The order has version {} now: read it again.", order.version),
         )
         .with("version", order.version)),
+        Received::SlotFull => Err(Failure::new(Code::SlotFull, "This pickup slot is full: choose another one.")),
         Received::Unknown | Received::DraftBuried(_) => Err(unknown_order()),
     }
 }

@@ -197,16 +197,17 @@ pub async fn get_order(
 #[utoipa::path(
     get, path = "/v1/orders", operation_id = "listOrders", tag = "orders", security(("partnerKey" = [])),
     params(HistoryQuery),
-    responses((status = 200, description = "A page.", body = OrderPage)),
+    responses((status = 200, description = "A page.", body = OrderPage, headers(("Lungo-Position" = String)))),
 )]
 pub async fn list_orders(AsPartner(partner): AsPartner, app: web::Data<App>, query: Query<HistoryQuery>) -> Answer {
     let customer = customer_id(&query.customer_id)?;
     let scope = opaque::scope(partner, Some(&customer));
     let below = cursor(query.cursor.as_deref(), scope)?.unwrap_or(i64::MAX);
-    let orders = app.store.history(partner, customer, below, limit(query.limit, 100)?).await.map_err(Failure::from)?;
+    let (orders, position) =
+        app.store.history(partner, customer, below, limit(query.limit, 100)?).await.map_err(Failure::from)?;
     let next = orders.last().map_or(below, |order| order.number);
     let now = now();
-    Ok(HttpResponse::Ok().json(OrderPage {
+    Ok(HttpResponse::Ok().insert_header(("Lungo-Position", position.token())).json(OrderPage {
         orders: orders.iter().map(|order| view(&app, order, None, now).0).collect(),
         cursor: opaque::cursor(next, scope),
     }))
@@ -299,12 +300,13 @@ pub async fn put_pickup(
         .transpose()?;
     let pickup = body.parse();
     let now = now();
-    let offer_at = match pickup.at {
+    let (offer_at, slot_capacity) = match pickup.at {
         Some(at) if pickup.at != order.pickup.at => {
             let timing = app.catalogue().slot_offer_at(partner, order.shop_id, order.placed.make_seconds, at, now);
-            timing.map_err(|refusal| admitted::refusal(&refusal))?.offer_at
+            let timing = timing.map_err(|refusal| admitted::refusal(&refusal))?;
+            (timing.offer_at, timing.slot.map(|slot| slot.capacity))
         }
-        _ => order.offer_at.filter(|_| pickup.at.is_some()),
+        _ => (order.offer_at.filter(|_| pickup.at.is_some()), None),
     };
     let word = Word {
         order_id: order.id,
@@ -314,7 +316,7 @@ pub async fn put_pickup(
         version,
         now,
     };
-    let received = app.store.receive(word).await.map_err(Failure::from)?;
+    let received = app.store.change_pickup(word, slot_capacity).await.map_err(Failure::from)?;
     let (order, position) = settled(received, Code::TooLate)?;
     Ok(shown(&app, &order, position, false))
 }
@@ -359,7 +361,7 @@ pub async fn known(app: &App, partner: PartnerId, id: Uuid) -> Result<Option<Kno
     let known = app.store.known(OrderId(id)).await?;
     Ok(known.filter(|known| match known {
         Known::Order(order, _) => order.partner_id == partner,
-        Known::Draft(draft) => draft.partner_id == partner,
+        Known::Draft(draft, _) => draft.partner_id == partner,
     }))
 }
 
@@ -374,7 +376,7 @@ pub async fn order_of(app: &App, partner: PartnerId, id: Uuid) -> Result<(Order,
     }
     match known {
         Known::Order(order, position) => Ok((*order, position)),
-        Known::Draft(_) => Err(unknown_order()),
+        Known::Draft(..) => Err(unknown_order()),
     }
 }
 

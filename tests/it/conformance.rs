@@ -132,7 +132,7 @@ async fn parallel_creates_without_any_header_make_one_order_a_customer(bench: &m
     assert_eq!(accepted(&verdicts), 100);
     assert_eq!(verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Similar(_))).count(), 1900);
     for cus in customers {
-        let history = bench.store.history(cus.partner, cus.id, i64::MAX, 100).await.unwrap();
+        let (history, _) = bench.store.history(cus.partner, cus.id, i64::MAX, 100).await.unwrap();
         assert_eq!(history.len(), 1);
     }
 }
@@ -160,7 +160,7 @@ async fn the_numbers_of_a_customer_have_no_gaps(bench: &mut Bench) {
     let cus = Customer::new("cus");
     let asks = (0..30).map(|i| cus.asks(&[&format!("item_{}", i / 2)])).collect();
     assert_eq!(accepted(&at_once(bench, asks).await), 15);
-    let history = bench.store.history(cus.partner, cus.id, i64::MAX, 100).await.unwrap();
+    let (history, _) = bench.store.history(cus.partner, cus.id, i64::MAX, 100).await.unwrap();
     let numbers: Vec<_> = history.iter().map(|order| order.number).collect();
     assert_eq!(numbers, (1..=15).rev().collect::<Vec<_>>());
     assert_eq!(history.iter().map(|order| order.nonce).collect::<HashSet<_>>().len(), 15);
@@ -420,7 +420,7 @@ async fn a_deleted_order_is_out_of_its_customers_sight(bench: &mut Bench) {
     let again = bench.store.delete(order.id, cus.partner, at(2)).await.unwrap();
     assert!(matches!(again, Received::Already(..)), "{again:?}");
     assert_eq!(bench.ask(cus.asks(&["lungo"]).key("k")).await.verdict, Verdict::Deleted(order.id));
-    assert!(bench.store.history(cus.partner, cus.id.clone(), i64::MAX, 10).await.unwrap().is_empty());
+    assert!(bench.store.history(cus.partner, cus.id.clone(), i64::MAX, 10).await.unwrap().0.is_empty());
     let present = bench.store.present(cus.partner, cus.id.clone(), None, at(0), at(2)).await.unwrap();
     assert!(present.ongoing.is_empty() && present.recently_closed.is_empty());
     assert_eq!(present.revision.number, 1, "it was created all the same");

@@ -31,6 +31,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
                 OrderDeleted,
                 TooLate,
                 StaleVersion,
+                SlotFull,
                 ShopNotAccepting,
                 Unprocessable,
                 Overloaded,
