@@ -6,17 +6,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::admission::Verdict;
+use crate::admission::{Revision, Verdict};
 use crate::app::App;
 use crate::catalogue::Refusal;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::PaymentStatus;
-use crate::order::PartnerId;
+use crate::order::{Instant, PartnerId};
 use crate::state::Order;
 use crate::store::{Admitted, Draft, Known};
-use crate::web::orders::view;
 use crate::web::problem::Problem;
+use crate::web::views::OrderView;
 use crate::web::vocabulary::Timestamp;
 
 /// What is left of something that was deleted.
@@ -121,6 +121,12 @@ pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpR
         (Verdict::Accept | Verdict::Replay(_) | Verdict::Similar(_), None) => missing(),
     };
     Err(failure.into())
+}
+
+/// An order as its partner sees it, and the whole seconds after which to ask again.
+pub fn view(app: &App, order: &Order, present: Option<Revision>, now: Instant) -> (OrderView, Option<i64>) {
+    let waiting = app.pace().waiting(order, rand::random(), now);
+    (OrderView::new(order, present, &waiting), waiting.retry_after(now))
 }
 
 /// The catalogue's refusal as a problem.

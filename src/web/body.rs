@@ -18,7 +18,6 @@ use utoipa::ToSchema;
 use crate::error::{Code, Failure};
 use crate::order::Currency;
 use crate::web::faults;
-use crate::web::openapi;
 use crate::web::problem::Problem;
 use crate::web::vocabulary::CURRENCY_FORMAT;
 
@@ -43,7 +42,7 @@ macro_rules! bodies {
         impl $crate::web::body::Schema for $body {
             fn validator() -> &'static jsonschema::Validator {
                 static VALIDATOR: std::sync::LazyLock<jsonschema::Validator> =
-                    std::sync::LazyLock::new(|| $crate::web::body::compile(&<$body as utoipa::ToSchema>::name()));
+                    std::sync::LazyLock::new($crate::web::body::compile::<$body>);
                 &VALIDATOR
             }
         }
@@ -63,13 +62,14 @@ impl Default for Limits {
     }
 }
 
-/// The validator of a schema of the published document.
-pub fn compile(schema: &str) -> Validator {
-    let document = openapi::document();
-    assert!(document["components"]["schemas"].get(schema).is_some(), "`{schema}` is not in the OpenAPI document");
+/// The validator of a type: of the schemas that `web::openapi` publishes of it and of what it is made of.
+pub fn compile<T: ToSchema>() -> Validator {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    let schemas: std::collections::BTreeMap<_, _> = schemas.into_iter().collect();
     let root = serde_json::json!({
-        "$ref": format!("#/components/schemas/{schema}"),
-        "components": { "schemas": document["components"]["schemas"] },
+        "$ref": format!("#/components/schemas/{}", T::name()),
+        "components": { "schemas": schemas },
     });
     jsonschema::draft202012::options()
         .should_validate_formats(true)

@@ -12,10 +12,10 @@ use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::{Actor, Event};
-use crate::order::{CustomerId, Instant, OrderId, PartnerId};
+use crate::order::{CustomerId, OrderId, PartnerId};
 use crate::state::Order;
 use crate::store::{Accept, Known, Position, Received, Scope, Source, Unreadable, Word};
-use crate::web::admitted;
+use crate::web::admitted::{self, view};
 use crate::web::auth::AsPartner;
 use crate::web::body::Body;
 use crate::web::create_order::{CreateOrder, PickupRequest};
@@ -335,12 +335,6 @@ pub async fn report_arrival(AsPartner(partner): AsPartner, app: web::Data<App>, 
     let (order, position) =
         say(&app, order.id.0, Scope::Partner(partner), Actor::Partner, Event::Arrived, Code::TooLate).await?;
     Ok(shown(&app, &order, position, false))
-}
-
-/// An order as its partner sees it, and the whole seconds after which to ask again.
-pub fn view(app: &App, order: &Order, present: Option<Revision>, now: Instant) -> (OrderView, Option<i64>) {
-    let waiting = app.pace().waiting(order, rand::random(), now);
-    (OrderView::new(order, present, &waiting), waiting.retry_after(now))
 }
 
 /// 200 with the order, or 304 where the client has it.
