@@ -42,6 +42,7 @@ pub mod journal;
 pub mod keys;
 pub mod lifecycle;
 pub mod machine;
+pub mod meters;
 pub mod operator;
 pub mod order;
 pub mod pace;
