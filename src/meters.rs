@@ -16,7 +16,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use crate::lifecycle::{Actor, EventKind, Reason, Stage, Status};
 pub use families::{ByRoute, Family, Named};
 pub use happened::Happened;
-pub use words::{Acted, ByTimer, Called, Decision, Door, LaneTrouble, Port, Taken, Trouble, Urgency, WordResult};
+pub use words::{
+    Acted, ByTimer, Called, Decision, Door, LaneTrouble, Ongoing, Port, Taken, Trouble, Urgency, WordResult,
+};
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +117,7 @@ meters! {
     acceptance_duration: Family<Histogram, ()>,
         Histogram "lungo_acceptance_duration_seconds" [], Seconds, LONG,
         "From the creation of an order to its acceptance by the shop; orders for a later pickup are left out.";
-    ongoing: Family<Gauge, Status>,
+    ongoing: Family<Gauge, Ongoing>,
         Gauge "lungo_ongoing_orders" ["status"], Count, NONE,
         "Ongoing orders.";
     deadline_overdue: Family<Gauge, ()>,

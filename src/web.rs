@@ -29,7 +29,10 @@ use actix_web::http::header;
 use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 
+use crate::app::App;
+use crate::clock::now;
 use crate::error::{Code, Failure};
+use crate::web::auth::AsAdmin;
 use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
 use crate::web::drafts::Confirmation;
 use crate::web::problem::Problem;
@@ -54,6 +57,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/simulator/bank/{key:.*}", bank::get_challenge).route(post().to(bank::answer_challenge)))
         .service(read("/livez", get_liveness))
         .service(read("/readyz", get_readiness))
+        .service(read("/metrics", get_metrics))
         .service(read("/openapi.json", openapi::get_document))
         .service(read("/docs", openapi::redirect_to_docs))
         .service(read("/docs/{file:.*}", openapi::get_docs))
@@ -96,6 +100,11 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/v1/admin/lifecycle", service::get_lifecycle));
 }
 
+/// The URLs of the second listener, which asks for no key: what only machines next to this one should reach.
+pub fn configure_unguarded(app: &mut ServiceConfig) {
+    app.service(read("/metrics", get_metrics_unguarded)).service(read("/livez", get_liveness));
+}
+
 /// A resource that answers GET, and HEAD with the same headers.
 fn read<F, Args>(path: &str, handler: F) -> Resource
 where
@@ -120,7 +129,7 @@ pub async fn get_liveness() -> HttpResponse {
     get, path = "/readyz", operation_id = "getReadiness", tag = "operations",
     responses((status = 200, description = "Ready.")),
 )]
-pub async fn get_readiness(app: Data<crate::app::App>) -> Result<HttpResponse, Problem> {
+pub async fn get_readiness(app: Data<App>) -> Result<HttpResponse, Problem> {
     if !app.is_ready() {
         return Err(Failure::new(Code::Overloaded, "The service is starting or stopping.").into());
     }
@@ -129,6 +138,23 @@ pub async fn get_readiness(app: Data<crate::app::App>) -> Result<HttpResponse, P
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body))
 }
 
+/// What the service counts and measures of itself, in Prometheus' text format 0.0.4.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "getMetrics", tag = "operations", security(("adminKey" = [])),
+    responses((status = 200, description = "Every metric.", body = String, content_type = METRICS_TYPE)),
+)]
+pub async fn get_metrics(_: AsAdmin, app: Data<App>) -> HttpResponse {
+    get_metrics_unguarded(app).await
+}
+
+async fn get_metrics_unguarded(app: Data<App>) -> HttpResponse {
+    let metrics = app.metrics(now()).await;
+    HttpResponse::Ok().content_type(METRICS_TYPE).insert_header((header::CACHE_CONTROL, "no-store")).body(metrics)
+}
+
+/// The media type of Prometheus' text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 #[cfg(test)]
 mod tests {
     use actix_web::http::Method;
@@ -136,7 +162,7 @@ mod tests {
     use actix_web::test::{self, TestRequest};
     use actix_web::{App, HttpServer};
 
-    use super::*;
+    use super::{configure, edge, header, openapi};
 
     async fn ask(request: TestRequest) -> (u16, header::HeaderMap, Vec<u8>) {
         let app = test::init_service(App::new().wrap(from_fn(edge::serve)).configure(configure)).await;

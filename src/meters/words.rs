@@ -149,10 +149,39 @@ impl Labels for ByTimer {
     fn expected() -> Vec<Self> {
         use EventKind::*;
         let kinds = [
-            PaymentUnknown, PaymentUnavailable, PaymentExpired, SlotDue, ShopTimedOut, Abandoned,
-            PreparationStarted, ForceCompleted, Made, NotCollected, Collected,
+            PaymentUnknown,
+            PaymentUnavailable,
+            PaymentExpired,
+            SlotDue,
+            ShopTimedOut,
+            Abandoned,
+            PreparationStarted,
+            ForceCompleted,
+            Made,
+            NotCollected,
+            Collected,
         ];
         kinds.map(Self).to_vec()
+    }
+}
+
+/// A status that is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ongoing(pub Status);
+
+impl Labels for Ongoing {
+    const COUNT: usize = Status::COUNT;
+    fn place(self) -> usize {
+        self.0.place()
+    }
+    fn words(self) -> Vec<&'static str> {
+        self.0.words()
+    }
+    fn all() -> Vec<Self> {
+        Status::all().into_iter().map(Self).collect()
+    }
+    fn expected() -> Vec<Self> {
+        Self::all().into_iter().filter(|status| status.0.is_ongoing()).collect()
     }
 }
 

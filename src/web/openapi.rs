@@ -95,6 +95,7 @@ use crate::web::{admin, catalogue, events, orders, shop};
         admin::service::get_lifecycle,
         crate::web::get_liveness,
         crate::web::get_readiness,
+        crate::web::get_metrics,
     ),
     components(schemas(CreateOrder, DraftOrder, PickupRequest, Confirmation, OrderView, EventView, ShopOrderView, Code)),
 )]
