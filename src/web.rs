@@ -162,7 +162,9 @@ mod tests {
     use actix_web::test::{self, TestRequest};
     use actix_web::{App, HttpServer};
 
-    use super::{configure, edge, header, openapi};
+    use super::{configure, configure_unguarded, edge, harness, header, openapi};
+    use crate::lifecycle::{Actor, Event, Reason};
+    use crate::meters::{self, Meter};
 
     async fn ask(request: TestRequest) -> (u16, header::HeaderMap, Vec<u8>) {
         let app = test::init_service(App::new().wrap(from_fn(edge::serve)).configure(configure)).await;
@@ -195,6 +197,45 @@ mod tests {
         assert_eq!(status, 200);
         assert!(String::from_utf8(body).unwrap().contains("/openapi.json"));
         assert_eq!(ask(TestRequest::get().uri("/docs/nothing.js")).await.0, 404);
+    }
+
+    #[actix_web::test]
+    async fn every_metric_is_exposed_with_its_labels_to_operators_only() {
+        let house = harness::House::open().await;
+        let id = house.awaiting().await;
+        house.hear(id, Actor::Shop, Event::ShopRejected { reason: Reason::ShopClosed }).await;
+        meters::install();
+        for (key, status) in [("", 401), (&house.partner, 403), (&house.admin, 200)] {
+            assert_eq!(house.get(key, "/metrics").await.status, status);
+        }
+        let answer = house.get(&house.admin, "/metrics").await;
+        assert_eq!(answer.headers.get("content-type").unwrap(), "text/plain; version=0.0.4; charset=utf-8");
+
+        let open = test::init_service(App::new().app_data(house.app.clone()).configure(configure_unguarded)).await;
+        let answer = test::call_service(&open, TestRequest::get().uri("/metrics").to_request()).await;
+        let text = String::from_utf8(test::read_body(answer).await.to_vec()).unwrap();
+        for Meter { name, kind, labels, buckets, .. } in meters::TABLE {
+            let kind = format!("{kind:?}").to_lowercase();
+            assert!(
+                text.contains(&format!("\n# TYPE {name} {kind}\n")) || text.starts_with(&format!("# HELP {name} ")),
+                "{name}"
+            );
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            let shown = if buckets.is_empty() { (*name).to_owned() } else { format!("{name}_sum") };
+            let line =
+                text.lines().find(|line| line.strip_prefix(&shown).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            let line = line.unwrap_or_else(|| panic!("no series of {name}"));
+            let found: Vec<&str> = line.split('"').step_by(2).filter_map(|part| part.strip_suffix('=')).collect();
+            let found: Vec<&str> = found.iter().map(|part| part.rsplit(['{', ',']).next().unwrap()).collect();
+            assert_eq!(found, *labels, "{line}");
+        }
+        let unknown = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).find(|line| {
+            let name = line.split(' ').next().unwrap();
+            !meters::TABLE.iter().any(|meter| meter.name == name)
+        });
+        assert_eq!(unknown, None, "only what stands in the table is shown");
+        assert!(!text.contains(&id.to_string()) && !text.contains("/v1/orders/0"), "nothing is counted by id");
+        assert!(text.contains(r#"lungo_http_requests_total{route="/metrics",method="GET",status="403"}"#), "{text}");
     }
 
     #[actix_web::test]

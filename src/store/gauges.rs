@@ -19,21 +19,21 @@ const LOOKED_AT: i64 = 2_000;
 
 /// One reading of all that is waiting.
 #[derive(Debug, Default)]
-struct Waiting {
-    ongoing: Vec<(Status, i64)>,
-    next_deadline: Option<Instant>,
-    stages: Vec<InStage>,
+pub(super) struct Waiting {
+    pub ongoing: Vec<(Status, i64)>,
+    pub next_deadline: Option<Instant>,
+    pub stages: Vec<InStage>,
     /// Currency, minor units, orders, and when the oldest of them ended.
-    owed: Vec<(String, i64, i64, Option<Instant>)>,
+    pub owed: Vec<(String, i64, i64, Option<Instant>)>,
 }
 
 #[derive(Debug)]
-struct InStage {
-    stage: Stage,
-    depth: i64,
-    parked: i64,
-    next_attempt: Option<Instant>,
-    oldest_seconds: f64,
+pub(super) struct InStage {
+    pub stage: Stage,
+    pub depth: i64,
+    pub parked: i64,
+    pub next_attempt: Option<Instant>,
+    pub oldest_seconds: f64,
 }
 
 /// Not those that merely wait for their time: the first attempt of a last look comes a day after the order's end.
@@ -81,7 +81,7 @@ impl Store {
     }
 }
 
-fn read(conn: &mut SqliteConnection, now: Instant) -> Result<Waiting> {
+pub(super) fn read(conn: &mut SqliteConnection, now: Instant) -> Result<Waiting> {
     let by_status: Vec<(String, i64)> = orders::table
         .filter(orders::ongoing)
         .group_by(orders::status)
