@@ -296,6 +296,11 @@ fn the_doors_to_the_world_never_see_each_other() {
 }
 
 #[test]
+fn the_meters_know_only_words() {
+    assert_apart("meters", &["store", "gateway", "shop", "stages", "web", "worker", "app", "serve"]);
+}
+
+#[test]
 fn the_web_and_the_worker_meet_only_in_the_store() {
     assert_apart("web", &["gateway", "shop::simulator", "worker"]);
     assert_apart("worker", &["web"]);
