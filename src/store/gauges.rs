@@ -139,7 +139,7 @@ fn show(waiting: &Waiting, now: Instant) {
         METERS.stage_oldest.of(*stage).set(*oldest_seconds);
     }
     METERS.owed.set_all(waiting.owed.iter().map(|(currency, amount, ..)| (currency.clone(), *amount as f64)));
-    METERS.owed_orders.of(()).set(waiting.owed.iter().map(|(_, _, orders, _)| *orders as f64).sum::<f64>());
+    METERS.owed_orders.of(()).set(waiting.owed.iter().map(|(_, _, orders, _)| orders).sum::<i64>() as f64);
     let since = waiting.owed.iter().filter_map(|(.., since)| *since).min();
     METERS.owed_oldest.of(()).set(since.map_or(0.0, |since| age_in_seconds(since, now)));
     METERS.sampled.of(()).set(now.timestamp_millis() as f64 / 1000.0);
