@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::catalogue::{Catalogue, Priced, Refusal};
 use crate::config::{InForce, Settings};
 use crate::keys::{KeyRecord, Keys};
+use crate::meters::{self, METERS};
 use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
 use crate::pace::{Expectations, Pace};
 use crate::store::{Draft, Result, Store};
@@ -28,6 +29,11 @@ const HISTORY: i64 = 200_000;
 /// Events that are read at once.
 const LESSON: i64 = 5_000;
 
+/// The gauges that need the database are read from it no oftener than this, whoever asks …
+const MEASURED_EVERY: chrono::Duration = chrono::Duration::seconds(1);
+/// … and whoever asks waits no longer for them.
+const MEASURING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// The running service, as the web sees it.
 pub struct App {
     pub store: Store,
@@ -44,6 +50,7 @@ pub struct App {
     is_ready: AtomicBool,
     /// The position in the log of events up to which durations were counted.
     learned: AtomicI64,
+    measured: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl App {
@@ -67,6 +74,7 @@ impl App {
             keys: Arc::default(),
             refreshing: tokio::sync::Mutex::default(),
             is_ready: AtomicBool::new(false),
+            measured: tokio::sync::Mutex::default(),
         };
         app.refresh().await?;
         Ok(app)
@@ -190,6 +198,23 @@ impl App {
             }
             after = until;
         }
+    }
+
+    /// All that is counted and measured, in Prometheus' text format. Answers also while the database does not: then
+    /// its gauges are old, and one of them says since when.
+    pub async fn metrics(&self, now: Instant) -> String {
+        METERS.ready.of(()).set(if self.is_ready() { 1.0 } else { 0.0 });
+        let mut measured = self.measured.lock().await;
+        if measured.is_none_or(|at| now - at >= MEASURED_EVERY || now < at) {
+            match tokio::time::timeout(MEASURING_PATIENCE, self.store.measure(now)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => tracing::warn!(%fault, "metrics.not_measured"),
+                Err(_) => tracing::warn!("metrics.not_measured_in_time"),
+            }
+            *measured = Some(now);
+        }
+        drop(measured);
+        meters::render()
     }
 
     pub fn is_ready(&self) -> bool {

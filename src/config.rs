@@ -63,6 +63,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
 
+    /// Where else to listen, for `/metrics` without a key: an address that only the monitoring can reach
+    #[arg(long, env = "LUNGO_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listener: Option<SocketAddr>,
+
     /// Where everything durable is kept
     #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
     pub data: PathBuf,

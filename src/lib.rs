@@ -26,7 +26,8 @@
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `error` and `config` are pure and
 //! know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
-//! knows the store, and neither the worker nor the ports. `serve` wires it all. A test holds this.
+//! knows the store, and neither the worker nor the ports. `serve` wires it all. Whoever is not pure may count in
+//! `meters`, which knows only pure ones. A test holds this.
 
 pub mod admission;
 pub mod app;
@@ -42,6 +43,7 @@ pub mod journal;
 pub mod keys;
 pub mod lifecycle;
 pub mod machine;
+pub mod meters;
 pub mod operator;
 pub mod order;
 pub mod pace;

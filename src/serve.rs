@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web as actix};
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use crate::clock::now;
 use crate::config::{InForce, Pace, Settings};
 use crate::gateway::simulator::GatewaySimulator;
 use crate::lifecycle::Stage;
+use crate::meters::{self, METERS};
 use crate::pace::Expectations;
 use crate::shop::simulator::ShopSimulator;
 use crate::simulator::Speed;
@@ -96,11 +98,15 @@ pub async fn serve(
 ) -> Result<(), Error> {
     settings.check().map_err(Error::Settings)?;
     let io = |what: String| move |fault| Error::Io { what, fault };
-    let listener =
-        std::net::TcpListener::bind(settings.listen).map_err(io(format!("cannot listen on {}", settings.listen)))?;
+    let listen =
+        |address: SocketAddr| std::net::TcpListener::bind(address).map_err(io(format!("cannot listen on {address}")));
+    let listener = listen(settings.listen)?;
+    let metrics_listener = settings.metrics_listener.map(listen).transpose()?;
     let address = listener.local_addr().map_err(io("cannot listen".into()))?;
     let base_url = format!("http://{address}");
 
+    meters::install();
+    METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let (store, claims) = open_store(&settings)?;
     let speed = speed(settings.pace);
     let is_durable = settings.pace != Pace::Zero;
@@ -156,6 +162,9 @@ pub async fn serve(
     let handle = server.handle();
     let serving = tokio::spawn(server);
 
+    let watched = metrics_listener.map(|listener| serve_metrics(app.clone(), listener)).transpose();
+    let watched = watched.map_err(io("cannot listen for the monitoring".into()))?;
+
     app.set_ready(true);
     announce(address, &settings);
     stop.await;
@@ -169,10 +178,27 @@ pub async fn serve(
         tracing::error!(%fault, "serve.worker_failed");
     }
     refreshing.abort();
+    if let Some(watched) = watched {
+        watched.stop(false).await;
+    }
     match serving.await {
         Ok(Err(fault)) => Err(Error::Io { what: "the web server failed".into(), fault }),
         _ => Ok(()),
     }
+}
+
+/// Serves `/metrics` without a key, on a thread of its own: it answers also while the others are busy.
+fn serve_metrics(app: actix::Data<App>, listener: std::net::TcpListener) -> io::Result<ServerHandle> {
+    let server = HttpServer::new(move || {
+        actix_web::App::new().wrap(from_fn(web::edge::serve)).app_data(app.clone()).configure(web::configure_unguarded)
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    Ok(handle)
 }
 
 /// Keeps what is in memory close to what is stored.
@@ -180,6 +206,7 @@ async fn refresh(app: Arc<App>) {
     let mut since_refresh = Duration::ZERO;
     loop {
         tokio::time::sleep(COUNT_LOADS).await;
+        meters::tidy_up();
         since_refresh += COUNT_LOADS;
         let refreshed = if since_refresh >= REFRESH {
             since_refresh = Duration::ZERO;

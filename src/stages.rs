@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::breaker::Breaker;
 use crate::gateway::{Gateway, Trouble};
 use crate::lifecycle::{Event, Stage};
+use crate::meters::{self, Called, METERS, Port};
 use crate::shop::{Shops, Unreachable};
 use crate::store::{Again, Claim, Outcome, Strike};
 
@@ -42,28 +43,62 @@ impl Ports {
     /// Calls a dependency, with a deadline and behind its breaker.
     async fn call<T, E: Silence>(
         &self,
-        dependency: &str,
+        dependency: &Dependency,
         call: impl Future<Output = Result<T, E>> + Send,
     ) -> Result<T, E> {
         if let Err(wait) = self.breaker(dependency, |breaker| breaker.ask(Instant::now(), self.pause)) {
+            dependency.count(Called::BreakerOpen);
             return Err(E::unavailable(format!("not asked for another {wait:?}: it did not answer")));
         }
         let result = match tokio::time::timeout(self.timeout, call).await {
             Ok(result) => result,
             Err(_) => Err(E::unanswered(format!("no answer within {:?}", self.timeout))),
         };
+        dependency.count(result.as_ref().map_or_else(Silence::counted, |_| Called::Answered));
         let answered = !matches!(&result, Err(error) if error.is_silence());
         self.breaker(dependency, |breaker| breaker.tell(answered, Instant::now(), self.pause));
         result
     }
 
-    fn breaker<T>(&self, dependency: &str, act: impl FnOnce(&mut Breaker) -> T) -> T {
+    fn breaker<T>(&self, dependency: &Dependency, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        let Dependency { port, name, .. } = dependency;
         let mut breakers = self.breakers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Payment methods are the clients' words: nobody may fill the memory with them.
-        if breakers.len() > 1_000 && !breakers.contains_key(dependency) {
+        if breakers.len() > 1_000 && !breakers.contains_key(name) {
             breakers.retain(|_, breaker| breaker.is_open());
         }
-        act(breakers.entry(dependency.to_owned()).or_default())
+        let breaker = breakers.entry(name.clone()).or_default();
+        let was_open = breaker.is_open();
+        let done = act(breaker);
+        match (was_open, breaker.is_open()) {
+            (false, true) => METERS.breakers_open.of(*port).increment(1),
+            (true, false) => METERS.breakers_open.of(*port).decrement(1),
+            _ => {}
+        }
+        done
+    }
+}
+
+/// Who is called, and for which stage.
+struct Dependency {
+    port: Port,
+    /// What shares a breaker.
+    name: String,
+    stage: Option<Stage>,
+}
+
+impl Dependency {
+    fn count(&self, called: Called) {
+        METERS.calls.of((self.port, called)).increment(1);
+        let trouble = match called {
+            Called::Answered | Called::Refused => return,
+            Called::Unavailable => meters::Trouble::Unavailable,
+            Called::Unanswered => meters::Trouble::Unanswered,
+            Called::BreakerOpen => meters::Trouble::BreakerOpen,
+        };
+        if let Some(stage) = self.stage {
+            METERS.stage_retries.of((stage, trouble)).increment(1);
+        }
     }
 }
 
@@ -72,6 +107,7 @@ trait Silence {
     fn is_silence(&self) -> bool;
     fn unavailable(why: String) -> Self;
     fn unanswered(why: String) -> Self;
+    fn counted(&self) -> Called;
 }
 
 impl Silence for Trouble {
@@ -84,6 +120,13 @@ impl Silence for Trouble {
     fn unanswered(why: String) -> Self {
         Trouble::Unanswered(why)
     }
+    fn counted(&self) -> Called {
+        match self {
+            Trouble::Unavailable(_) => Called::Unavailable,
+            Trouble::Unanswered(_) => Called::Unanswered,
+            Trouble::Refused(_) => Called::Refused,
+        }
+    }
 }
 
 impl Silence for Unreachable {
@@ -95,6 +138,10 @@ impl Silence for Unreachable {
     }
     fn unanswered(why: String) -> Self {
         Unreachable(why)
+    }
+    // Whatever a shop did not answer is offered again: there is nothing to tell apart.
+    fn counted(&self) -> Called {
+        Called::Unanswered
     }
 }
 

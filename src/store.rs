@@ -6,6 +6,7 @@
 
 mod drafts;
 mod durations;
+mod gauges;
 mod lanes;
 mod lists;
 mod orders;

@@ -30,7 +30,10 @@ use actix_web::http::header;
 use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 
+use crate::app::App;
+use crate::clock::now;
 use crate::error::{Code, Failure};
+use crate::web::auth::AsAdmin;
 use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
 use crate::web::drafts::Confirmation;
 use crate::web::problem::Problem;
@@ -55,6 +58,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/simulator/bank/{key:.*}", bank::get_challenge).route(post().to(bank::answer_challenge)))
         .service(read("/livez", get_liveness))
         .service(read("/readyz", get_readiness))
+        .service(read("/metrics", get_metrics))
         .service(read("/openapi.json", openapi::get_document))
         .service(read("/docs", openapi::redirect_to_docs))
         .service(read("/docs/{file:.*}", openapi::get_docs))
@@ -97,6 +101,11 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/v1/admin/lifecycle", service::get_lifecycle));
 }
 
+/// The URLs of the second listener, which asks for no key: what only machines next to this one should reach.
+pub fn configure_unguarded(app: &mut ServiceConfig) {
+    app.service(read("/metrics", get_metrics_unguarded)).service(read("/livez", get_liveness));
+}
+
 /// A resource that answers GET, and HEAD with the same headers.
 fn read<F, Args>(path: &str, handler: F) -> Resource
 where
@@ -121,7 +130,7 @@ pub async fn get_liveness() -> HttpResponse {
     get, path = "/readyz", operation_id = "getReadiness", tag = "operations",
     responses((status = 200, description = "Ready.")),
 )]
-pub async fn get_readiness(app: Data<crate::app::App>) -> Result<HttpResponse, Problem> {
+pub async fn get_readiness(app: Data<App>) -> Result<HttpResponse, Problem> {
     if !app.is_ready() {
         return Err(Failure::new(Code::Overloaded, "The service is starting or stopping.").into());
     }
@@ -130,6 +139,23 @@ pub async fn get_readiness(app: Data<crate::app::App>) -> Result<HttpResponse, P
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body))
 }
 
+/// What the service counts and measures of itself, in Prometheus' text format 0.0.4.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "getMetrics", tag = "operations", security(("adminKey" = [])),
+    responses((status = 200, description = "Every metric.", body = String, content_type = METRICS_TYPE)),
+)]
+pub async fn get_metrics(_: AsAdmin, app: Data<App>) -> HttpResponse {
+    get_metrics_unguarded(app).await
+}
+
+async fn get_metrics_unguarded(app: Data<App>) -> HttpResponse {
+    let metrics = app.metrics(now()).await;
+    HttpResponse::Ok().content_type(METRICS_TYPE).insert_header((header::CACHE_CONTROL, "no-store")).body(metrics)
+}
+
+/// The media type of Prometheus' text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 #[cfg(test)]
 mod tests {
     use actix_web::http::Method;
@@ -137,7 +163,9 @@ mod tests {
     use actix_web::test::{self, TestRequest};
     use actix_web::{App, HttpServer};
 
-    use super::*;
+    use super::{configure, configure_unguarded, edge, harness, header, openapi};
+    use crate::lifecycle::{Actor, Event, Reason};
+    use crate::meters::{self, Meter};
 
     async fn ask(request: TestRequest) -> (u16, header::HeaderMap, Vec<u8>) {
         let app = test::init_service(App::new().wrap(from_fn(edge::serve)).configure(configure)).await;
@@ -170,6 +198,45 @@ mod tests {
         assert_eq!(status, 200);
         assert!(String::from_utf8(body).unwrap().contains("/openapi.json"));
         assert_eq!(ask(TestRequest::get().uri("/docs/nothing.js")).await.0, 404);
+    }
+
+    #[actix_web::test]
+    async fn every_metric_is_exposed_with_its_labels_to_operators_only() {
+        let house = harness::House::open().await;
+        let id = house.awaiting().await;
+        house.hear(id, Actor::Shop, Event::ShopRejected { reason: Reason::ShopClosed }).await;
+        meters::install();
+        for (key, status) in [("", 401), (&house.partner, 403), (&house.admin, 200)] {
+            assert_eq!(house.get(key, "/metrics").await.status, status);
+        }
+        let answer = house.get(&house.admin, "/metrics").await;
+        assert_eq!(answer.headers.get("content-type").unwrap(), "text/plain; version=0.0.4; charset=utf-8");
+
+        let open = test::init_service(App::new().app_data(house.app.clone()).configure(configure_unguarded)).await;
+        let answer = test::call_service(&open, TestRequest::get().uri("/metrics").to_request()).await;
+        let text = String::from_utf8(test::read_body(answer).await.to_vec()).unwrap();
+        for Meter { name, kind, labels, buckets, .. } in meters::TABLE {
+            let kind = format!("{kind:?}").to_lowercase();
+            assert!(
+                text.contains(&format!("\n# TYPE {name} {kind}\n")) || text.starts_with(&format!("# HELP {name} ")),
+                "{name}"
+            );
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            let shown = if buckets.is_empty() { (*name).to_owned() } else { format!("{name}_sum") };
+            let line =
+                text.lines().find(|line| line.strip_prefix(&shown).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            let line = line.unwrap_or_else(|| panic!("no series of {name}"));
+            let found: Vec<&str> = line.split('"').step_by(2).filter_map(|part| part.strip_suffix('=')).collect();
+            let found: Vec<&str> = found.iter().map(|part| part.rsplit(['{', ',']).next().unwrap()).collect();
+            assert_eq!(found, *labels, "{line}");
+        }
+        let unknown = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).find(|line| {
+            let name = line.split(' ').next().unwrap();
+            !meters::TABLE.iter().any(|meter| meter.name == name)
+        });
+        assert_eq!(unknown, None, "only what stands in the table is shown");
+        assert!(!text.contains(&id.to_string()) && !text.contains("/v1/orders/0"), "nothing is counted by id");
+        assert!(text.contains(r#"lungo_http_requests_total{route="/metrics",method="GET",status="403"}"#), "{text}");
     }
 
     #[actix_web::test]

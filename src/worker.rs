@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::now;
 use crate::lifecycle::Stage;
+use crate::meters::{Acted, METERS, Taken, Trouble};
 use crate::stages::{self, Ports, backoff};
 use crate::store::{Again, Claim, Claims, Committed, Outcome, Store, Strike};
 
@@ -37,6 +38,7 @@ pub async fn run(
         let wake = Arc::new(Notify::new());
         due.push((stage, wake.clone()));
         let limit = limit(stage).max(1);
+        METERS.stage_limit.of(stage).set(limit as f64);
         stages.spawn(work(store.clone(), ports.clone(), stage, limit, handed_over, wake, stop.clone()));
     }
     tokio::select! {
@@ -96,6 +98,7 @@ async fn work(
             biased;
             () = stopped(&mut stop) => break,
             Some(claim) = handed_over.recv() => {
+                METERS.stage_claims.of((stage, Taken::HandedOver)).increment(1);
                 acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
             }
             () = wake.notified() => {
@@ -103,6 +106,7 @@ async fn work(
                 let places = room.available_permits().clamp(1, BATCH);
                 match store.claim(stage, places as i64, now()).await {
                     Ok(claims) => for claim in claims {
+                        METERS.stage_claims.of((stage, Taken::Claimed)).increment(1);
                         let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
                         acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
                     },
@@ -123,6 +127,8 @@ async fn work(
 /// One act under one claim.
 async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim, _place: OwnedSemaphorePermit) {
     let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
+    METERS.stage_acting.of(stage).increment(1);
+    let began = Instant::now();
     let outcome = AssertUnwindSafe(stages::act(&claim, &ports)).catch_unwind().await.unwrap_or_else(|_| Outcome {
         event: None,
         again: Some(Again {
@@ -131,14 +137,30 @@ async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim, _place: OwnedSe
             strike: Strike::Panic,
         }),
     });
+    let acted = match &outcome {
+        Outcome { again: Some(Again { strike: Strike::Panic, .. }), .. } => Acted::Panicked,
+        Outcome { event: Some(_), .. } => Acted::Happened,
+        Outcome { event: None, .. } => Acted::Again,
+    };
+    METERS.stage_act.of((stage, acted)).record(began.elapsed());
+    METERS.stage_acting.of(stage).decrement(1);
+    if acted == Acted::Panicked {
+        METERS.stage_retries.of((stage, Trouble::Panic)).increment(1);
+    }
     let event = outcome.event.as_ref().map(crate::lifecycle::Event::kind);
     let why = outcome.again.as_ref().map(|again| again.why.clone());
     match store.commit(claim, outcome, now()).await {
         Ok(Committed::Done(after)) => tracing::debug!(
             order.id = %order, %stage, attempts, ?event, why, order.status = %after.status, "stage.done"
         ),
-        Ok(Committed::Lost) => tracing::info!(order.id = %order, %stage, ?event, "stage.lease_lost"),
+        Ok(Committed::Lost) => {
+            METERS.stage_leases_lost.of(stage).increment(1);
+            tracing::info!(order.id = %order, %stage, ?event, "stage.lease_lost");
+        }
         // The lease lapses, and the stage is tried again under the same key.
-        Err(fault) => tracing::error!(order.id = %order, %stage, %fault, "stage.commit_failed"),
+        Err(fault) => {
+            METERS.stage_commits_failed.of(stage).increment(1);
+            tracing::error!(order.id = %order, %stage, %fault, "stage.commit_failed");
+        }
     }
 }

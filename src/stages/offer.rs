@@ -1,7 +1,8 @@
 //! Brings an authorized order to its shop. Its undo is the release of the money, in `payment`.
 
-use super::{Ports, again, backoff, happened};
+use super::{Dependency, Ports, again, backoff, happened};
 use crate::lifecycle::Event;
+use crate::meters::Port;
 use crate::shop::{Answer, Offer};
 use crate::state::Order;
 use crate::store::Outcome;
@@ -18,7 +19,8 @@ pub(super) async fn offer(order: &Order, ports: &Ports) -> Outcome {
         pickup_at: order.pickup.at,
         simulate: order.placed.metadata.get("simulate").cloned(),
     };
-    match ports.call(&format!("shop {}", order.shop_id), ports.shops.offer(&offer)).await {
+    let shop = Dependency { port: Port::Shop, name: format!("shop {}", order.shop_id), stage: order.task.stage };
+    match ports.call(&shop, ports.shops.offer(&offer)).await {
         // The shop has it and wants us to accept on its behalf.
         Ok(Answer::Received) if (ports.auto_accepts)(order) => {
             happened(Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() })

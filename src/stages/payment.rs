@@ -5,10 +5,11 @@
 
 use chrono::Duration;
 
-use super::{Ports, again, backoff, happened};
+use super::{Dependency, Ports, again, backoff, happened};
 use crate::gateway::{Charge, Held, HeldStatus, Trouble};
 use crate::lifecycle::{Event, PaymentStatus, Status};
 use crate::machine;
+use crate::meters::Port;
 use crate::state::Order;
 use crate::store::{Again, Outcome, Strike};
 
@@ -136,8 +137,9 @@ fn charge(order: &Order) -> Charge {
 }
 
 /// One breaker for each payment method: a method whose bank is silent does not hold the others up.
-fn dependency(order: &Order) -> String {
-    format!("gateway {}", order.placed.payment_method)
+fn dependency(order: &Order) -> Dependency {
+    let name = format!("gateway {}", order.placed.payment_method);
+    Dependency { port: Port::Gateway, name, stage: order.task.stage }
 }
 
 /// What the gateway says about an authorization, as an event.

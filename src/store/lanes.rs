@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use diesel::QueryResult;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::queue::{Claim, Handoff};
 use super::{Error, Pool, Result};
+use crate::meters::{self, Happened, LaneTrouble, METERS};
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
 const MAX_BATCH: usize = 256;
@@ -30,11 +31,21 @@ pub(super) enum Urgency {
     Create,
 }
 
+impl From<Urgency> for meters::Urgency {
+    fn from(urgency: Urgency) -> Self {
+        match urgency {
+            Urgency::Control => Self::Control,
+            Urgency::Create => Self::Create,
+        }
+    }
+}
+
 /// A write inside the transaction of its batch.
 pub(super) struct Tx<'c> {
     pub conn: &'c mut SqliteConnection,
     handoff: &'c Handoff,
     handovers: Vec<(mpsc::OwnedPermit<Claim>, Claim)>,
+    happened: Vec<Happened>,
 }
 
 impl Tx<'_> {
@@ -46,6 +57,11 @@ impl Tx<'_> {
     /// Hands a claim to the local worker once the transaction is committed.
     pub fn hand_over(&mut self, permit: mpsc::OwnedPermit<Claim>, claim: Claim) {
         self.handovers.push((permit, claim));
+    }
+
+    /// Has an event counted once the transaction is committed.
+    pub fn count(&mut self, happened: Happened) {
+        self.happened.push(happened);
     }
 }
 
@@ -80,6 +96,7 @@ impl Lane {
         urgency: Urgency,
         job: impl FnOnce(&mut Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let asked = Monotonic::now();
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |tx| match job(tx) {
             Ok(value) => Ok(Box::new(move |committed: std::result::Result<(), Error>| {
@@ -94,15 +111,33 @@ impl Lane {
             Urgency::Create => &self.create,
         };
         channel.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => Error::Overloaded,
+            TrySendError::Full(_) => {
+                METERS.lane_refused.of(urgency.into()).increment(1);
+                Error::Overloaded
+            }
             TrySendError::Disconnected(_) => Error::Unavailable("the writing thread has ended".into()),
         })?;
-        match tokio::time::timeout(self.patience, answered).await {
+        let answered = tokio::time::timeout(self.patience, answered).await;
+        METERS.lane_write.of(urgency.into()).record(asked.elapsed());
+        match answered {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::OutcomeUnknown("the writing thread dropped the answer".into())),
-            Err(_) => Err(Error::OutcomeUnknown(format!("no commit within {:?}", self.patience))),
+            Err(_) => {
+                METERS.lane_troubles.of(LaneTrouble::PatienceEnded).increment(1);
+                Err(Error::OutcomeUnknown(format!("no commit within {:?}", self.patience)))
+            }
         }
     }
+
+    /// How full the channels are, from 0 to 1.
+    pub fn fill(&self) -> [(Urgency, f64); 2] {
+        [(Urgency::Control, fill(&self.control)), (Urgency::Create, fill(&self.create))]
+    }
+}
+
+/// How full a channel is, from 0 to 1.
+pub(super) fn fill<T>(channel: &Sender<T>) -> f64 {
+    channel.len() as f64 / channel.capacity().unwrap_or(usize::MAX).max(1) as f64
 }
 
 fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Receiver<Job>) {
@@ -119,13 +154,16 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Recei
             conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
         }
         let Some(connection) = conn.as_mut() else {
+            METERS.lane_troubles.of(LaneTrouble::NoConnection).increment(1);
             batch.clear();
             thread::sleep(Duration::from_millis(100));
             continue;
         };
+        METERS.lane_batch.of(()).record(batch.len() as f64);
         // A panic in one write poisons the connection's state: start over with a fresh one. The answers of the
         // batch are dropped, which their callers are told as "unknown".
         if catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, batch.drain(..)))).is_err() {
+            METERS.lane_troubles.of(LaneTrouble::Panicked).increment(1);
             tracing::error!("store.lane_panicked");
             conn = None;
         }
@@ -133,19 +171,22 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Recei
 }
 
 fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<Item = Job>) {
+    let began = Monotonic::now();
     let mut answers = Vec::new();
     let mut handovers = Vec::new();
+    let mut happened = Vec::new();
     let committed = conn.immediate_transaction(|conn| {
         for job in jobs {
             Savepoint::Begin.execute(conn)?;
-            let mut tx = Tx { conn, handoff, handovers: Vec::new() };
+            let mut tx = Tx { conn, handoff, handovers: Vec::new(), happened: Vec::new() };
             let outcome = job(&mut tx);
-            let kept = std::mem::take(&mut tx.handovers);
+            let (kept, recorded) = (std::mem::take(&mut tx.handovers), std::mem::take(&mut tx.happened));
             match outcome {
                 Ok(answer) => {
                     Savepoint::Keep.execute(conn)?;
                     answers.push(answer);
                     handovers.extend(kept);
+                    happened.extend(recorded);
                 }
                 Err(answer) => {
                     Savepoint::Undo.execute(conn)?;
@@ -162,8 +203,11 @@ fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<It
                 permit.send(claim);
             });
             answers.into_iter().for_each(|answer| answer(Ok(())));
+            METERS.lane_commit.of(()).record(began.elapsed());
+            happened.iter().for_each(Happened::count);
         }
         Err(fault) => {
+            METERS.lane_troubles.of(LaneTrouble::CommitFailed).increment(1);
             tracing::error!(%fault, "store.commit_failed");
             answers.into_iter().for_each(|answer| answer(Err(Error::OutcomeUnknown(fault.to_string()))));
         }

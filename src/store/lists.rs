@@ -10,6 +10,7 @@ use super::schema::{order_events, order_names, orders};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Status};
+use crate::meters::{Door, METERS};
 use crate::order::{CustomerId, Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
@@ -79,6 +80,7 @@ impl Store {
         // Another database's position cannot be compared: only the primary is certainly fresh enough.
         let is_foreign = at_least.is_some_and(|position| position.cluster != self.cluster);
         let at_least = at_least.filter(|_| !is_foreign);
+        let mut door = Door::Primary;
         if let Some(replica) = self.lagging.as_ref().filter(|_| !is_foreign) {
             let fresh_enough = |age: Age| at_least.is_none_or(|seen| seen.place <= age.place);
             if replica.age().is_some_and(fresh_enough) {
@@ -90,8 +92,11 @@ impl Store {
                     })
                     .await?;
                 if is_as_fresh(&read, at_least, partner, &customer) {
+                    METERS.list_reads.of(Door::Replica).increment(1);
+                    METERS.list_staleness.of(()).record(age_in_seconds(read.as_of, now));
                     return Ok(read);
                 }
+                door = Door::Both;
             }
         }
         let (cluster, of) = (self.cluster, customer.clone());
@@ -100,8 +105,10 @@ impl Store {
             .read(move |conn| read_present(conn, cluster, partner, of, closed_since, now, Source::Primary))
             .await?;
         if is_as_fresh(&read, at_least, partner, &customer) {
+            METERS.list_reads.of(door).increment(1);
             Ok(read)
         } else {
+            METERS.list_reads.of(Door::Diverged).increment(1);
             Err(Unreadable::HistoryDiverged(read.position))
         }
     }
@@ -226,6 +233,11 @@ impl Store {
             })
             .await
     }
+}
+
+/// Never negative: clocks may be set back.
+pub(super) fn age_in_seconds(since: Instant, now: Instant) -> f64 {
+    (now - since).num_milliseconds().max(0) as f64 / 1000.0
 }
 
 /// Whether what was read is no older than what the reader has seen, both as a place in the log and as a revision.

@@ -16,6 +16,7 @@ use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
 use crate::machine::{self, Birth, Refused};
+use crate::meters::{Decision, Happened, METERS, WordResult};
 use crate::order::{CustomerId, Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
@@ -125,11 +126,25 @@ pub enum Received {
     Unknown,
 }
 
+impl From<&Received> for WordResult {
+    fn from(received: &Received) -> Self {
+        match received {
+            Received::Changed(..) => Self::Changed,
+            Received::Already(..) => Self::Already,
+            Received::Refused(..) | Received::SlotFull => Self::Refused,
+            Received::Stale(_) => Self::Stale,
+            Received::DraftBuried(_) => Self::Buried,
+            Received::Unknown => Self::Unknown,
+        }
+    }
+}
+
 impl Store {
     /// Decides about a new order against the customer's present ones and, if it is accepted, commits it.
     pub async fn accept(&self, accept: Accept) -> Result<Admitted> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
-        self.lane
+        let admitted = self
+            .lane
             .write(Urgency::Create, move |tx| {
                 let now = accept.now;
                 let owner = (accept.partner_id, &accept.request.customer_id);
@@ -192,7 +207,9 @@ impl Store {
                     revision,
                 })
             })
-            .await
+            .await?;
+        METERS.admissions.of(Decision::from(&admitted.verdict)).increment(1);
+        Ok(admitted)
     }
 
     /// Writes what a worker found out, if it still holds the lease, and hands the next stage to the local worker.
@@ -269,8 +286,10 @@ impl Store {
 
     /// Hears a word from outside. Whatever is late, repeated or illegal leaves the order as it is.
     pub async fn receive(&self, word: Word) -> Result<Received> {
-        let (policy, cluster) = (self.policy.clone(), self.cluster);
-        self.lane.write(Urgency::Control, move |tx| hear(tx, word, cluster, &policy)).await
+        let (policy, cluster, actor) = (self.policy.clone(), self.cluster, word.actor);
+        let received = self.lane.write(Urgency::Control, move |tx| hear(tx, word, cluster, &policy)).await?;
+        METERS.received.of((actor, WordResult::from(&received))).increment(1);
+        Ok(received)
     }
 
     /// Changes how an order is picked up. `slot_capacity` is how many orders the slot holds that it moves to, if it
@@ -296,7 +315,8 @@ impl Store {
     /// a tombstone.
     pub async fn delete(&self, order_id: OrderId, partner: PartnerId, now: Instant) -> Result<Received> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
-        self.lane
+        let received = self
+            .lane
             .write(Urgency::Control, move |tx| {
                 let Some(order) = lists::find(tx.conn, order_id)?.filter(|o| o.partner_id == partner) else {
                     let draft = drafts::bury(tx, order_id, partner, now)?;
@@ -318,7 +338,9 @@ impl Store {
                 }
                 hear(tx, word(Event::Deleted), cluster, &policy)
             })
-            .await
+            .await?;
+        METERS.received.of((Actor::Partner, WordResult::from(&received))).increment(1);
+        Ok(received)
     }
 
     /// Decides every order whose deadline has come, up to `limit`. Needs nothing but the database: a lease does
@@ -554,6 +576,7 @@ fn insert(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: Hash) -> R
 
 /// Appends to the event log and gives the place in it.
 fn record(tx: &mut Tx, before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Result<i64> {
+    tx.count(Happened::new(before, after, event, by));
     Ok(diesel::insert_into(order_events::table)
         .values(NewEventRow::of(before, after, event, by))
         .returning(order_events::position)

@@ -11,7 +11,9 @@ use diesel::connection::{Connection, SimpleConnection};
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 
+use super::lanes::fill;
 use super::{Error, Pool, Result, lists};
+use crate::meters::METERS;
 use crate::order::Instant;
 
 type Job = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
@@ -40,12 +42,18 @@ impl Readers {
     ) -> Result<T> {
         enqueue(&self.jobs, move |conn| conn.transaction(query)).await
     }
+
+    /// How full the channel is, from 0 to 1.
+    pub fn fill(&self) -> f64 {
+        fill(&self.jobs)
+    }
 }
 
 async fn enqueue<T: Send + 'static>(
     jobs: &Sender<Job>,
     query: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    let asked = Monotonic::now();
     let (answer, answered) = oneshot::channel();
     let job: Job = Box::new(move |conn| {
         // Whoever asked may have gone: then the work is not worth doing.
@@ -54,10 +62,15 @@ async fn enqueue<T: Send + 'static>(
         }
     });
     jobs.try_send(job).map_err(|refused| match refused {
-        TrySendError::Full(_) => Error::Overloaded,
+        TrySendError::Full(_) => {
+            METERS.read_refused.of(()).increment(1);
+            Error::Overloaded
+        }
         TrySendError::Disconnected(_) => Error::Unavailable("the reading threads have ended".into()),
     })?;
-    answered.await.map_err(|_| Error::Unavailable("the reading thread dropped the answer".into()))?
+    let answered = answered.await;
+    METERS.read.of(()).record(asked.elapsed());
+    answered.map_err(|_| Error::Unavailable("the reading thread dropped the answer".into()))?
 }
 
 fn serve(pool: &Pool, jobs: &Receiver<Job>) {

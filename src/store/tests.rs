@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::catalogue::Priced;
 use crate::fixtures::{at, placed, request};
+use crate::lifecycle::{Actor, Event, Reason, Stage, Status};
 use crate::order::{OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
@@ -106,6 +107,77 @@ fn a_database_of_a_newer_program_is_refused_and_says_why() {
     by_hand(&dir, "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')").unwrap();
     let refused = open(&dir).err().expect("it must not be opened").to_string();
     assert!(refused.contains("schema 9999 of a newer version of this program"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_waits_is_measured() {
+    let (dir, store, order) = with_an_order().await;
+    let waiting = |now| store.readers.read(move |conn| gauges::read(conn, now));
+    let at_first = waiting(at(0)).await.unwrap();
+    assert_eq!(at_first.ongoing, [(Status::New, 1)]);
+    assert_eq!(at_first.next_deadline, order.deadline_at);
+    let authorize = &at_first.stages[Stage::Authorize as usize];
+    assert_eq!((authorize.stage, authorize.depth, authorize.parked), (Stage::Authorize, 1, 0));
+
+    // Nobody comes.
+    let later = waiting(at(90)).await.unwrap();
+    let authorize = &later.stages[Stage::Authorize as usize];
+    assert!((authorize.oldest_seconds - 90.0).abs() < 0.01, "{authorize:?}");
+    assert_eq!(authorize.next_attempt, order.task.next_attempt_at);
+    assert!(later.stages.iter().skip(1).all(|stage| stage.depth == 0 && stage.oldest_seconds == 0.0), "{later:?}");
+
+    by_hand(&dir, "UPDATE orders SET parked_at = 1").unwrap();
+    let parked = waiting(at(90)).await.unwrap();
+    let authorize = &parked.stages[Stage::Authorize as usize];
+    assert_eq!((authorize.depth, authorize.parked, authorize.oldest_seconds), (0, 1, 0.0));
+    by_hand(&dir, "UPDATE orders SET parked_at = NULL").unwrap();
+
+    let hear = async |actor, event, now| {
+        let word = Word { order_id: order.id, scope: Scope::Everyone, actor, event, version: None, now };
+        assert!(matches!(store.receive(word).await.unwrap(), Received::Changed(..)));
+    };
+    let amount = order.placed.total.amount;
+    let authorized = Event::PaymentAuthorized { amount, reference: "ch_1".into(), capture_before: None };
+    hear(Actor::Gateway, authorized, at(100)).await;
+    hear(Actor::Shop, Event::ShopRejected { reason: Reason::ShopClosed }, at(110)).await;
+    let owing = waiting(at(120)).await.unwrap();
+    assert_eq!(owing.owed, [("EUR".to_owned(), amount, 1, Some(at(110)))]);
+    assert_eq!((owing.ongoing.len(), owing.next_deadline), (0, None));
+    let release = &owing.stages[Stage::Release as usize];
+    assert!(release.depth == 1 && (release.oldest_seconds - 10.0).abs() < 0.01, "{release:?}");
+    store.measure(at(120)).await.unwrap();
+}
+
+#[test]
+fn measuring_reads_no_history() {
+    #[derive(QueryableByName)]
+    struct Step {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir).unwrap());
+    let mut conn = SqliteConnection::establish(&dir.path().join("lungo.db").display().to_string()).unwrap();
+    conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+    for (question, index) in [
+        (gauges::OWED, "orders_owed"),
+        (gauges::OLDEST_IN_STAGE, "orders_due"),
+        ("SELECT COUNT(*) FROM orders WHERE stage = 'offer' AND parked_at IS NULL", "orders_due"),
+        ("SELECT status, COUNT(*) FROM orders WHERE ongoing GROUP BY status", "orders_o"),
+        ("SELECT stage FROM orders WHERE parked_at IS NOT NULL", "orders_parked"),
+        (
+            "SELECT deadline_at FROM orders WHERE deadline_at IS NOT NULL ORDER BY deadline_at LIMIT 1",
+            "orders_deadline",
+        ),
+    ] {
+        let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {question}")).load(&mut conn).unwrap();
+        let of_orders: Vec<&str> =
+            plan.iter().map(|step| step.detail.as_str()).filter(|step| step.contains(" orders")).collect();
+        assert!(
+            !of_orders.is_empty() && of_orders.iter().all(|step| step.contains(index)),
+            "{question}: {of_orders:?}"
+        );
+    }
 }
 
 #[derive(QueryableByName)]

@@ -67,8 +67,13 @@ pub fn compile<T: ToSchema>() -> Validator {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);
     let schemas: std::collections::BTreeMap<_, _> = schemas.into_iter().collect();
+    validator_of(&T::name(), &serde_json::json!(schemas))
+}
+
+/// The validator of one of these schemas, which may refer to each other.
+pub fn validator_of(schema: &str, schemas: &Value) -> Validator {
     let root = serde_json::json!({
-        "$ref": format!("#/components/schemas/{}", T::name()),
+        "$ref": format!("#/components/schemas/{schema}"),
         "components": { "schemas": schemas },
     });
     jsonschema::draft202012::options()

@@ -3,6 +3,7 @@
 mod conformance;
 mod contract;
 mod crash;
+mod deploy;
 mod derived;
 mod routes;
 mod server;

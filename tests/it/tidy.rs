@@ -279,10 +279,25 @@ fn only_the_web_names_its_framework() {
 }
 
 #[test]
+fn only_the_meters_name_their_crates() {
+    let names = |line: &Line| names_crate(line, "metrics") || names_crate(line, "metrics_exporter_prometheus");
+    let outside = |line: &Line| !line.is_in("meters") && names(line);
+    assert_none(
+        "what is counted stands in the table of `meters`",
+        code().iter().filter(|l| outside(l)).map(Line::place),
+    );
+}
+
+#[test]
 fn the_doors_to_the_world_never_see_each_other() {
     assert_apart("store", &["gateway", "shop", "web", "worker", "stages"]);
     assert_apart("gateway", &["store", "shop", "web", "worker", "stages"]);
     assert_apart("shop", &["store", "gateway", "web", "worker", "stages"]);
+}
+
+#[test]
+fn the_meters_know_only_words() {
+    assert_apart("meters", &["store", "gateway", "shop", "stages", "web", "worker", "app", "serve"]);
 }
 
 #[test]

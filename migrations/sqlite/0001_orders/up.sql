@@ -111,6 +111,7 @@ CREATE INDEX orders_of_shop ON orders (shop_id, slot_at) WHERE ongoing;
 CREATE INDEX orders_due ON orders (stage, next_attempt_at) WHERE stage IS NOT NULL AND parked_at IS NULL;
 CREATE INDEX orders_parked ON orders (id) WHERE parked_at IS NOT NULL;
 CREATE INDEX orders_deadline ON orders (deadline_at) WHERE deadline_at IS NOT NULL;
+CREATE INDEX orders_owed ON orders (closed_at) WHERE owed > 0;
 
 -- The names an order goes by among its customer's orders: its number (number > 0, key empty) and, where the
 -- client gave one, its Idempotency-Key (number 0). One B-tree, so that a create touches one page of history.

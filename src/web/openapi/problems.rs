@@ -131,6 +131,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("getSettings", &[]),
         ("getStages", &[DatabaseUnavailable, Overloaded]),
         ("getLifecycle", &[]),
+        ("getMetrics", &[]),
         ("getLiveness", &[]),
         ("getReadiness", &[Overloaded, OutcomeUnknown, DatabaseUnavailable]),
     ]
