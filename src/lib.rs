@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod journal;
 pub mod keys;
 pub mod lifecycle;
+pub mod load;
 pub mod machine;
 pub mod operator;
 pub mod order;

@@ -56,6 +56,14 @@ pub enum Error {
     Io { what: String, fault: io::Error },
 }
 
+/// The service once it answers requests: what is told to whoever started it.
+pub struct Running<'a> {
+    pub address: SocketAddr,
+    pub settings: &'a Settings,
+    pub store: &'a Store,
+    pub gateway: &'a Arc<GatewaySimulator>,
+}
+
 /// Opens the store with these settings.
 ///
 /// # Errors
@@ -79,7 +87,7 @@ pub fn open_store(settings: &Settings) -> store::Result<(Store, store::Claims)> 
     )
 }
 
-/// Serves until `stop` ends. `announce` is told the address once requests are answered.
+/// Serves until `stop` ends. `announce` is called once requests are answered.
 ///
 /// # Errors
 /// When the settings do not fit together, or something that is needed cannot be opened.
@@ -87,7 +95,7 @@ pub async fn serve(
     settings: Settings,
     in_force: Vec<InForce>,
     stop: impl Future<Output = ()>,
-    announce: impl FnOnce(SocketAddr, &Settings),
+    announce: impl FnOnce(Running),
 ) -> Result<(), Error> {
     settings.check().map_err(Error::Settings)?;
     let io = |what: String| move |fault| Error::Io { what, fault };
@@ -98,7 +106,7 @@ pub async fn serve(
 
     let (store, claims) = open_store(&settings)?;
     if settings.demo {
-        demo::prepare(&store, &settings.data, &base_url).await?;
+        demo::prepare(&store, &settings.data, &base_url, settings.pace).await?;
     }
 
     let speed = speed(settings.pace);
@@ -109,6 +117,7 @@ pub async fn serve(
     let shops = ShopSimulator::open(file(SHOP_JOURNAL).as_deref(), speed)
         .map_err(io(format!("the shops' journal in {}", settings.data.display())))?;
     let (gateway, shops) = (Arc::new(gateway), Arc::new(shops));
+    let (running_store, running_gateway) = (store.clone(), gateway.clone());
 
     let bank = Arc::new(outside::SimulatedBank::new(gateway.clone(), store.clone()));
     let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), Some(bank)).await?;
@@ -148,7 +157,7 @@ pub async fn serve(
     let serving = tokio::spawn(server);
 
     app.set_ready(true);
-    announce(address, &settings);
+    announce(Running { address, settings: &settings, store: &running_store, gateway: &running_gateway });
     stop.await;
 
     tracing::info!("serve.stopping");
