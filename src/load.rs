@@ -18,10 +18,11 @@ pub mod drive;
 mod feed;
 pub mod plan;
 pub mod report;
-mod server;
+pub mod server;
 mod verify;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,9 +50,9 @@ const CONNECTIONS: usize = 64;
 /// The options of `lungo load`. Every order is by a new customer.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
-    /// A running server on loopback; without it, one is started here on a temporary database
-    #[arg(long, value_name = "URL", requires = "partner_key")]
-    pub url: Option<String>,
+    /// A running server on loopback, best with --pace zero; without it, one is started here on a temporary database
+    #[arg(long, value_name = "URL", requires = "partner_key", value_parser = client::loopback)]
+    pub url: Option<SocketAddr>,
 
     /// The partner's key at that server
     #[arg(long, env = "LUNGO_PARTNER_KEY", hide_env_values = true, value_name = "KEY")]
@@ -153,8 +154,8 @@ pub fn load(args: &LoadArgs) -> Result<ExitCode> {
 /// # Errors
 /// When there is no server, or its feed cannot be read.
 pub fn run(args: &LoadArgs) -> Result<Report> {
-    let (server, target) = match &args.url {
-        Some(url) => (None, Target::parse(url, args.partner_key.as_deref().unwrap_or_default())?),
+    let (server, target) = match args.url {
+        Some(address) => (None, Target::new(address, args.partner_key.as_deref().unwrap_or_default())?),
         None => {
             let server = Server::start(args.data.as_deref())?;
             let target = server.target.clone();
@@ -235,11 +236,11 @@ async fn measure(args: &LoadArgs, target: &Target, server: Option<&Server>) -> R
         sending_s,
         accepted_per_s: sending.accepted.len() as f64 / sending_s,
         completed: ended.len() as u64,
-        failed: ours.iter().filter(|life| life.ended.is_some() && life.to_acceptance().is_none()).count() as u64,
+        failed: ours.iter().filter(|life| life.ended.is_some() && life.until_acceptance().is_none()).count() as u64,
         completed_per_s: ended.len() as f64 / (sending_s + after_sending.as_secs_f64()),
         backlog_at_end_of_sending: (sending.accepted.len() - in_time) as u64,
         acceptance_ms: acceptance(&sending),
-        new_to_accepted_ms: Quantiles::of(ours.iter().filter_map(|life| life.to_acceptance()?.to_std().ok())),
+        new_to_accepted_ms: Quantiles::of(ours.iter().filter_map(|life| life.until_acceptance()?.to_std().ok())),
         sent_to_seen_ms: Quantiles::of(
             sending.accepted.iter().filter_map(|one| Some(map.get(&one.order_id)?.into_std() - one.intended)),
         ),
@@ -312,4 +313,44 @@ fn cpu_of_this_thread() -> Duration {
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').skip(11).take(2);
     let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 1000 / TICKS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    fn args(flags: &[&str]) -> std::result::Result<LoadArgs, clap::Error> {
+        let command = LoadArgs::augment_args(clap::Command::new("load")).no_binary_name(true);
+        LoadArgs::from_arg_matches(&command.try_get_matches_from(flags)?)
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for flags in [
+            &["--url", "http://192.0.2.1", "--partner-key", "x"][..],
+            &["--url", "http://127.0.0.1:1", "--partner-key", "x", "--serve"],
+            &["--poisson"],
+            &["--rate", "0"],
+            &["--rate", "NaN"],
+            &["--orders", "0"],
+            &["--mix", "gold=1"],
+        ] {
+            assert!(args(flags).is_err(), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_load_is_sound_and_measured() {
+        for kind in [&["--connections", "4"][..], &["--rate", "100", "--poisson", "--polls", "3", "--poll", "100ms"]] {
+            let flags = [&["--orders", "50", "--mix", "visa=9,declined=1"][..], kind].concat();
+            let report = run(&args(&flags).unwrap()).unwrap();
+            assert!(report.is_sound() && report.errors.is_empty(), "{report}");
+            assert_eq!((report.accepted, report.completed, report.failed), (50, 50, 5), "{report}");
+            assert!(report.acceptance_ms.p50 > 0.0 && report.sent_to_seen_ms.p50 >= report.acceptance_ms.p50);
+            if let Some(polls) = report.polls {
+                assert!(polls.orders == 50 && polls.per_order >= 1.0 && polls.given_up == 0, "{polls:?}");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use color_eyre::eyre::{Result, bail, eyre};
+use color_eyre::eyre::{Result, eyre};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -38,25 +38,22 @@ impl Target {
         authorization.set_sensitive(true);
         Ok(Self { address, host, authorization })
     }
-
-    /// # Errors
-    /// When the URL is not `http://` on loopback: load must never go to somebody else's machine.
-    pub fn parse(url: &str, partner_key: &str) -> Result<Self> {
-        Self::new(loopback(url)?, partner_key)
-    }
 }
 
 /// The address of a URL on loopback. Nothing is resolved: a name could point anywhere.
-fn loopback(url: &str) -> Result<SocketAddr> {
-    let parsed: Uri = url.parse().map_err(|fault| eyre!("--url {url}: {fault}"))?;
+///
+/// # Errors
+/// When the URL is not `http://` on loopback: load must never go to somebody else's machine.
+pub fn loopback(url: &str) -> Result<SocketAddr, String> {
+    let parsed: Uri = url.parse().map_err(|fault| format!("{fault}"))?;
     if parsed.scheme_str() != Some("http") || !matches!(parsed.path(), "" | "/") || parsed.query().is_some() {
-        bail!("--url {url}: write it like http://127.0.0.1:8080");
+        return Err("write it like http://127.0.0.1:8080".into());
     }
     let host = parsed.host().unwrap_or_default().trim_matches(['[', ']']);
     let ip = if host.eq_ignore_ascii_case("localhost") { Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { host.parse() };
     match ip {
         Ok(ip) if ip.is_loopback() => Ok(SocketAddr::new(ip, parsed.port_u16().unwrap_or(80))),
-        _ => bail!("--url {url}: load goes only to loopback (127.0.0.1, [::1], localhost), never to another machine"),
+        _ => Err("load goes only to loopback (127.0.0.1, [::1], localhost), never to another machine".into()),
     }
 }
 
@@ -65,7 +62,6 @@ fn loopback(url: &str) -> Result<SocketAddr> {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Empty for a 202: its order stands in `Location`.
     pub body: Bytes,
 }
 
@@ -132,15 +128,8 @@ impl Connection {
             other => other.insert(connect(self.target.address).await?),
         };
         sender.ready().await.map_err(lost)?;
-        let (head, mut incoming) = sender.send_request(request).await.map_err(lost)?.into_parts();
-        let body = if head.status == StatusCode::ACCEPTED {
-            while let Some(frame) = incoming.frame().await {
-                frame.map_err(lost)?;
-            }
-            Bytes::new()
-        } else {
-            incoming.collect().await.map_err(lost)?.to_bytes()
-        };
+        let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
+        let body = body.collect().await.map_err(lost)?.to_bytes();
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 }

@@ -147,7 +147,7 @@ impl Life {
     }
 
     /// From its creation to the shop's acceptance; `None` if the shop never accepted it.
-    pub fn to_acceptance(&self) -> Option<chrono::Duration> {
+    pub fn until_acceptance(&self) -> Option<chrono::Duration> {
         let (status, at) = self.ended?;
         let is_accepted = !matches!(status, Status::Failed | Status::Rejected | Status::Cancelled);
         is_accepted.then(|| Some(at - self.created_at?)).flatten()
@@ -169,10 +169,10 @@ mod tests {
         let mut life = Life::default();
         life.add(&event(EventKind::Created, Status::New, 10));
         life.add(&event(EventKind::PaymentAuthorized, Status::AwaitingShop, 11));
-        assert!(life.ended.is_none() && life.to_acceptance().is_none());
+        assert!(life.ended.is_none() && life.until_acceptance().is_none());
         life.add(&event(EventKind::ShopAccepted, Status::Accepted, 13));
         life.add(&event(EventKind::PreparationStarted, Status::Preparing, 20));
-        assert_eq!(life.to_acceptance(), Some(chrono::Duration::seconds(3)));
+        assert_eq!(life.until_acceptance(), Some(chrono::Duration::seconds(3)));
         assert_eq!(life.created, 1);
     }
 }
