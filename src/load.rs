@@ -346,7 +346,8 @@ mod tests {
             let flags = [&["--orders", "50", "--mix", "visa=9,declined=1"][..], kind].concat();
             let report = run(&args(&flags).unwrap()).unwrap();
             assert!(report.is_sound() && report.errors.is_empty(), "{report}");
-            assert_eq!((report.accepted, report.completed, report.failed), (50, 50, 5), "{report}");
+            assert_eq!((report.accepted, report.completed), (50, 50), "{report}");
+            assert!((4..=6).contains(&report.failed), "{report}");
             assert!(report.acceptance_ms.p50 > 0.0 && report.sent_to_seen_ms.p50 >= report.acceptance_ms.p50);
             if let Some(polls) = report.polls {
                 assert!(polls.orders == 50 && polls.per_order >= 1.0 && polls.given_up == 0, "{polls:?}");
