@@ -42,6 +42,7 @@ pub mod gateway;
 pub mod journal;
 pub mod keys;
 pub mod lifecycle;
+pub mod load;
 pub mod machine;
 pub mod meters;
 pub mod operator;

@@ -1,7 +1,6 @@
 //! The command line. Everything it does is in the library.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use color_eyre::config::{HookBuilder, Theme};
 use color_eyre::eyre::{Result, eyre};
 use lungo::config::{self, LogFormat, Settings};
+use lungo::serve::Running;
 use tracing_subscriber::EnvFilter;
 
 /// An order service for coffee chains that never makes the second coffee.
@@ -28,6 +28,8 @@ enum Command {
     /// Make and revoke keys
     #[command(subcommand)]
     Keys(lungo::operator::KeysCommand),
+    /// Order many coffees over HTTP, measure it, and check that none was lost or made twice
+    Load(Box<lungo::load::LoadArgs>),
     /// Print the simulated gateway's ledger and reconcile it with the orders
     Simulator(SimulatorArgs),
     /// Print the lifecycle of an order as a Mermaid diagram
@@ -54,6 +56,10 @@ fn main() -> Result<ExitCode> {
         None => serve(cli.serve, false),
         Some(Command::Serve(settings)) => serve(*settings, true),
         Some(Command::Keys(command)) => block_on(lungo::operator::keys(command)),
+        Some(Command::Load(args)) => {
+            start_logging(&args.log, LogFormat::Text)?;
+            lungo::load::load(&args)
+        }
         Some(Command::Simulator(args)) => block_on(lungo::operator::reconcile(&args.data, args.json)),
         Some(Command::Lifecycle) => {
             print!("{}", lungo::lifecycle::diagram());
@@ -71,7 +77,7 @@ fn serve(settings: Settings, has_command: bool) -> Result<ExitCode> {
     };
     let matches = read.clone().get_matches_from(std::env::args_os().skip(if has_command { 2 } else { 1 }));
     let settings = Settings::from_arg_matches(&matches)?;
-    start_logging(&settings)?;
+    start_logging(&settings.log, settings.log_format)?;
     let in_force = config::in_force(&declared, &read, &matches);
     block_on(async {
         lungo::serve::serve(settings, in_force, stop_signal(), announce).await?;
@@ -84,13 +90,13 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Logs go to standard error, so that standard output stays for people.
-fn start_logging(settings: &Settings) -> Result<()> {
-    let filter = EnvFilter::try_new(&settings.log).map_err(|fault| eyre!("the setting `log`: {fault}"))?;
+fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|fault| eyre!("the setting `log`: {fault}"))?;
     let logging = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    match settings.log_format {
+    match format {
         LogFormat::Text => logging.init(),
         LogFormat::Json => logging.json().flatten_event(true).init(),
     }
@@ -98,7 +104,8 @@ fn start_logging(settings: &Settings) -> Result<()> {
 }
 
 /// Tells a person what to do next. No key is printed: it stands in a file.
-fn announce(address: SocketAddr, settings: &Settings) {
+fn announce(running: Running) {
+    let Running { address, settings, .. } = running;
     let mut out = std::io::stdout().lock();
     let env = settings.data.join("demo.env");
     let _ = writeln!(out, "Lungo is listening on http://{address} (API: /docs, ready: /readyz)");

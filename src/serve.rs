@@ -63,6 +63,14 @@ pub enum Error {
     Io { what: String, fault: io::Error },
 }
 
+/// The service once it answers requests: what is told to whoever started it.
+pub struct Running<'a> {
+    pub address: SocketAddr,
+    pub settings: &'a Settings,
+    pub store: &'a Store,
+    pub gateway: &'a Arc<GatewaySimulator>,
+}
+
 /// Opens the store with these settings.
 ///
 /// # Errors
@@ -86,7 +94,7 @@ pub fn open_store(settings: &Settings) -> store::Result<(Store, store::Claims)> 
     )
 }
 
-/// Serves until `stop` ends. `announce` is told the address once requests are answered.
+/// Serves until `stop` ends. `announce` is called once requests are answered.
 ///
 /// # Errors
 /// When the settings do not fit together, or something that is needed cannot be opened.
@@ -94,7 +102,7 @@ pub async fn serve(
     settings: Settings,
     in_force: Vec<InForce>,
     stop: impl Future<Output = ()>,
-    announce: impl FnOnce(SocketAddr, &Settings),
+    announce: impl FnOnce(Running),
 ) -> Result<(), Error> {
     settings.check().map_err(Error::Settings)?;
     let io = |what: String| move |fault| Error::Io { what, fault };
@@ -118,8 +126,9 @@ pub async fn serve(
     let (gateway, shops) = (Arc::new(gateway), Arc::new(shops));
     // Only now: whoever holds these files already has its address in the keys' file.
     if settings.demo {
-        demo::prepare(&store, &settings.data, &base_url).await?;
+        demo::prepare(&store, &settings.data, &base_url, settings.pace).await?;
     }
+    let (running_store, running_gateway) = (store.clone(), gateway.clone());
 
     let bank = Arc::new(outside::SimulatedBank::new(gateway.clone(), store.clone()));
     let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), Some(bank)).await?;
@@ -166,7 +175,7 @@ pub async fn serve(
     let watched = watched.map_err(io("cannot listen for the monitoring".into()))?;
 
     app.set_ready(true);
-    announce(address, &settings);
+    announce(Running { address, settings: &settings, store: &running_store, gateway: &running_gateway });
     stop.await;
 
     tracing::info!("serve.stopping");

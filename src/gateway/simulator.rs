@@ -114,6 +114,16 @@ impl GatewaySimulator {
         .await
     }
 
+    /// The latest state of each charge, in no order: what [`ledger`] reads from a file, for one that has none.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn snapshot(&self) -> io::Result<Vec<Entry>> {
+        // Held while reading: no line is forgotten before its successor stands here.
+        let latest = self.ledger.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.values().map(|offset| self.ledger.journal.read_at(*offset)).collect()
+    }
+
     /// Does the work in a task of its own, so that it is finished whether or not the caller still listens; half
     /// of the delay passes on the way there and half on the way back.
     async fn call<R, F>(

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::Error;
 use crate::catalogue::demo::{LUNGO_CENTRAL, PARTNER, demo};
 use crate::clock::now;
+use crate::config::Pace;
 use crate::keys::{self, Owner};
 use crate::store::{Store, StoredKey};
 
@@ -18,7 +19,9 @@ pub const FILE: &str = "demo.env";
 
 /// Fills an empty database with the demo partner and writes its keys to a file that only its owner can read. The
 /// file is written first: a crash in between leaves keys that open nothing, never a partner nobody has a key to.
-pub(super) async fn prepare(store: &Store, directory: &Path, url: &str) -> Result<(), Error> {
+///
+/// At [`Pace::Zero`] nobody ever starts to make an order, so that the shops get room for all of them.
+pub(super) async fn prepare(store: &Store, directory: &Path, url: &str, pace: Pace) -> Result<(), Error> {
     let path = directory.join(FILE);
     let io = |fault| Error::Io { what: format!("cannot write {}", path.display()), fault };
     if store.partners().await?.is_empty() {
@@ -42,7 +45,11 @@ pub(super) async fn prepare(store: &Store, directory: &Path, url: &str) -> Resul
             });
         }
         write(&path, &text).map_err(io)?;
-        store.seed(demo(), stored, now()).await?;
+        let mut demo = demo();
+        if pace == Pace::Zero {
+            demo.shops.iter_mut().for_each(|shop| shop.max_in_progress = u32::MAX);
+        }
+        store.seed(demo, stored, now()).await?;
     } else if let Ok(text) = fs::read_to_string(&path) {
         // The address may be another one this time; the keys stay.
         let lines = text.lines().map(|line| {
