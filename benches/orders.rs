@@ -220,7 +220,7 @@ fn accept(catalogue: &Catalogue, number: u64) -> Accept {
         request,
         idempotency_key: Some(customer),
         seen: None,
-        is_draft: false,
+        draft: None,
         now,
     }
 }

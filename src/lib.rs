@@ -14,7 +14,7 @@
 //! - No transaction is open during a network call: transactions do not leave `store`, and `store` knows no network.
 //! - A status changes in one function only (`machine::step`), which is reached through one private function of the
 //!   store with three doors: `commit` (a worker with a claim), `receive` (word from outside), `expire` (the timer).
-//!   Each change is one compare-and-set on the row and one row of `order_events`, in one transaction.
+//!   Each change reads and writes the row and appends one row to `order_events`, in one transaction of the one writer.
 //! - A [`store::Claim`] can be made only by the queue and is consumed by `commit`: acting without a lease, or
 //!   committing twice, does not compile.
 //! - There is no queue table. What is pending on an order follows from the order (`machine::pending_stage`).

@@ -230,6 +230,9 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             }
             pay(&mut next, PaymentStatus::Captured)?;
             next.payment.captured = *amount;
+            // Whatever was taken beyond what is due goes back.
+            let excess = (amount - order.amount_due()).max(0);
+            next.payment.refund_target = next.payment.refund_target.max(excess);
         }
         // An operator had it tried again, in vain.
         Event::CaptureRefused { refusal }
@@ -325,7 +328,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             }
             // That the gateway may have been asked is not forgotten: `undo_payment` has to know.
             let attempts = order.task.attempts.min(1);
-            next.task = Task { fence: order.task.fence, attempts, ..Task::default() };
+            next.task = Task { fence: order.task.fence, attempts, next_attempt_at: Some(now), ..Task::default() };
         }
         Event::PaymentAttempted
         | Event::PaymentUnanswered
@@ -417,6 +420,8 @@ pub fn deadline(order: &Order, now: Instant, deadlines: &Deadlines) -> Option<In
         }
         Status::Accepted | Status::Preparing if tracked => promise.max(now) + deadlines.preparation,
         Status::Accepted => order.start_by().unwrap_or(now).max(now),
+        // Called back by hand: made anew, whatever the promise was.
+        Status::Preparing if order.recalled => promise.max(now + make),
         Status::Preparing => promise.max(now),
         Status::Ready if tracked => now + deadlines.collection,
         Status::Ready => now + deadlines.untracked_collection,

@@ -15,12 +15,14 @@ use crate::clock::now;
 use crate::lifecycle::Stage;
 use crate::meters::{Acted, METERS, Taken, Trouble};
 use crate::stages::{self, Ports, backoff};
-use crate::store::{Again, Claim, Claims, Committed, Outcome, Store, Strike};
+use crate::store::{self, Again, Claim, Claims, Committed, Outcome, Store, Strike};
 
 /// How often somebody looks for work that nobody was told of, for example after another process died.
 const LOOK_ROUND: Duration = Duration::from_millis(250);
 /// Rows one claim takes, and deadlines one transaction decides.
-const BATCH: usize = 100;
+const BATCH: usize = 250;
+/// A claim takes at least so many, so that a busy stage does not pay a transaction for every row.
+const SMALL_BATCH: usize = 16;
 /// How long a shutdown waits for the acts under way.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -59,18 +61,28 @@ async fn look_round(store: &Store, due: &[(Stage, Arc<Notify>)]) {
                 for (stage, _) in attempts.into_iter().filter(|(_, attempt)| *attempt <= at) {
                     due.iter().filter(|(s, _)| *s == stage).for_each(|(_, wake)| wake.notify_one());
                 }
-                if deadline.is_some_and(|deadline| deadline <= at) {
-                    match store.expire(BATCH as i64, at).await {
-                        Ok(decided) => decided.iter().for_each(|(order, event)| {
-                            tracing::info!(order.id = %order, order.event = %event, "order.deadline");
-                        }),
-                        Err(fault) => tracing::error!(%fault, "worker.timer_failed"),
-                    }
+                if deadline.is_some_and(|deadline| deadline <= at)
+                    && let Err(fault) = decide_the_overdue(store).await
+                {
+                    tracing::error!(%fault, "worker.timer_failed");
                 }
             }
             Err(fault) => tracing::error!(%fault, "worker.look_round_failed"),
         }
         tokio::time::sleep(LOOK_ROUND).await;
+    }
+}
+
+/// Decides every order whose deadline has come, a transaction at a time, so that others come in between.
+async fn decide_the_overdue(store: &Store) -> store::Result<()> {
+    loop {
+        let decided = store.expire(BATCH as i64, now()).await?;
+        for (order, event) in &decided {
+            tracing::info!(order.id = %order, order.event = %event, "order.deadline");
+        }
+        if decided.len() < BATCH {
+            return Ok(());
+        }
     }
 }
 
@@ -97,21 +109,28 @@ async fn work(
         tokio::select! {
             biased;
             () = stopped(&mut stop) => break,
+            // Before what was handed over: what only the database holds must not starve behind a full local queue.
+            () = wake.notified() => {
+                drop(place);
+                let places = room.available_permits().clamp(SMALL_BATCH, BATCH);
+                match store.claim(stage, places as i64, now()).await {
+                    Ok(claims) => {
+                        // There may be more where these came from.
+                        if claims.len() == places {
+                            wake.notify_one();
+                        }
+                        for claim in claims {
+                            METERS.stage_claims.of((stage, Taken::Claimed)).increment(1);
+                            let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+                            acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
+                        }
+                    }
+                    Err(fault) => tracing::error!(%fault, %stage, "worker.claim_failed"),
+                }
+            }
             Some(claim) = handed_over.recv() => {
                 METERS.stage_claims.of((stage, Taken::HandedOver)).increment(1);
                 acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
-            }
-            () = wake.notified() => {
-                drop(place);
-                let places = room.available_permits().clamp(1, BATCH);
-                match store.claim(stage, places as i64, now()).await {
-                    Ok(claims) => for claim in claims {
-                        METERS.stage_claims.of((stage, Taken::Claimed)).increment(1);
-                        let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
-                        acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
-                    },
-                    Err(fault) => tracing::error!(%fault, %stage, "worker.claim_failed"),
-                }
             }
         }
     }

@@ -24,6 +24,8 @@ pub enum Refusal {
     UnknownShop,
     /// The draft that is being confirmed binds nobody any more.
     DraftExpired,
+    /// The draft was replaced while it was being judged: judge what it holds now.
+    DraftReplaced,
     /// The request makes no sense, for all of these reasons.
     Unprocessable(Vec<Fault>),
     ShopNotAccepting {

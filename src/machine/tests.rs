@@ -28,7 +28,7 @@ const TRANSITIONS: &str = "
     new action_required scheduled awaiting_shop | order_damaged | worker | failed
     scheduled | slot_due | timer | awaiting_shop
     awaiting_shop | shop_accepted | shop worker | accepted
-    scheduled awaiting_shop | shop_rejected | shop | rejected
+    scheduled awaiting_shop | shop_rejected | shop worker | rejected
     scheduled awaiting_shop | shop_timed_out | timer | rejected
     accepted | preparation_started | shop timer | preparing
     accepted preparing | made | shop timer | ready

@@ -120,7 +120,7 @@ impl<R: std::borrow::Borrow<Refusal>> From<&Verdict<R>> for Decision {
             Verdict::SlotFull => Self::SlotFull,
             Verdict::Catalogue(refusal) => match refusal.borrow() {
                 Refusal::UnknownShop => Self::UnknownShop,
-                Refusal::DraftExpired => Self::DraftExpired,
+                Refusal::DraftExpired | Refusal::DraftReplaced => Self::DraftExpired,
                 Refusal::Unprocessable(_) => Self::Unprocessable,
                 Refusal::ShopNotAccepting { .. } => Self::ShopNotAccepting,
                 Refusal::ItemUnavailable(_) => Self::ItemUnavailable,

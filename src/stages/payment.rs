@@ -51,14 +51,8 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
         return authorize(order, ports).await;
     }
     match ports.call(&dependency(order), ports.gateway.look_up(&key)).await {
-        Ok(held) if order.payment.last_look => match held.map(|held| (held.status, held.captured - held.refunded)) {
-            None | Some((HeldStatus::Voided | HeldStatus::Declined, _)) | Some((HeldStatus::Captured, 0)) => {
-                happened(Event::PaymentProven)
-            }
-            Some((status, _)) => {
-                contradicted(order, format!("the money was released, but the gateway says `{status:?}` a day later"))
-            }
-        },
+        Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
+        Ok(held) if order.payment.last_look => last_look(held.as_ref()),
         Ok(Some(held)) if held.status == HeldStatus::ActionRequired && order.status == Status::ActionRequired => {
             again(next, "the customer has not answered the bank yet")
         }
@@ -68,6 +62,19 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
         Ok(None) => again(next, "the gateway does not know this payment"),
         Err(trouble) => again(next, trouble.to_string()),
     }
+}
+
+/// A day after its release an order's money should be free. What is not has surfaced, and is released again.
+fn last_look(held: Option<&Held>) -> Outcome {
+    let surfaced = held.and_then(|held| match held.status {
+        HeldStatus::Authorized | HeldStatus::ActionRequired => Some((PaymentStatus::Authorized, held.total.amount)),
+        HeldStatus::Captured if held.refunded < held.captured => Some((PaymentStatus::Captured, held.captured)),
+        HeldStatus::Captured | HeldStatus::Voided | HeldStatus::Declined => None,
+    });
+    happened(match surfaced {
+        Some((status, amount)) => Event::PaymentSurfaced { status, amount },
+        None => Event::PaymentProven,
+    })
 }
 
 /// Takes what is due of what is held, and lets go of the rest.

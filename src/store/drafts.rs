@@ -25,6 +25,13 @@ pub struct Draft {
     pub is_confirmed: bool,
 }
 
+impl Draft {
+    /// Whether confirming the one orders what confirming the other would.
+    pub fn holds_the_same(&self, other: &Draft) -> bool {
+        (&self.request, &self.placed, self.valid_until) == (&other.request, &other.placed, other.valid_until)
+    }
+}
+
 /// What became of replacing a draft.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Replaced {

@@ -1,4 +1,4 @@
-//! How an order comes to be and how it changes. A status changes only in [`apply`], which has three doors:
+//! How an order comes to be and how it changes. A status changes only in [`change`], which has three doors:
 //! [`Store::commit`] (a worker with a claim), [`Store::receive`] (word from outside) and [`Store::expire`]
 //! (the timer).
 
@@ -9,7 +9,7 @@ use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
 use super::position::Position;
 use super::queue::{self, Claim};
-use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, uuid};
+use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, to_document, uuid};
 use super::schema::{order_events, order_names, orders};
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
@@ -29,8 +29,9 @@ pub struct Accept {
     pub seen: Option<Revision>,
     /// The catalogue's verdict: what it costs and when it could be ready, or its refusal.
     pub catalogue: std::result::Result<Priced, Refusal>,
-    /// The id is that of a draft that is being confirmed, and thereby its own idempotency key.
-    pub is_draft: bool,
+    /// The draft that is being confirmed, as it was when the catalogue judged it. Its id is the order's id, and
+    /// thereby its own idempotency key.
+    pub draft: Option<Draft>,
     pub now: Instant,
 }
 
@@ -156,15 +157,21 @@ impl Store {
                 let slot_capacity =
                     accept.catalogue.as_ref().ok().and_then(|priced| priced.slot.map(|slot| slot.capacity));
                 let mut present = present(tx, &accept, &policy)?;
-                let draft = if accept.is_draft { drafts::find_draft(tx.conn, accept.order_id)? } else { None };
-                if draft.is_some_and(|draft| draft.deleted_at.is_some()) {
-                    present.keyed.get_or_insert(Keyed {
-                        order_id: accept.order_id,
-                        fingerprint: request.fingerprint,
-                        is_deleted: true,
-                    });
+                let mut judged = accept.catalogue;
+                if let Some(draft) = &accept.draft {
+                    let now_held = drafts::find_draft(tx.conn, accept.order_id)?;
+                    if now_held.as_ref().is_some_and(|held| held.deleted_at.is_some()) {
+                        present.keyed.get_or_insert(Keyed {
+                            order_id: accept.order_id,
+                            fingerprint: request.fingerprint,
+                            is_deleted: true,
+                        });
+                    }
+                    if now_held.is_none_or(|held| !held.holds_the_same(draft)) {
+                        judged = Err(Refusal::DraftReplaced);
+                    }
                 }
-                let (priced, catalogue) = match accept.catalogue {
+                let (priced, catalogue) = match judged {
                     Ok(priced) => (Some(priced), Ok(slot_capacity)),
                     Err(refusal) => (None, Err(refusal)),
                 };
@@ -224,17 +231,13 @@ impl Store {
                 }
                 let mut order = before.clone();
                 if let Some(event) = outcome.event.map(|event| machine::as_found(&before, event)) {
-                    let step = |event: &Event| machine::step(&before, event, Actor::Worker, now, &policy.deadlines);
-                    let (event, after) = match step(&event) {
-                        Ok(after) => (event, after),
+                    order = match change(tx, &before, &event, Actor::Worker, now, &policy)? {
+                        Ok(after) => after,
                         Err(refused) => {
                             let event = Event::Contradicted { what: refused.to_string() };
-                            let after = step(&event).map_err(|refused| Error::Damaged(refused.to_string()))?;
-                            (event, after)
+                            certain(change(tx, &before, &event, Actor::Worker, now, &policy)?)?
                         }
                     };
-                    record(tx, Some(&before), &after, &event, Actor::Worker)?;
-                    order = after;
                 }
                 if order.task.fence == before.task.fence {
                     let again = outcome.again.unwrap_or(Again {
@@ -254,10 +257,7 @@ impl Store {
                     }
                     if task.parked_at.is_none() && queue::is_poison(&order) {
                         let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
-                        let parked = machine::step(&order, &event, Actor::Worker, now, &policy.deadlines)
-                            .map_err(|refused| Error::Damaged(refused.to_string()))?;
-                        record(tx, Some(&order), &parked, &event, Actor::Worker)?;
-                        order = parked;
+                        order = certain(change(tx, &order, &event, Actor::Worker, now, &policy)?)?;
                     }
                 }
                 queue::keep_for_local_worker(tx, &mut order, now, policy.lease);
@@ -358,8 +358,7 @@ impl Store {
                 for row in due {
                     let Some(order) = readable(tx, row, now)? else { continue };
                     let Some(event) = machine::deadline_event(&order) else { continue };
-                    apply(tx, &order, &event, Actor::Timer, now, &policy)?
-                        .map_err(|refused| Error::Damaged(refused.to_string()))?;
+                    certain(apply(tx, &order, &event, Actor::Timer, now, &policy)?)?;
                     decided.push((order.id, event.kind()));
                 }
                 Ok(decided)
@@ -405,7 +404,7 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
         }
     }
 
-    let keyed = if accept.is_draft {
+    let keyed = if accept.draft.is_some() {
         lists::find(conn, accept.order_id)?.map(|order| Keyed {
             order_id: order.id,
             fingerprint: accept.request.fingerprint(),
@@ -473,7 +472,7 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
             let position = position(tx, &after)?;
             Ok(Received::Changed(Box::new(after), position))
         }
-        Err(_) if has_happened(tx.conn, &before, event.kind())? => {
+        Err(_) if has_happened(tx.conn, &before, &event)? => {
             let position = position(tx, &before)?;
             Ok(Received::Already(Box::new(before), position))
         }
@@ -481,8 +480,7 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
         // to know of it.
         Err(refused) if actor == Actor::Gateway => {
             let event = Event::Contradicted { what: refused.to_string() };
-            let after = apply(tx, &before, &event, actor, now, policy)?
-                .map_err(|refused| Error::Damaged(refused.to_string()))?;
+            let after = certain(apply(tx, &before, &event, actor, now, policy)?)?;
             let position = position(tx, &after)?;
             Ok(Received::Changed(Box::new(after), position))
         }
@@ -490,24 +488,28 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
     }
 }
 
-/// Whether a step of the lifecycle was taken before. A tablet that replays its queue is not told off for it.
-/// A recall can be taken back, so it counts only while the order is being made again.
-fn has_happened(conn: &mut SqliteConnection, order: &Order, kind: EventKind) -> Result<bool> {
+/// Whether this was said and done before, with the same content: a tablet that replays its queue is not told off for
+/// it. A recall can be taken back, so it counts only while the order is being made again. An acceptance that names
+/// neither time nor lines says no more than any other.
+fn has_happened(conn: &mut SqliteConnection, order: &Order, event: &Event) -> Result<bool> {
+    let kind = event.kind();
     let is_step = RULES.iter().any(|rule| rule.event == kind) || kind == EventKind::Deleted;
     let undone = kind == EventKind::Recalled && order.status != Status::Preparing;
     if !is_step || undone {
         return Ok(false);
     }
-    Ok(diesel::select(diesel::dsl::exists(
-        order_events::table
-            .filter(order_events::order_id.eq(order.id.0.as_bytes().as_slice()))
-            .filter(order_events::kind.eq(kind.word())),
-    ))
-    .get_result(conn)?)
+    let earlier: Vec<String> = order_events::table
+        .filter(order_events::order_id.eq(order.id.0.as_bytes().as_slice()))
+        .filter(order_events::kind.eq(kind.word()))
+        .select(order_events::data)
+        .load(conn)?;
+    let says_no_more =
+        matches!(event, Event::ShopAccepted { minutes: None, dropped_lines } if dropped_lines.is_empty());
+    let said = to_document(event);
+    Ok(earlier.iter().any(|data| says_no_more || *data == said))
 }
 
-/// THE function through which an order changes: one step of the machine, one row of `order_events`, one
-/// compare-and-set.
+/// One change of an order, written as a whole, and handed to the local worker if there is more to do at once.
 pub(super) fn apply(
     tx: &mut Tx,
     before: &Order,
@@ -516,14 +518,36 @@ pub(super) fn apply(
     now: Instant,
     policy: &Policy,
 ) -> Result<std::result::Result<Order, Refused>> {
-    let mut after = match machine::step(before, event, by, now, &policy.deadlines) {
+    let mut after = match change(tx, before, event, by, now, policy)? {
+        Ok(after) => after,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    queue::keep_for_local_worker(tx, &mut after, now, policy.lease);
+    update(tx, before, &after)?;
+    Ok(Ok(after))
+}
+
+/// THE function through which every order changes: one step of the machine and one row of `order_events`. Its callers
+/// write the row in the same transaction, by [`update`].
+fn change(
+    tx: &mut Tx,
+    before: &Order,
+    event: &Event,
+    by: Actor,
+    now: Instant,
+    policy: &Policy,
+) -> Result<std::result::Result<Order, Refused>> {
+    let after = match machine::step(before, event, by, now, &policy.deadlines) {
         Ok(after) => after,
         Err(refused) => return Ok(Err(refused)),
     };
     record(tx, Some(before), &after, event, by)?;
-    queue::keep_for_local_worker(tx, &mut after, now, policy.lease);
-    update(tx, before, &after)?;
     Ok(Ok(after))
+}
+
+/// A change that the machine never refuses, unless the row is not what it should be.
+fn certain(changed: std::result::Result<Order, Refused>) -> Result<Order> {
+    changed.map_err(|refused| Error::Damaged(refused.to_string()))
 }
 
 /// The order of a row; `None` if it cannot be read. One such row must not hold up the others: it is set aside for an

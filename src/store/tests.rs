@@ -36,7 +36,7 @@ async fn with_an_order() -> (TempDir, Store, Order) {
         idempotency_key: None,
         seen: None,
         catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
-        is_draft: false,
+        draft: None,
         now: at(0),
     };
     let order = store.accept(accept).await.unwrap().order.unwrap();

@@ -133,6 +133,7 @@ pub fn view(app: &App, order: &Order, present: Option<Revision>, now: Instant) -
 pub fn refusal(refusal: &Refusal) -> Failure {
     match refusal {
         Refusal::UnknownShop => Failure::new(Code::NotFound, "There is no such shop."),
+        Refusal::DraftReplaced => Failure::new(Code::Overloaded, "The draft is being replaced: try again."),
         Refusal::DraftExpired => Failure::new(Code::DraftExpired, "The draft is no longer valid: make a new one."),
         Refusal::Unprocessable(faults) => {
             Failure::new(Code::Unprocessable, "The order does not make sense: see `errors`.").faults(faults.clone())

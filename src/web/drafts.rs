@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::admission::Verdict;
 use crate::app::App;
 use crate::catalogue::Refusal;
 use crate::clock::now;
@@ -144,23 +145,29 @@ pub async fn confirm_draft(
         let failure = Failure::new(Code::Unprocessable, "A confirmation cannot be taken back: cancel the order.");
         return Err(failure.faults(vec![fault]).into());
     }
-    let (draft, _) = draft_of(&app, partner, path_id(&id)?).await?;
-    let seen = seen_revision(request.headers(), partner, &draft.request.customer_id)?;
-    let now = now();
-    let catalogue =
-        if draft.valid_until <= now { Err(Refusal::DraftExpired) } else { app.recheck(partner, &draft, now) };
-    let accept = Accept {
-        order_id: draft.order_id,
-        partner_id: partner,
-        request: draft.request,
-        idempotency_key: None,
-        seen,
-        catalogue,
-        is_draft: true,
-        now,
-    };
-    let admitted = app.store.accept(accept).await.map_err(Failure::from)?;
-    admitted::answer(&app, partner, admitted)
+    let id = path_id(&id)?;
+    loop {
+        let (draft, _) = draft_of(&app, partner, id).await?;
+        let seen = seen_revision(request.headers(), partner, &draft.request.customer_id)?;
+        let now = now();
+        let catalogue =
+            if draft.valid_until <= now { Err(Refusal::DraftExpired) } else { app.recheck(partner, &draft, now) };
+        let accept = Accept {
+            order_id: draft.order_id,
+            partner_id: partner,
+            request: draft.request.clone(),
+            idempotency_key: None,
+            seen,
+            catalogue,
+            draft: Some(draft),
+            now,
+        };
+        let admitted = app.store.accept(accept).await.map_err(Failure::from)?;
+        // It was replaced while it was being judged: only what it holds now may be ordered.
+        if admitted.verdict != Verdict::Catalogue(Refusal::DraftReplaced) {
+            return admitted::answer(&app, partner, admitted);
+        }
+    }
 }
 
 fn price(

@@ -164,7 +164,7 @@ impl House {
             idempotency_key: None,
             seen: None,
             catalogue,
-            is_draft: false,
+            draft: None,
             now,
         };
         self.app.store.accept(accept).await.unwrap().order.expect("it is accepted");

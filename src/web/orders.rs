@@ -109,7 +109,7 @@ pub async fn create_order(
         idempotency_key,
         seen,
         catalogue,
-        is_draft: false,
+        draft: None,
         now,
     };
     let admitted = app.store.accept(accept).await.map_err(Failure::from)?;

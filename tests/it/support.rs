@@ -212,7 +212,7 @@ impl Ask {
             idempotency_key: self.key,
             seen: self.seen,
             catalogue: self.refused.map_or(Ok(priced), Err),
-            is_draft: false,
+            draft: None,
             now: self.now,
         }
     }
