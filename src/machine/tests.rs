@@ -375,6 +375,28 @@ fn money_that_surfaces_on_an_order_that_is_over_wakes_its_release() {
 }
 
 #[test]
+fn money_that_surfaces_after_its_release_was_proven_is_released_again() {
+    let over = order_in(Status::Cancelled);
+    let held = after(&over, &as_found(&over, event(EventKind::PaymentAuthorized)), Actor::Gateway, at(1));
+    let voided = after(&held, &Event::PaymentVoided, Actor::Worker, at(2));
+    assert_eq!((voided.task.stage, voided.owed()), (None, 0));
+    let surfaced = as_found(&voided, event(EventKind::PaymentAuthorized));
+    let held_again = after(&voided, &surfaced, Actor::Gateway, at(3));
+    assert_eq!((held_again.task.stage, held_again.owed()), (Some(Stage::Release), TOTAL));
+}
+
+#[test]
+fn what_was_taken_beyond_what_is_due_goes_back() {
+    let making = Order { dropped_lines: vec![0], ..order_in(Status::Preparing) };
+    let excess = TOTAL - making.amount_due();
+    assert!(excess > 0);
+    let taken = after(&making, &Event::PaymentCaptured { amount: TOTAL }, Actor::Worker, at(1));
+    assert_eq!((taken.task.stage, taken.owed()), (Some(Stage::Release), excess));
+    let settled = after(&taken, &Event::PaymentRefunded { amount: excess }, Actor::Worker, at(2));
+    assert_eq!((settled.payment.status, settled.task.stage), (PaymentStatus::PartiallyRefunded, None));
+}
+
+#[test]
 fn a_refused_capture_is_shown_and_tried_again_only_when_an_operator_says_so() {
     let refused = event(EventKind::CaptureRefused);
     let failed = after(&order_in(Status::Completed), &refused, Actor::Worker, at(1));

@@ -48,6 +48,8 @@ contract! {
     what_is_not_due_is_left_alone
     a_result_that_contradicts_the_row_is_kept_for_a_person
     a_word_said_again_changes_nothing
+    a_word_with_other_content_is_not_the_same_word
+    a_draft_that_was_replaced_while_it_was_judged_is_not_ordered
     an_illegal_word_changes_nothing
     what_the_gateway_contradicts_is_kept_and_changes_nothing_else
     a_word_reaches_only_its_senders_orders
@@ -353,6 +355,43 @@ async fn a_word_said_again_changes_nothing(bench: &mut Bench) {
     }
     let late = bench.hear(&order, Actor::Shop, Event::PreparationStarted, at(3)).await;
     assert!(matches!(late, Received::Already(..)), "{late:?}");
+}
+
+async fn a_word_with_other_content_is_not_the_same_word(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo", "tea"])).await;
+    bench.tell(&order, Actor::Gateway, authorized(2 * PRICE), at(1)).await;
+    let accepted = |minutes, dropped_lines| Event::ShopAccepted { minutes, dropped_lines };
+    bench.tell(&order, Actor::Shop, accepted(None, vec![]), at(1)).await;
+    let dropping = bench.hear(&order, Actor::Shop, accepted(None, vec![1]), at(2)).await;
+    assert!(matches!(dropping, Received::Refused(..)), "a line that is sold out must not be lost: {dropping:?}");
+    let plain = bench.hear(&order, Actor::Shop, accepted(None, vec![]), at(2)).await;
+    assert!(matches!(plain, Received::Already(..)), "{plain:?}");
+}
+
+async fn a_draft_that_was_replaced_while_it_was_judged_is_not_ordered(bench: &mut Bench) {
+    use lungo::store::{Draft, Replaced};
+    let cus = Customer::new("cus");
+    let draft = |accept: &lungo::store::Accept| Draft {
+        order_id: accept.order_id,
+        partner_id: accept.partner_id,
+        request: accept.request.clone(),
+        placed: accept.catalogue.as_ref().unwrap().placed.clone(),
+        valid_until: at(600),
+        created_at: at(0),
+        deleted_at: None,
+        is_confirmed: false,
+    };
+    let (mut judged, other) = (cus.asks(&["lungo"]).into_accept(), cus.asks(&["tea"]).into_accept());
+    bench.store.put_draft(draft(&judged)).await.unwrap();
+    judged.draft = Some(draft(&judged));
+    let replacement = Draft { order_id: judged.order_id, ..draft(&other) };
+    assert!(matches!(bench.store.replace_draft(replacement.clone(), at(1)).await.unwrap(), Replaced::Done(_)));
+    let refused = bench.store.accept(judged).await.unwrap();
+    assert_eq!(refused.verdict, Verdict::Catalogue(Refusal::DraftReplaced));
+
+    let again = lungo::store::Accept { order_id: replacement.order_id, draft: Some(replacement.clone()), ..other };
+    let ordered = bench.store.accept(again).await.unwrap().order.unwrap();
+    assert_eq!(ordered.placed, replacement.placed);
 }
 
 async fn an_illegal_word_changes_nothing(bench: &mut Bench) {
