@@ -10,6 +10,7 @@ use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use diesel::QueryResult;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::query_dsl::RunQueryDsl;
 use diesel::sqlite::{Sqlite, SqliteConnection};
@@ -160,17 +161,24 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Recei
             continue;
         };
         METERS.lane_batch.of(()).record(batch.len() as f64);
-        // A panic in one write poisons the connection's state: start over with a fresh one. The answers of the
-        // batch are dropped, which their callers are told as "unknown".
-        if catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, batch.drain(..)))).is_err() {
+        // A panic in one write poisons the connection's state, and so may a commit that failed: start over with a
+        // fresh one. Answers that a panic drops are told to their callers as "unknown".
+        let is_sound = catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, batch.drain(..))));
+        let is_sound = is_sound.unwrap_or_else(|_| {
             METERS.lane_troubles.of(LaneTrouble::Panicked).increment(1);
             tracing::error!("store.lane_panicked");
-            conn = None;
+            false
+        });
+        if !is_sound && let Some(mut broken) = conn.take() {
+            // SQLite ends the transaction of a full disk by itself, after which the connection looks sound to the
+            // pool. It must not come back from there: nobody knows what it still holds.
+            AnsiTransactionManager::transaction_manager_status_mut(&mut *broken).set_in_error();
         }
     }
 }
 
-fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<Item = Job>) {
+/// Whether the connection can still be used: false after any failure of the batch as a whole.
+fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<Item = Job>) -> bool {
     let began = Monotonic::now();
     let mut answers = Vec::new();
     let mut handovers = Vec::new();
@@ -197,6 +205,7 @@ fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<It
         }
         Ok::<(), diesel::result::Error>(())
     });
+    let is_sound = committed.is_ok();
     match committed {
         Ok(()) => {
             handovers.into_iter().for_each(|(permit, claim)| {
@@ -212,6 +221,7 @@ fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<It
             answers.into_iter().for_each(|answer| answer(Err(Error::OutcomeUnknown(fault.to_string()))));
         }
     }
+    is_sound
 }
 
 /// The savepoint of one write. As a query of its own it is prepared once and cached; diesel prepares plain SQL text

@@ -247,3 +247,22 @@ fn the_schema_in_the_code_is_the_schema_of_the_migrated_database() {
         assert_eq!(in_code, in_database, "{table}");
     }
 }
+
+/// What the lane meets when the disk is full, or somebody ends its transaction: the batch is lost, the lane is not.
+#[tokio::test]
+async fn the_lane_goes_on_after_a_commit_that_failed() {
+    for (trouble, statements) in [
+        ("the COMMIT is refused", "PRAGMA defer_foreign_keys = ON; INSERT INTO shops VALUES (x'00', x'00', '{}')"),
+        ("the transaction has ended", "ROLLBACK"),
+        ("the disk is full", "PRAGMA max_page_count = 1; INSERT INTO meta VALUES ('x', hex(zeroblob(100000)))"),
+    ] {
+        let (_dir, store, order) = with_an_order().await;
+        let failed = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn.batch_execute(statements)?)).await;
+        assert!(matches!(failed, Err(Error::OutcomeUnknown(_))), "{trouble}: {failed:?}");
+        // More than the pages that are free: a connection that remembers a full disk could not write it.
+        let large = "INSERT INTO meta VALUES ('y', hex(zeroblob(100000)))";
+        let written = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn.batch_execute(large)?)).await;
+        assert!(written.is_ok(), "{trouble}: {written:?}");
+        assert_eq!(store.order(order.id).await.unwrap().unwrap().0, order, "{trouble}");
+    }
+}
