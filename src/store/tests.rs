@@ -7,10 +7,14 @@ use super::*;
 use crate::catalogue::Priced;
 use crate::fixtures::{at, placed, request};
 use crate::lifecycle::{Actor, Event, Reason, Stage, Status};
-use crate::order::{OrderId, PartnerId, ShopId};
+use crate::order::{CustomerId, NewOrder, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
 fn open(dir: &TempDir) -> Result<(Store, Claims)> {
+    open_with(dir, None)
+}
+
+fn open_with(dir: &TempDir, replica_lag: Option<Duration>) -> Result<(Store, Claims)> {
     Store::open(
         dir.path(),
         Options {
@@ -19,27 +23,30 @@ fn open(dir: &TempDir) -> Result<(Store, Claims)> {
             queue: 16,
             local_queue: 1,
             commit_patience: Duration::from_secs(60),
-            replica_lag: None,
+            replica_lag,
             clock: || at(0),
         },
     )
+}
+
+fn accept(partner_id: PartnerId, request: NewOrder) -> Accept {
+    Accept {
+        order_id: OrderId::new(),
+        partner_id,
+        request,
+        idempotency_key: None,
+        seen: None,
+        catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
+        is_draft: false,
+        now: at(0),
+    }
 }
 
 /// A database with one order in it.
 async fn with_an_order() -> (TempDir, Store, Order) {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(&dir).unwrap();
-    let accept: Accept = Accept {
-        order_id: OrderId::new(),
-        partner_id: PartnerId::new(),
-        request: request(ShopId::new()),
-        idempotency_key: None,
-        seen: None,
-        catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
-        is_draft: false,
-        now: at(0),
-    };
-    let order = store.accept(accept).await.unwrap().order.unwrap();
+    let order = store.accept(accept(PartnerId::new(), request(ShopId::new()))).await.unwrap().order.unwrap();
     (dir, store, order)
 }
 
@@ -265,4 +272,25 @@ async fn the_lane_goes_on_after_a_commit_that_failed() {
         assert!(written.is_ok(), "{trouble}: {written:?}");
         assert_eq!(store.order(order.id).await.unwrap().unwrap().0, order, "{trouble}");
     }
+}
+
+#[tokio::test]
+async fn a_lagging_reader_that_fails_is_stood_in_for_by_the_primary() {
+    let dir = tempfile::tempdir().unwrap();
+    let lag = Duration::from_millis(50);
+    let (store, _) = open_with(&dir, Some(lag)).unwrap();
+    let list = || store.present(PartnerId::new(), CustomerId("cus".into()), None, at(0), at(0));
+    let until_replica = async || while list().await.unwrap().source != Source::Replica {};
+    until_replica().await;
+
+    let lagging = store.lagging.as_ref().unwrap();
+    let asked = lagging.read(|_| -> Result<()> { panic!("a read that panics") }).await;
+    assert!(matches!(asked, Err(Error::Unavailable(_))));
+    // Whichever answers meanwhile, it does answer, and the replica comes back.
+    list().await.unwrap();
+    until_replica().await;
+    let asked = lagging.read(|conn| Ok(conn.batch_execute("ROLLBACK")?)).await;
+    assert!(asked.is_ok());
+    list().await.unwrap();
+    until_replica().await;
 }
