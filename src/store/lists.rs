@@ -1,11 +1,12 @@
 //! What can be read: single orders, a customer's list, histories, a shop's board, the feed of events.
 
+use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
 use super::position::Position;
 use super::readers::Age;
-use super::rows::{EventRow, OrderRow, millis, uuid, word};
+use super::rows::{EventRow, OrderRow, millis, or_log, uuid, word};
 use super::schema::{order_events, order_names, orders};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
@@ -135,7 +136,8 @@ impl Store {
         let cluster = self.cluster;
         self.readers
             .read(move |conn| {
-                let rows: Vec<OrderRow> = order_names::table
+                // Not a limit in SQL: a page that an unreadable order emptied would look like the last one.
+                let orders = order_names::table
                     .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
                     .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
                     .filter(order_names::customer_id.eq(&customer.0))
@@ -143,10 +145,11 @@ impl Store {
                     .filter(order_names::number.lt(below))
                     .filter(orders::deleted_at.is_null())
                     .order(order_names::number.desc())
-                    .limit(limit)
                     .select(orders::all_columns)
-                    .load(conn)?;
-                let orders = rows.into_iter().map(OrderRow::into_order).collect::<Result<_>>()?;
+                    .load_iter::<OrderRow, DefaultLoadingMode>(conn)?
+                    .filter_map(|row| row.map(|row| or_log(row.into_order())).transpose())
+                    .take(usize::try_from(limit).unwrap_or_default())
+                    .collect::<QueryResult<_>>()?;
                 Ok((orders, position_now(conn, cluster, (partner, &customer))?))
             })
             .await
@@ -190,7 +193,7 @@ impl Store {
                     .filter(orders::shop_id.eq(shop.0.as_bytes().as_slice()))
                     .filter(orders::ongoing)
                     .load(conn)?;
-                rows.into_iter().map(OrderRow::into_order).collect()
+                Ok(rows.into_iter().filter_map(|row| or_log(row.into_order())).collect())
             })
             .await
     }
@@ -205,7 +208,10 @@ impl Store {
                     .filter(orders::ongoing)
                     .select((orders::id, orders::status, orders::version))
                     .load(conn)?;
-                rows.iter().map(|(id, status, version)| Ok((OrderId(uuid(id)?), word(status)?, *version))).collect()
+                let read = |(id, status, version): (Vec<u8>, String, i64)| -> Result<_> {
+                    Ok((OrderId(uuid(&id)?), word(&status)?, version))
+                };
+                Ok(rows.into_iter().filter_map(|row| or_log(read(row))).collect())
             })
             .await
     }
@@ -263,7 +269,7 @@ fn read_present(
     as_of: Instant,
     source: Source,
 ) -> Result<Present> {
-    let ongoing = ongoing_of(conn, partner, &customer)?;
+    let ongoing = ongoing_rows(conn, partner, &customer)?;
     let newest: Vec<(i64, i64, Vec<u8>)> = order_names::table
         .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
         .filter(order_names::customer_id.eq(&customer.0))
@@ -287,9 +293,10 @@ fn read_present(
             .load(conn)?
     };
     let place = last_position(conn)?;
+    let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
     Ok(Present {
-        ongoing,
-        recently_closed: closed.into_iter().map(OrderRow::into_order).collect::<Result<_>>()?,
+        ongoing: readable(ongoing),
+        recently_closed: readable(closed),
         revision,
         position: Position::of(cluster, place, (partner, &customer), revision),
         as_of,
@@ -297,15 +304,19 @@ fn read_present(
     })
 }
 
-/// A customer's ongoing orders, newest first.
-pub(super) fn ongoing_of(conn: &mut SqliteConnection, partner: PartnerId, customer: &CustomerId) -> Result<Vec<Order>> {
-    let rows: Vec<OrderRow> = orders::table
+fn ongoing_rows(conn: &mut SqliteConnection, partner: PartnerId, customer: &CustomerId) -> Result<Vec<OrderRow>> {
+    Ok(orders::table
         .filter(orders::partner_id.eq(partner.0.as_bytes().as_slice()))
         .filter(orders::customer_id.eq(&customer.0))
         .filter(orders::ongoing)
         .order(orders::number.desc())
-        .load(conn)?;
-    rows.into_iter().map(OrderRow::into_order).collect()
+        .load(conn)?)
+}
+
+/// A customer's ongoing orders, newest first, for admission. One that cannot be read is an error: it may be the same
+/// coffee, so that nothing can be decided for this customer, but for every other.
+pub(super) fn ongoing_of(conn: &mut SqliteConnection, partner: PartnerId, customer: &CustomerId) -> Result<Vec<Order>> {
+    ongoing_rows(conn, partner, customer)?.into_iter().map(OrderRow::into_order).collect()
 }
 
 /// How far a reader has seen that reads something other than the customer's orders now.

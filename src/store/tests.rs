@@ -4,6 +4,7 @@ use diesel::sql_types::{Bool, Text};
 use tempfile::TempDir;
 
 use super::*;
+use crate::admission::{Revision, Verdict};
 use crate::catalogue::Priced;
 use crate::fixtures::{at, placed, request};
 use crate::lifecycle::{Actor, Event, Reason, Stage, Status};
@@ -40,6 +41,11 @@ fn accept(partner_id: PartnerId, request: NewOrder) -> Accept {
         is_draft: false,
         now: at(0),
     }
+}
+
+/// What a customer has seen who has seen this order.
+fn seen(order: &Order) -> Option<Revision> {
+    Some(Revision { number: order.number, nonce: order.nonce })
 }
 
 /// A database with one order in it.
@@ -293,4 +299,45 @@ async fn a_lagging_reader_that_fails_is_stood_in_for_by_the_primary() {
     assert!(asked.is_ok());
     list().await.unwrap();
     until_replica().await;
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_hides_no_other() {
+    let (dir, store, damaged) = with_an_order().await;
+    let (partner, customer) = (damaged.partner_id, damaged.customer_id.clone());
+    let by = |customer: &str, shop| {
+        let customer_id = CustomerId(customer.into());
+        accept(partner, NewOrder { customer_id, ..request(shop) })
+    };
+    let other = store.accept(Accept { seen: seen(&damaged), ..by(&customer.0, damaged.shop_id) }).await.unwrap();
+    let other = other.order.unwrap();
+    by_hand(&dir, "UPDATE orders SET details = '{}' WHERE number = 1").unwrap();
+
+    assert_eq!(store.board(damaged.shop_id).await.unwrap(), [other.clone()]);
+    let list = store.present(partner, customer.clone(), None, at(0), at(0)).await.unwrap();
+    assert_eq!(list.ongoing, [other.clone()]);
+    let (first_page, _) = store.history(partner, customer.clone(), i64::MAX, 1).await.unwrap();
+    let (last_page, _) = store.history(partner, customer.clone(), 2, 1).await.unwrap();
+    assert_eq!((first_page, last_page), (vec![other.clone()], vec![]));
+    for wanted in [Wanted::default(), Wanted { stage: Some(Stage::Authorize), ..Wanted::default() }] {
+        let mut found = Vec::new();
+        let mut below = None;
+        loop {
+            let page = store.search(wanted, below, 1).await.unwrap();
+            found.extend(page.orders);
+            below = page.below;
+            if below.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, std::slice::from_ref(&other));
+    }
+
+    // It may be the same coffee: nothing is decided for this customer, but for every other.
+    let single = store.order(damaged.id).await.unwrap_err();
+    let again = store.accept(by(&customer.0, damaged.shop_id)).await.err().unwrap();
+    for fault in [single, again] {
+        assert!(matches!(&fault, Error::Damaged(what) if what.contains(&damaged.id.to_string())), "{fault}");
+    }
+    assert!(store.accept(by("somebody else", damaged.shop_id)).await.unwrap().order.is_some());
 }
