@@ -3,6 +3,7 @@
 //! (the timer).
 
 use chrono::Duration;
+use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 
 use super::drafts::{self, Draft};
@@ -379,29 +380,38 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
             .filter(order_names::partner_id.eq(partner.as_slice()))
             .filter(order_names::customer_id.eq(customer))
     };
+    // Whoever has seen the customer's orders is not told of similar ones: then nothing but the revision is needed.
     let since = millis(accept.now - policy.admission.similar_within);
     let mut revision = Revision::default();
-    let mut below = i64::MAX;
-    loop {
-        let newest: Vec<(i64, i64, Vec<u8>, i64)> = names()
-            .filter(order_names::number.gt(0))
-            .filter(order_names::number.lt(below))
-            .order(order_names::number.desc())
-            .select((order_names::number, order_names::nonce, order_names::order_id, order_names::created_at))
-            .limit(8)
-            .load(conn)?;
-        for (number, nonce, id, created_at) in &newest {
-            if revision.number == 0 {
-                revision = Revision { number: *number, nonce: *nonce };
-            }
-            let id = OrderId(uuid(id)?);
-            if *created_at > since && !known.iter().any(|order| order.id == id) {
-                known.extend(lists::find(conn, id)?.filter(|order| order.deleted_at.is_none()));
-            }
+    let mut too_old = 0;
+    let newest_first = names()
+        .filter(order_names::number.gt(0))
+        .order(order_names::number.desc())
+        .select((order_names::number, order_names::nonce, order_names::created_at))
+        .load_iter::<(i64, i64, i64), DefaultLoadingMode>(conn)?;
+    for name in newest_first {
+        let (number, nonce, created_at) = name?;
+        if revision.number == 0 {
+            revision = Revision { number, nonce };
         }
-        match newest.last() {
-            Some((number, .., created_at)) if newest.len() == 8 && *created_at > since => below = *number,
-            _ => break,
+        if accept.seen.is_some() || created_at <= since {
+            too_old = number;
+            break;
+        }
+    }
+    if revision.number > too_old {
+        // Only those that can be similar. `eq_any` would be the shorter text, but is never cached.
+        let succeeded = orders::status.eq(Status::Completed.word()).or(orders::status.eq(Status::NotCollected.word()));
+        let rows: Vec<OrderRow> = names()
+            .filter(order_names::number.gt(too_old))
+            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
+            .filter(succeeded)
+            .filter(orders::deleted_at.is_null())
+            .order(order_names::number.desc())
+            .select(orders::all_columns)
+            .load(conn)?;
+        for row in rows {
+            known.push(row.into_order()?);
         }
     }
 
@@ -417,7 +427,7 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
             .filter(order_names::idempotency_key.eq(key))
             .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
             .select((order_names::order_id, order_names::fingerprint, orders::deleted_at.is_not_null()))
-            .first::<(Vec<u8>, Vec<u8>, bool)>(conn)
+            .get_result::<(Vec<u8>, Vec<u8>, bool)>(conn)
             .optional()?
             .map(|(id, fingerprint, is_deleted)| {
                 let fingerprint = fingerprint
@@ -432,9 +442,11 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
     };
 
     let nonce_at_seen = match accept.seen {
-        Some(seen) if seen.number > 0 => {
-            names().filter(order_names::number.eq(seen.number)).select(order_names::nonce).first(conn).optional()?
-        }
+        Some(seen) if seen.number > 0 => names()
+            .filter(order_names::number.eq(seen.number))
+            .select(order_names::nonce)
+            .get_result(conn)
+            .optional()?,
         _ => None,
     };
 

@@ -341,3 +341,36 @@ async fn an_order_that_cannot_be_read_hides_no_other() {
     }
     assert!(store.accept(by("somebody else", damaged.shop_id)).await.unwrap().order.is_some());
 }
+
+#[tokio::test]
+async fn only_what_can_be_similar_is_read_for_admission() {
+    let (dir, store, order) = with_an_order().await;
+    let decide = async |seen, now| {
+        let again = accept(order.partner_id, request(order.shop_id));
+        store.accept(Accept { seen, now, ..again }).await.unwrap().verdict
+    };
+    let end = |status: &str| {
+        by_hand(
+            &dir,
+            &format!(
+                "DROP TRIGGER IF EXISTS orders_follow_the_lifecycle;
+                 UPDATE orders SET status = '{status}', ongoing = 0, deadline_at = NULL, closed_at = 1 WHERE number = 1"
+            ),
+        )
+        .unwrap();
+    };
+    for status in ["completed", "not_collected"] {
+        end(status);
+        assert_eq!(decide(None, at(599)).await, Verdict::Similar(order.id), "{status}");
+    }
+    // What is too old, was not made, or was seen may even be damaged.
+    by_hand(&dir, "UPDATE orders SET details = '{}'").unwrap();
+    let accepted = async |seen, now| {
+        assert_eq!(decide(seen, now).await, Verdict::Accept);
+        by_hand(&dir, "DELETE FROM orders WHERE number > 1; DELETE FROM order_names WHERE number > 1").unwrap();
+    };
+    accepted(None, at(600)).await;
+    accepted(seen(&order), at(1)).await;
+    end("cancelled");
+    accepted(None, at(1)).await;
+}
