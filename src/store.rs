@@ -17,6 +17,7 @@ mod readers;
 mod rows;
 mod schema;
 mod search;
+mod statements;
 
 use std::path::Path;
 use std::time::Duration;

@@ -63,7 +63,7 @@ impl From<Error> for Unreadable {
 }
 
 /// How many of a customer's newest orders are looked at for those that ended a while ago.
-const RECENT_ORDERS: i64 = 32;
+const RECENT_ORDERS: usize = 32;
 /// How many of them are told.
 const MAX_RECENTLY_CLOSED: usize = 10;
 
@@ -173,13 +173,14 @@ impl Store {
     pub async fn feed(&self, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64)> {
         self.readers
             .read(move |conn| {
-                let rows: Vec<EventRow> = order_events::table
+                let events = order_events::table
                     .filter(order_events::partner_id.eq(partner.0.as_bytes().as_slice()))
                     .filter(order_events::position.gt(after))
                     .order(order_events::position)
-                    .limit(limit)
-                    .load(conn)?;
-                let events = rows.into_iter().map(EventRow::into_recorded).collect::<Result<_>>()?;
+                    .load_iter::<EventRow, DefaultLoadingMode>(conn)?
+                    .take(usize::try_from(limit).unwrap_or_default())
+                    .map(|row| row?.into_recorded())
+                    .collect::<Result<_>>()?;
                 Ok((events, last_position(conn)?))
             })
             .await
@@ -270,27 +271,32 @@ fn read_present(
     source: Source,
 ) -> Result<Present> {
     let ongoing = ongoing_rows(conn, partner, &customer)?;
-    let newest: Vec<(i64, i64, Vec<u8>)> = order_names::table
-        .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
-        .filter(order_names::customer_id.eq(&customer.0))
+    let names = || {
+        order_names::table
+            .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
+            .filter(order_names::customer_id.eq(&customer.0))
+    };
+    let newest = names()
         .filter(order_names::number.gt(0))
         .order(order_names::number.desc())
-        .select((order_names::number, order_names::nonce, order_names::order_id))
-        .limit(RECENT_ORDERS)
-        .load(conn)?;
+        .select((order_names::number, order_names::nonce))
+        .load_iter::<(i64, i64), DefaultLoadingMode>(conn)?
+        .take(RECENT_ORDERS)
+        .collect::<QueryResult<Vec<_>>>()?;
     let revision =
-        newest.first().map_or_else(Revision::default, |(number, nonce, _)| Revision { number: *number, nonce: *nonce });
-    let ids: Vec<Vec<u8>> = newest.into_iter().map(|(_, _, id)| id).collect();
-    let closed: Vec<OrderRow> = if ids.is_empty() {
-        Vec::new()
-    } else {
-        orders::table
-            .filter(orders::id.eq_any(ids))
+        newest.first().map_or_else(Revision::default, |(number, nonce)| Revision { number: *number, nonce: *nonce });
+    let closed = match newest.last() {
+        None => Vec::new(),
+        Some((oldest, _)) => names()
+            .filter(order_names::number.ge(*oldest))
+            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
             .filter(orders::closed_at.gt(millis(closed_since)))
             .filter(orders::deleted_at.is_null())
             .order((orders::closed_at.desc(), orders::number.desc()))
-            .limit(MAX_RECENTLY_CLOSED as i64)
-            .load(conn)?
+            .select(orders::all_columns)
+            .load_iter::<OrderRow, DefaultLoadingMode>(conn)?
+            .take(MAX_RECENTLY_CLOSED)
+            .collect::<QueryResult<Vec<_>>>()?,
     };
     let place = last_position(conn)?;
     let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
@@ -339,7 +345,7 @@ pub(super) fn order_at(conn: &mut SqliteConnection, cluster: u64, id: OrderId) -
 pub(super) fn find(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Order>> {
     orders::table
         .find(id.0.as_bytes().as_slice())
-        .first::<OrderRow>(conn)
+        .get_result::<OrderRow>(conn)
         .optional()?
         .map(OrderRow::into_order)
         .transpose()
@@ -347,5 +353,8 @@ pub(super) fn find(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Or
 
 /// The place of the last event in the log.
 pub(super) fn last_position(conn: &mut SqliteConnection) -> Result<i64> {
-    Ok(order_events::table.select(diesel::dsl::max(order_events::position)).first::<Option<i64>>(conn)?.unwrap_or(0))
+    Ok(order_events::table
+        .select(diesel::dsl::max(order_events::position))
+        .get_result::<Option<i64>>(conn)?
+        .unwrap_or(0))
 }

@@ -12,6 +12,7 @@ use super::position::Position;
 use super::queue::{self, Claim};
 use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, uuid};
 use super::schema::{order_events, order_names, orders};
+use super::statements::update_order;
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
@@ -598,26 +599,24 @@ fn record(tx: &mut Tx, before: Option<&Order>, after: &Order, event: &Event, by:
 /// Writes what has changed of an order. The caller has just read the row in this transaction, and there is one
 /// writer: nothing can have come between.
 fn update(tx: &mut Tx, before: &Order, after: &Order) -> Result<()> {
-    let row = orders::table.find(after.id.0.as_bytes().as_slice());
     let seldom = SeldomChangedColumns::of(after);
     let changed = if seldom == SeldomChangedColumns::of(before) {
-        diesel::update(row).set(ChangedColumns::of(after)).execute(tx.conn)?
+        update_order(after.id, ChangedColumns::of(after)).execute(tx.conn)?
     } else {
-        diesel::update(row).set((ChangedColumns::of(after), seldom)).execute(tx.conn)?
+        update_order(after.id, (ChangedColumns::of(after), seldom)).execute(tx.conn)?
     };
     if changed == 1 { Ok(()) } else { Err(Error::Damaged(format!("order {} vanished while it was changed", after.id))) }
 }
 
 /// Writes only what a claim changes.
 pub(super) fn update_task(tx: &mut Tx, order: &Order) -> Result<()> {
-    diesel::update(orders::table.find(order.id.0.as_bytes().as_slice()))
-        .set((
-            orders::fence.eq(order.task.fence),
-            orders::attempts.eq(order.task.attempts),
-            orders::crashes.eq(order.task.crashes),
-            orders::leased_until.eq(order.task.leased_until.map(millis)),
-            orders::next_attempt_at.eq(order.task.next_attempt_at.map(millis)),
-        ))
-        .execute(tx.conn)?;
+    let task = (
+        orders::fence.eq(order.task.fence),
+        orders::attempts.eq(order.task.attempts),
+        orders::crashes.eq(order.task.crashes),
+        orders::leased_until.eq(order.task.leased_until.map(millis)),
+        orders::next_attempt_at.eq(order.task.next_attempt_at.map(millis)),
+    );
+    update_order(order.id, task).execute(tx.conn)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The queue hidden in the orders' rows: who works on which row now.
 
 use chrono::Duration;
+use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use strum::VariantArray;
 use tokio::sync::mpsc;
@@ -89,13 +90,14 @@ impl Store {
         let policy = self.policy.clone();
         self.lane
             .write(Urgency::Control, move |tx| {
-                let due: Vec<OrderRow> = orders::table
+                let due = orders::table
                     .filter(orders::stage.eq(stage.word()))
                     .filter(orders::next_attempt_at.le(millis(now)))
                     .filter(orders::parked_at.is_null())
                     .order(orders::next_attempt_at)
-                    .limit(limit)
-                    .load(tx.conn)?;
+                    .load_iter::<OrderRow, DefaultLoadingMode>(tx.conn)?
+                    .take(usize::try_from(limit).unwrap_or_default())
+                    .collect::<QueryResult<Vec<_>>>()?;
                 let mut claims = Vec::with_capacity(due.len());
                 for row in due {
                     let Some(mut order) = changes::readable(tx, row, now)? else { continue };
@@ -127,7 +129,7 @@ impl Store {
                         .filter(orders::parked_at.is_null())
                         .order(orders::next_attempt_at)
                         .select(orders::next_attempt_at)
-                        .first(conn)
+                        .get_result(conn)
                         .optional()?;
                     stages.extend(earliest.flatten().map(|at| (*stage, instant(at))));
                 }
@@ -135,7 +137,7 @@ impl Store {
                     .filter(orders::deadline_at.is_not_null())
                     .order(orders::deadline_at)
                     .select(orders::deadline_at)
-                    .first(conn)
+                    .get_result(conn)
                     .optional()?;
                 Ok((stages, deadline.flatten().map(instant)))
             })

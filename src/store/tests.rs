@@ -1,5 +1,9 @@
 //! What only a hand in the database can try: damage, illegal changes, a newer schema.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use diesel::connection::{CacheSize, InstrumentationEvent};
 use diesel::sql_types::{Bool, Text};
 use tempfile::TempDir;
 
@@ -373,4 +377,56 @@ async fn only_what_can_be_similar_is_read_for_admission() {
     accepted(seen(&order), at(1)).await;
     end("cancelled");
     accepted(None, at(1)).await;
+}
+
+/// What diesel does not cache, and whatever SQLite plans anew, costs the one writing thread more than the write.
+#[tokio::test]
+async fn the_lane_prepares_its_statements_once() {
+    let (_dir, store, order) = with_an_order().await;
+    let seen_here = Arc::new(Mutex::new((BTreeSet::new(), BTreeSet::new())));
+    let sink = seen_here.clone();
+    let listen = move |event: InstrumentationEvent<'_>| {
+        let (run, cached) = &mut *sink.lock().unwrap();
+        match event {
+            InstrumentationEvent::StartQuery { query, .. } => {
+                run.insert(query.to_string().split(" -- binds").next().unwrap().to_owned())
+            }
+            InstrumentationEvent::CacheQuery { sql, .. } => cached.insert(sql.to_owned()),
+            _ => false,
+        };
+    };
+    let listening = store.lane.write(lanes::Urgency::Control, move |tx| {
+        tx.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        tx.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        tx.conn.set_instrumentation(listen);
+        Ok(())
+    });
+    listening.await.unwrap();
+
+    for name in ["cus", "somebody else"] {
+        let request = NewOrder { customer_id: CustomerId(name.into()), ..request(order.shop_id) };
+        let key = Some(format!("key of {name}"));
+        store.accept(Accept { idempotency_key: key, ..accept(order.partner_id, request) }).await.unwrap();
+    }
+    let mut claims = store.claim(Stage::Authorize, 2, at(1)).await.unwrap();
+    let (one, other) = (claims.pop().unwrap(), claims.pop().unwrap());
+    let amount = order.placed.total.amount;
+    let event = Event::PaymentAuthorized { amount, reference: "ch_1".into(), capture_before: None };
+    let word = Word {
+        order_id: one.order().id,
+        scope: Scope::Everyone,
+        actor: Actor::Shop,
+        event: Event::ShopRejected { reason: Reason::ShopClosed },
+        version: None,
+        now: at(3),
+    };
+    store.commit(one, Outcome { event: Some(event), again: None }, at(2)).await.unwrap();
+    assert!(matches!(store.receive(word).await.unwrap(), Received::Changed(..)));
+    store.give_back(other, at(2)).await.unwrap();
+
+    let (run, cached) = &*seen_here.lock().unwrap();
+    let anew: Vec<_> =
+        run.difference(cached).filter(|sql| !["BEGIN IMMEDIATE", "COMMIT"].contains(&sql.as_str())).collect();
+    assert!(run.len() > 15 && anew.is_empty(), "{anew:#?} of {} are prepared each time", run.len());
+    assert!(run.iter().all(|sql| !sql.contains("LIMIT")), "{run:#?}");
 }
