@@ -123,6 +123,7 @@ pub struct Store {
     lagging: Option<readers::LaggingReader>,
     policy: Policy,
     cluster: u64,
+    clock: fn() -> Instant,
 }
 
 impl Store {
@@ -169,6 +170,7 @@ impl Store {
             lagging,
             policy: options.policy,
             cluster,
+            clock: options.clock,
         };
         Ok((store, claims))
     }

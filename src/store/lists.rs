@@ -1,5 +1,6 @@
 //! What can be read: single orders, a customer's list, histories, a shop's board, the feed of events.
 
+use chrono::Duration;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
@@ -66,6 +67,11 @@ impl From<Error> for Unreadable {
 const RECENT_ORDERS: usize = 32;
 /// How many of them are told.
 const MAX_RECENTLY_CLOSED: usize = 10;
+
+/// Where an order is a shop's work …
+const IN_HAND: [Status; 3] = [Status::AwaitingShop, Status::Accepted, Status::Preparing];
+/// … if it is to be picked up as soon as possible, or within this time.
+const SOON: Duration = Duration::minutes(30);
 
 impl Store {
     /// A customer's ongoing orders, and those that ended after `closed_since`, read at least as fresh as
@@ -217,12 +223,17 @@ impl Store {
             .await
     }
 
-    /// How many orders each shop has in progress.
+    /// How many orders each shop has in its hands now: what it promises depends on it. Neither what it will not begin
+    /// for a while, nor what is not paid for, nor what only waits to be collected keeps it busy.
     pub async fn loads(&self) -> Result<Vec<(ShopId, u32)>> {
+        let soon = millis((self.clock)() + SOON);
         self.readers
-            .read(|conn| {
+            .read(move |conn| {
+                let in_hand = IN_HAND.iter().map(|status| status.word());
                 let counts: Vec<(Vec<u8>, i64)> = orders::table
                     .filter(orders::ongoing)
+                    .filter(orders::status.eq_any(in_hand))
+                    .filter(orders::slot_at.is_null().or(orders::slot_at.le(soon).assume_not_null()))
                     .group_by(orders::shop_id)
                     .select((orders::shop_id, diesel::dsl::count_star()))
                     .load(conn)?;

@@ -430,3 +430,25 @@ async fn the_lane_prepares_its_statements_once() {
     assert!(run.len() > 15 && anew.is_empty(), "{anew:#?} of {} are prepared each time", run.len());
     assert!(run.iter().all(|sql| !sql.contains("LIMIT")), "{run:#?}");
 }
+
+#[tokio::test]
+async fn a_shop_is_busy_with_what_it_has_in_its_hands() {
+    let (dir, store, order) = with_an_order().await;
+    by_hand(&dir, "DROP TRIGGER orders_follow_the_lifecycle").unwrap();
+    let in_half_an_hour = at(1800).timestamp_millis();
+    for (status, slot_at, count) in [
+        ("new", None, 0),
+        ("action_required", None, 0),
+        ("scheduled", Some(in_half_an_hour), 0),
+        ("awaiting_shop", None, 1),
+        ("accepted", Some(in_half_an_hour), 1),
+        ("accepted", Some(in_half_an_hour + 1), 0),
+        ("preparing", Some(0), 1),
+        ("ready", None, 0),
+    ] {
+        let slot = slot_at.map_or("NULL".to_owned(), |at| at.to_string());
+        by_hand(&dir, &format!("UPDATE orders SET status = '{status}', slot_at = {slot}")).unwrap();
+        let expected: &[_] = if count == 0 { &[] } else { &[(order.shop_id, count)] };
+        assert_eq!(store.loads().await.unwrap(), expected, "{status} for {slot}");
+    }
+}
