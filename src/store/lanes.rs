@@ -16,9 +16,11 @@ use diesel::query_dsl::RunQueryDsl;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::queue::{Claim, Handoff};
+use super::claim::{Claim, Handoff, lease};
 use super::{Error, Pool, Result};
 use crate::meters::{self, Happened, LaneTrouble, METERS};
+use crate::order::Instant;
+use crate::state::Order;
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
 const MAX_BATCH: usize = 256;
@@ -50,14 +52,16 @@ pub(super) struct Tx<'c> {
 }
 
 impl Tx<'_> {
-    /// Room in the local queue of a stage, if there is some: whoever gets it may lease the row to itself.
-    pub fn reserve(&self, stage: crate::lifecycle::Stage) -> Option<mpsc::OwnedPermit<Claim>> {
-        self.handoff.reserve(stage)
-    }
-
-    /// Hands a claim to the local worker once the transaction is committed.
-    pub fn hand_over(&mut self, permit: mpsc::OwnedPermit<Claim>, claim: Claim) {
-        self.handovers.push((permit, claim));
+    /// Leases a freshly changed row to the local worker if its next stage is due and there is room for it. The
+    /// caller writes the row; the worker gets the claim once the transaction is committed.
+    pub fn keep_for_local_worker(&mut self, order: &mut Order, now: Instant, duration: chrono::Duration) {
+        let Some(stage) = order.task.stage.filter(|_| order.task.parked_at.is_none()) else { return };
+        if order.task.leased_until.is_some() || order.task.next_attempt_at.is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(permit) = self.handoff.reserve(stage) {
+            self.handovers.push((permit, lease(order, stage, now, duration)));
+        }
     }
 
     /// Has an event counted once the transaction is committed.

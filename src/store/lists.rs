@@ -5,7 +5,7 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 
-use super::position::Position;
+use super::position::{Position, last_position};
 use super::readers::Age;
 use super::rows::{EventRow, OrderRow, millis, or_log, uuid, word};
 use super::schema::{order_events, order_names, orders};
@@ -360,12 +360,4 @@ pub(super) fn find(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Or
         .optional()?
         .map(OrderRow::into_order)
         .transpose()
-}
-
-/// The place of the last event in the log.
-pub(super) fn last_position(conn: &mut SqliteConnection) -> Result<i64> {
-    Ok(order_events::table
-        .select(diesel::dsl::max(order_events::position))
-        .get_result::<Option<i64>>(conn)?
-        .unwrap_or(0))
 }

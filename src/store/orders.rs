@@ -6,10 +6,10 @@ use chrono::Duration;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 
+use super::claim::{self, Claim};
 use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
-use super::position::Position;
-use super::queue::{self, Claim};
+use super::position::{Position, last_position};
 use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, uuid};
 use super::schema::{order_events, order_names, orders};
 use super::statements::update_order;
@@ -189,7 +189,7 @@ impl Store {
                             now,
                             deadlines: &policy.deadlines,
                         });
-                        queue::keep_for_local_worker(tx, &mut order, now, policy.lease);
+                        tx.keep_for_local_worker(&mut order, now, policy.lease);
                         place = Some(insert(tx, &order, accept.idempotency_key.as_deref(), request.fingerprint)?);
                         revision = Revision { number: order.number, nonce: order.nonce };
                         Some(order)
@@ -199,7 +199,7 @@ impl Store {
                     }
                     _ => None,
                 };
-                let place = place.map_or_else(|| lists::last_position(tx.conn), Ok)?;
+                let place = place.map_or_else(|| last_position(tx.conn), Ok)?;
                 Ok(Admitted {
                     verdict,
                     order,
@@ -254,7 +254,7 @@ impl Store {
                     if task.last_error == before.task.last_error {
                         task.last_error = Some(again.why);
                     }
-                    if task.parked_at.is_none() && queue::is_poison(&order) {
+                    if task.parked_at.is_none() && claim::is_poison(&order) {
                         let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
                         let parked = machine::step(&order, &event, Actor::Worker, now, &policy.deadlines)
                             .map_err(|refused| Error::Damaged(refused.to_string()))?;
@@ -262,7 +262,7 @@ impl Store {
                         order = parked;
                     }
                 }
-                queue::keep_for_local_worker(tx, &mut order, now, policy.lease);
+                tx.keep_for_local_worker(&mut order, now, policy.lease);
                 update(tx, &before, &order)?;
                 Ok(Committed::Done(Box::new(order)))
             })
@@ -479,7 +479,7 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
     let event = machine::as_found(&before, event);
     let position = |tx: &mut Tx, order: &Order| -> Result<Position> {
         let revision = Revision { number: order.number, nonce: order.nonce };
-        Ok(Position::of(cluster, lists::last_position(tx.conn)?, (order.partner_id, &order.customer_id), revision))
+        Ok(Position::of(cluster, last_position(tx.conn)?, (order.partner_id, &order.customer_id), revision))
     };
     match apply(tx, &before, &event, actor, now, policy)? {
         Ok(after) => {
@@ -534,7 +534,7 @@ pub(super) fn apply(
         Err(refused) => return Ok(Err(refused)),
     };
     record(tx, Some(before), &after, event, by)?;
-    queue::keep_for_local_worker(tx, &mut after, now, policy.lease);
+    tx.keep_for_local_worker(&mut after, now, policy.lease);
     update(tx, before, &after)?;
     Ok(Ok(after))
 }

@@ -13,7 +13,8 @@ use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 
 use super::lanes::fill;
-use super::{Error, Pool, Result, lists};
+use super::position::last_position;
+use super::{Error, Pool, Result};
 use crate::meters::METERS;
 use crate::order::Instant;
 
@@ -166,7 +167,7 @@ fn look_for(
     let alive = conn.transaction(|conn| {
         let as_of = clock();
         // The first read fixes the snapshot; until then it would still move.
-        let place = lists::last_position(conn)?;
+        let place = last_position(conn)?;
         shown.store(Some(Arc::new(Age { as_of, place })));
         let until = Monotonic::now() + lag;
         let served = loop {
