@@ -57,7 +57,8 @@ pub struct Keyed {
 /// What the primary knows of the customer, read in the deciding transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Present {
-    /// At least all that are ongoing and all that were created within [`Rules::similar_within`], not deleted.
+    /// At least all that are ongoing; and, if the request carries no revision, all that succeeded and were created
+    /// within [`Rules::similar_within`], not deleted.
     pub orders: Vec<Order>,
     pub revision: Revision,
     pub keyed: Option<Keyed>,

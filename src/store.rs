@@ -4,6 +4,7 @@
 //! consistent snapshot, and the customer's list may come from a snapshot that lags. No caller ever waits for the
 //! network inside a transaction, because no transaction leaves this module.
 
+mod claim;
 mod drafts;
 mod durations;
 mod gauges;
@@ -17,6 +18,7 @@ mod readers;
 mod rows;
 mod schema;
 mod search;
+mod statements;
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,12 +30,12 @@ use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
+pub use claim::{Claim, Claims};
 pub use drafts::{Draft, Known, Replaced};
 pub use lists::{Present, Recorded, Source, Unreadable};
 pub use orders::{Accept, Admitted, Again, Committed, Outcome, Received, Scope, Strike, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::Position;
-pub use queue::{Claim, Claims};
 pub use search::{Found, Wanted};
 
 use crate::admission::Rules;
@@ -122,6 +124,7 @@ pub struct Store {
     lagging: Option<readers::LaggingReader>,
     policy: Policy,
     cluster: u64,
+    clock: fn() -> Instant,
 }
 
 impl Store {
@@ -156,7 +159,7 @@ impl Store {
             .build(ConnectionManager::new(path))
             .map_err(|fault| unavailable("cannot open the database in", &fault))?;
         let io = |fault: std::io::Error| unavailable("cannot start the threads of the database in", &fault);
-        let (handoff, claims) = queue::Handoff::new(options.local_queue);
+        let (handoff, claims) = claim::Handoff::new(options.local_queue);
         let lagging = options
             .replica_lag
             .map(|lag| readers::LaggingReader::start(&pool, lag, options.queue, options.clock))
@@ -168,6 +171,7 @@ impl Store {
             lagging,
             policy: options.policy,
             cluster,
+            clock: options.clock,
         };
         Ok((store, claims))
     }

@@ -3,9 +3,10 @@
 
 use diesel::prelude::*;
 
+use super::position::last_position;
 use super::rows::{instant, uuid, word};
 use super::schema::order_events;
-use super::{Result, Store, lists};
+use super::{Result, Store};
 use crate::order::ShopId;
 use crate::pace::Passed;
 
@@ -17,7 +18,7 @@ impl Store {
     pub async fn passed(&self, after: i64, limit: i64) -> Result<(Vec<Passed>, i64)> {
         self.readers
             .read(move |conn| {
-                let until = lists::last_position(conn)?.min(after.saturating_add(limit));
+                let until = last_position(conn)?.min(after.saturating_add(limit));
                 let rows: Vec<PassedRow> = order_events::table
                     .filter(order_events::position.gt(after))
                     .filter(order_events::position.le(until))
@@ -45,6 +46,6 @@ impl Store {
 
     /// The place of the last event in the log.
     pub async fn last_position(&self) -> Result<i64> {
-        self.readers.read(lists::last_position).await
+        self.readers.read(last_position).await
     }
 }

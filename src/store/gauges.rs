@@ -91,7 +91,7 @@ pub(super) fn read(conn: &mut SqliteConnection, now: Instant) -> Result<Waiting>
         .filter(orders::deadline_at.is_not_null())
         .order(orders::deadline_at)
         .select(orders::deadline_at)
-        .first(conn)
+        .get_result(conn)
         .optional()?;
     let owed: Vec<Owed> = diesel::sql_query(OWED).load(conn)?;
     Ok(Waiting {
@@ -109,7 +109,7 @@ fn in_stages(conn: &mut SqliteConnection, now: Instant) -> Result<Vec<InStage>> 
     for stage in Stage::VARIANTS {
         let waiting = || orders::table.filter(orders::stage.eq(stage.word())).filter(orders::parked_at.is_null());
         let next_attempt: Option<Option<i64>> =
-            waiting().order(orders::next_attempt_at).select(orders::next_attempt_at).first(conn).optional()?;
+            waiting().order(orders::next_attempt_at).select(orders::next_attempt_at).get_result(conn).optional()?;
         let oldest: Oldest = diesel::sql_query(OLDEST_IN_STAGE)
             .bind::<BigInt, _>(millis(now))
             .bind::<Text, _>(stage.word())

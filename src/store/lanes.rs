@@ -10,14 +10,17 @@ use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use diesel::QueryResult;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::query_dsl::RunQueryDsl;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::queue::{Claim, Handoff};
+use super::claim::{Claim, Handoff, lease};
 use super::{Error, Pool, Result};
 use crate::meters::{self, Happened, LaneTrouble, METERS};
+use crate::order::Instant;
+use crate::state::Order;
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
 const MAX_BATCH: usize = 256;
@@ -49,14 +52,16 @@ pub(super) struct Tx<'c> {
 }
 
 impl Tx<'_> {
-    /// Room in the local queue of a stage, if there is some: whoever gets it may lease the row to itself.
-    pub fn reserve(&self, stage: crate::lifecycle::Stage) -> Option<mpsc::OwnedPermit<Claim>> {
-        self.handoff.reserve(stage)
-    }
-
-    /// Hands a claim to the local worker once the transaction is committed.
-    pub fn hand_over(&mut self, permit: mpsc::OwnedPermit<Claim>, claim: Claim) {
-        self.handovers.push((permit, claim));
+    /// Leases a freshly changed row to the local worker if its next stage is due and there is room for it. The
+    /// caller writes the row; the worker gets the claim once the transaction is committed.
+    pub fn keep_for_local_worker(&mut self, order: &mut Order, now: Instant, duration: chrono::Duration) {
+        let Some(stage) = order.task.stage.filter(|_| order.task.parked_at.is_none()) else { return };
+        if order.task.leased_until.is_some() || order.task.next_attempt_at.is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(permit) = self.handoff.reserve(stage) {
+            self.handovers.push((permit, lease(order, stage, now, duration)));
+        }
     }
 
     /// Has an event counted once the transaction is committed.
@@ -160,17 +165,24 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Recei
             continue;
         };
         METERS.lane_batch.of(()).record(batch.len() as f64);
-        // A panic in one write poisons the connection's state: start over with a fresh one. The answers of the
-        // batch are dropped, which their callers are told as "unknown".
-        if catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, batch.drain(..)))).is_err() {
+        // A panic in one write poisons the connection's state, and so may a commit that failed: start over with a
+        // fresh one. Answers that a panic drops are told to their callers as "unknown".
+        let is_sound = catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, batch.drain(..))));
+        let is_sound = is_sound.unwrap_or_else(|_| {
             METERS.lane_troubles.of(LaneTrouble::Panicked).increment(1);
             tracing::error!("store.lane_panicked");
-            conn = None;
+            false
+        });
+        if !is_sound && let Some(mut broken) = conn.take() {
+            // SQLite ends the transaction of a full disk by itself, after which the connection looks sound to the
+            // pool. It must not come back from there: nobody knows what it still holds.
+            AnsiTransactionManager::transaction_manager_status_mut(&mut *broken).set_in_error();
         }
     }
 }
 
-fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<Item = Job>) {
+/// Whether the connection can still be used: false after any failure of the batch as a whole.
+fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<Item = Job>) -> bool {
     let began = Monotonic::now();
     let mut answers = Vec::new();
     let mut handovers = Vec::new();
@@ -197,6 +209,7 @@ fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<It
         }
         Ok::<(), diesel::result::Error>(())
     });
+    let is_sound = committed.is_ok();
     match committed {
         Ok(()) => {
             handovers.into_iter().for_each(|(permit, claim)| {
@@ -212,6 +225,7 @@ fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<It
             answers.into_iter().for_each(|answer| answer(Err(Error::OutcomeUnknown(fault.to_string()))));
         }
     }
+    is_sound
 }
 
 /// The savepoint of one write. As a query of its own it is prepared once and cached; diesel prepares plain SQL text

@@ -3,14 +3,16 @@
 //! (the timer).
 
 use chrono::Duration;
+use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 
+use super::claim::{self, Claim};
 use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
-use super::position::Position;
-use super::queue::{self, Claim};
+use super::position::{Position, last_position};
 use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, to_document, uuid};
 use super::schema::{order_events, order_names, orders};
+use super::statements::update_order;
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
@@ -194,7 +196,7 @@ impl Store {
                             now,
                             deadlines: &policy.deadlines,
                         });
-                        queue::keep_for_local_worker(tx, &mut order, now, policy.lease);
+                        tx.keep_for_local_worker(&mut order, now, policy.lease);
                         place = Some(insert(tx, &order, accept.idempotency_key.as_deref(), request.fingerprint)?);
                         revision = Revision { number: order.number, nonce: order.nonce };
                         Some(order)
@@ -204,7 +206,7 @@ impl Store {
                     }
                     _ => None,
                 };
-                let place = place.map_or_else(|| lists::last_position(tx.conn), Ok)?;
+                let place = place.map_or_else(|| last_position(tx.conn), Ok)?;
                 Ok(Admitted {
                     verdict,
                     order,
@@ -255,12 +257,12 @@ impl Store {
                     if task.last_error == before.task.last_error {
                         task.last_error = Some(again.why);
                     }
-                    if task.parked_at.is_none() && queue::is_poison(&order) {
+                    if task.parked_at.is_none() && claim::is_poison(&order) {
                         let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
                         order = certain(change(tx, &order, &event, Actor::Worker, now, &policy)?)?;
                     }
                 }
-                queue::keep_for_local_worker(tx, &mut order, now, policy.lease);
+                tx.keep_for_local_worker(&mut order, now, policy.lease);
                 update(tx, &before, &order)?;
                 Ok(Committed::Done(Box::new(order)))
             })
@@ -378,29 +380,38 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
             .filter(order_names::partner_id.eq(partner.as_slice()))
             .filter(order_names::customer_id.eq(customer))
     };
+    // Whoever has seen the customer's orders is not told of similar ones: then nothing but the revision is needed.
     let since = millis(accept.now - policy.admission.similar_within);
     let mut revision = Revision::default();
-    let mut below = i64::MAX;
-    loop {
-        let newest: Vec<(i64, i64, Vec<u8>, i64)> = names()
-            .filter(order_names::number.gt(0))
-            .filter(order_names::number.lt(below))
-            .order(order_names::number.desc())
-            .select((order_names::number, order_names::nonce, order_names::order_id, order_names::created_at))
-            .limit(8)
-            .load(conn)?;
-        for (number, nonce, id, created_at) in &newest {
-            if revision.number == 0 {
-                revision = Revision { number: *number, nonce: *nonce };
-            }
-            let id = OrderId(uuid(id)?);
-            if *created_at > since && !known.iter().any(|order| order.id == id) {
-                known.extend(lists::find(conn, id)?.filter(|order| order.deleted_at.is_none()));
-            }
+    let mut too_old = 0;
+    let newest_first = names()
+        .filter(order_names::number.gt(0))
+        .order(order_names::number.desc())
+        .select((order_names::number, order_names::nonce, order_names::created_at))
+        .load_iter::<(i64, i64, i64), DefaultLoadingMode>(conn)?;
+    for name in newest_first {
+        let (number, nonce, created_at) = name?;
+        if revision.number == 0 {
+            revision = Revision { number, nonce };
         }
-        match newest.last() {
-            Some((number, .., created_at)) if newest.len() == 8 && *created_at > since => below = *number,
-            _ => break,
+        if accept.seen.is_some() || created_at <= since {
+            too_old = number;
+            break;
+        }
+    }
+    if revision.number > too_old {
+        // Only those that can be similar. `eq_any` would be the shorter text, but is never cached.
+        let succeeded = orders::status.eq(Status::Completed.word()).or(orders::status.eq(Status::NotCollected.word()));
+        let rows: Vec<OrderRow> = names()
+            .filter(order_names::number.gt(too_old))
+            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
+            .filter(succeeded)
+            .filter(orders::deleted_at.is_null())
+            .order(order_names::number.desc())
+            .select(orders::all_columns)
+            .load(conn)?;
+        for row in rows {
+            known.push(row.into_order()?);
         }
     }
 
@@ -416,7 +427,7 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
             .filter(order_names::idempotency_key.eq(key))
             .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
             .select((order_names::order_id, order_names::fingerprint, orders::deleted_at.is_not_null()))
-            .first::<(Vec<u8>, Vec<u8>, bool)>(conn)
+            .get_result::<(Vec<u8>, Vec<u8>, bool)>(conn)
             .optional()?
             .map(|(id, fingerprint, is_deleted)| {
                 let fingerprint = fingerprint
@@ -431,9 +442,11 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
     };
 
     let nonce_at_seen = match accept.seen {
-        Some(seen) if seen.number > 0 => {
-            names().filter(order_names::number.eq(seen.number)).select(order_names::nonce).first(conn).optional()?
-        }
+        Some(seen) if seen.number > 0 => names()
+            .filter(order_names::number.eq(seen.number))
+            .select(order_names::nonce)
+            .get_result(conn)
+            .optional()?,
         _ => None,
     };
 
@@ -465,7 +478,7 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
     let event = machine::as_found(&before, event);
     let position = |tx: &mut Tx, order: &Order| -> Result<Position> {
         let revision = Revision { number: order.number, nonce: order.nonce };
-        Ok(Position::of(cluster, lists::last_position(tx.conn)?, (order.partner_id, &order.customer_id), revision))
+        Ok(Position::of(cluster, last_position(tx.conn)?, (order.partner_id, &order.customer_id), revision))
     };
     match apply(tx, &before, &event, actor, now, policy)? {
         Ok(after) => {
@@ -522,7 +535,7 @@ pub(super) fn apply(
         Ok(after) => after,
         Err(refused) => return Ok(Err(refused)),
     };
-    queue::keep_for_local_worker(tx, &mut after, now, policy.lease);
+    tx.keep_for_local_worker(&mut after, now, policy.lease);
     update(tx, before, &after)?;
     Ok(Ok(after))
 }
@@ -610,26 +623,24 @@ fn record(tx: &mut Tx, before: Option<&Order>, after: &Order, event: &Event, by:
 /// Writes what has changed of an order. The caller has just read the row in this transaction, and there is one
 /// writer: nothing can have come between.
 fn update(tx: &mut Tx, before: &Order, after: &Order) -> Result<()> {
-    let row = orders::table.find(after.id.0.as_bytes().as_slice());
     let seldom = SeldomChangedColumns::of(after);
     let changed = if seldom == SeldomChangedColumns::of(before) {
-        diesel::update(row).set(ChangedColumns::of(after)).execute(tx.conn)?
+        update_order(after.id, ChangedColumns::of(after)).execute(tx.conn)?
     } else {
-        diesel::update(row).set((ChangedColumns::of(after), seldom)).execute(tx.conn)?
+        update_order(after.id, (ChangedColumns::of(after), seldom)).execute(tx.conn)?
     };
     if changed == 1 { Ok(()) } else { Err(Error::Damaged(format!("order {} vanished while it was changed", after.id))) }
 }
 
 /// Writes only what a claim changes.
 pub(super) fn update_task(tx: &mut Tx, order: &Order) -> Result<()> {
-    diesel::update(orders::table.find(order.id.0.as_bytes().as_slice()))
-        .set((
-            orders::fence.eq(order.task.fence),
-            orders::attempts.eq(order.task.attempts),
-            orders::crashes.eq(order.task.crashes),
-            orders::leased_until.eq(order.task.leased_until.map(millis)),
-            orders::next_attempt_at.eq(order.task.next_attempt_at.map(millis)),
-        ))
-        .execute(tx.conn)?;
+    let task = (
+        orders::fence.eq(order.task.fence),
+        orders::attempts.eq(order.task.attempts),
+        orders::crashes.eq(order.task.crashes),
+        orders::leased_until.eq(order.task.leased_until.map(millis)),
+        orders::next_attempt_at.eq(order.task.next_attempt_at.map(millis)),
+    );
+    update_order(order.id, task).execute(tx.conn)?;
     Ok(())
 }

@@ -2,7 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use diesel::prelude::*;
+use diesel::sqlite::SqliteConnection;
 
+use super::Result;
+use super::schema::order_events;
 use crate::admission::{Revision, owner};
 use crate::order::{CustomerId, PartnerId};
 
@@ -56,6 +60,14 @@ impl Position {
         };
         (position.place >= 0 && position.revision.number >= 0).then_some(position)
     }
+}
+
+/// The place of the last event in the log.
+pub(super) fn last_position(conn: &mut SqliteConnection) -> Result<i64> {
+    Ok(order_events::table
+        .select(diesel::dsl::max(order_events::position))
+        .get_result::<Option<i64>>(conn)?
+        .unwrap_or(0))
 }
 
 #[cfg(test)]

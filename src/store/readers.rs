@@ -8,11 +8,13 @@ use std::time::{Duration, Instant as Monotonic};
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use diesel::connection::{Connection, SimpleConnection};
+use diesel::r2d2::R2D2Connection;
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 
 use super::lanes::fill;
-use super::{Error, Pool, Result, lists};
+use super::position::last_position;
+use super::{Error, Pool, Result};
 use crate::meters::METERS;
 use crate::order::Instant;
 
@@ -83,6 +85,12 @@ fn serve(pool: &Pool, jobs: &Receiver<Job>) {
         if catch_unwind(AssertUnwindSafe(|| job(connection))).is_err() {
             tracing::error!("store.reader_panicked");
             conn = None;
+            continue;
+        }
+        // The end of its transaction failed, so that it can begin no other. The pool throws such a one away.
+        if connection.is_broken() {
+            tracing::error!("store.reader_broken");
+            conn = None;
         }
     }
 }
@@ -109,17 +117,27 @@ impl LaggingReader {
         let age = Arc::new(ArcSwapOption::empty());
         let (pool, shown) = (pool.clone(), age.clone());
         thread::Builder::new().name("lagging-reader".into()).spawn(move || {
-            let Ok(mut conn) = pool.get() else { return };
+            let mut conn = None;
             loop {
-                match look_for(&mut conn, lag, &waiting, &shown, clock) {
-                    Ok(true) => {}
-                    Ok(false) => return,
-                    Err(fault) => {
-                        tracing::warn!(%fault, "store.lagging_reader_failed");
-                        thread::sleep(Duration::from_millis(200));
-                    }
+                if conn.is_none() {
+                    conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
                 }
+                let looked = conn.as_mut().map(|conn| look_for(conn, lag, &waiting, &shown, clock));
                 shown.store(None);
+                match looked {
+                    Some(Ok(true)) => continue,
+                    Some(Ok(false)) => return,
+                    Some(Err(fault)) => {
+                        tracing::warn!(%fault, "store.lagging_reader_failed");
+                        conn = None;
+                    }
+                    None => {}
+                }
+                // Whoever still asks here is better served by the primary: it is told so by a dropped answer.
+                match waiting.recv_timeout(Duration::from_millis(200)) {
+                    Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         })?;
         Ok(Self { jobs, age })
@@ -146,20 +164,27 @@ fn look_for(
     shown: &ArcSwapOption<Age>,
     clock: fn() -> Instant,
 ) -> Result<bool> {
-    conn.batch_execute("BEGIN")?;
-    let as_of = clock();
-    // The first read fixes the snapshot; until then it would still move.
-    let place = lists::last_position(conn)?;
-    shown.store(Some(Arc::new(Age { as_of, place })));
-    let until = Monotonic::now() + lag;
-    let alive = loop {
-        match jobs.recv_deadline(until) {
-            Ok(job) => job(conn),
-            Err(RecvTimeoutError::Timeout) => break true,
-            Err(RecvTimeoutError::Disconnected) => break false,
-        }
-    };
-    conn.batch_execute("COMMIT")?;
+    let alive = conn.transaction(|conn| {
+        let as_of = clock();
+        // The first read fixes the snapshot; until then it would still move.
+        let place = last_position(conn)?;
+        shown.store(Some(Arc::new(Age { as_of, place })));
+        let until = Monotonic::now() + lag;
+        let served = loop {
+            match jobs.recv_deadline(until) {
+                Ok(job) => {
+                    if catch_unwind(AssertUnwindSafe(|| job(conn))).is_err() {
+                        break Err(Error::Unavailable("a read panicked".into()));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => break Ok(true),
+                Err(RecvTimeoutError::Disconnected) => break Ok(false),
+            }
+        };
+        // From here on nobody may believe that this snapshot is there to be asked.
+        shown.store(None);
+        served
+    })?;
     // While a reader holds a snapshot the log cannot start over; without this it would grow without bound.
     if let Err(fault) = conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::debug!(%fault, "store.checkpoint_postponed");

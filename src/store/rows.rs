@@ -241,7 +241,16 @@ impl OrderRow {
         &self.id
     }
 
+    /// Errors: [`Error::Damaged`], which names the order.
     pub(super) fn into_order(self) -> Result<Order> {
+        let id = self.id.clone();
+        self.decode().map_err(|fault| match fault {
+            Error::Damaged(what) => Error::Damaged(format!("order {}: {what}", name_of(&id))),
+            other => other,
+        })
+    }
+
+    fn decode(self) -> Result<Order> {
         let details: Details = document(&self.details)?;
         let placed: Placed = document(&self.placed)?;
         let hash = placed_hash(&self.id, &self.customer_id, &self.shop_id, &self.placed);
@@ -304,6 +313,16 @@ impl OrderRow {
             deleted_at: self.deleted_at.map(instant),
         })
     }
+}
+
+/// An id as people write it, also one that is no id.
+fn name_of(id: &[u8]) -> String {
+    Uuid::from_slice(id).map_or_else(|_| format!("{id:02x?}"), |id| id.to_string())
+}
+
+/// What could be read. What could not is logged and left out: in a list it must not hide the others.
+pub(super) fn or_log<T>(read: Result<T>) -> Option<T> {
+    read.inspect_err(|fault| tracing::error!(%fault, "store.unreadable_row")).ok()
 }
 
 impl SeldomChangedColumns {

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
-use super::rows::{OrderRow, uuid};
+use super::rows::{OrderRow, or_log, uuid};
 use super::schema::orders;
 use super::{Result, Store};
 use crate::lifecycle::{Stage, Status};
@@ -71,15 +71,14 @@ fn matching<'q>(wanted: Wanted, below: &[u8], limit: usize) -> Query<'q> {
 
 /// Both the parked and the others of a stage, each by its own partial index.
 fn live(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: usize) -> Result<Found> {
-    let mut orders = Vec::new();
+    let mut rows: Vec<OrderRow> = Vec::new();
     for parked in [true, false] {
         if wanted.parked.is_none_or(|only| only == parked) {
-            let rows: Vec<OrderRow> = matching(Wanted { parked: Some(parked), ..wanted }, &below, limit).load(conn)?;
-            orders.extend(rows.into_iter().map(OrderRow::into_order).collect::<Result<Vec<_>>>()?);
+            rows.extend(matching(Wanted { parked: Some(parked), ..wanted }, &below, limit).load::<OrderRow>(conn)?);
         }
     }
-    orders.sort_by_key(|order| std::cmp::Reverse(order.id));
-    Ok(cut(orders, limit, None))
+    rows.sort_by(|one, other| other.id().cmp(one.id()));
+    cut(rows, limit, None)
 }
 
 fn window(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: usize) -> Result<Found> {
@@ -94,15 +93,14 @@ fn window(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: us
     if let Some(end) = &end {
         query = query.filter(orders::id.ge(end.clone()));
     }
-    let rows: Vec<OrderRow> = query.load(conn)?;
-    let orders = rows.into_iter().map(OrderRow::into_order).collect::<Result<_>>()?;
-    let rest = end.map(|end| uuid(&end).map(OrderId)).transpose()?;
-    Ok(cut(orders, limit, rest))
+    cut(query.load(conn)?, limit, end)
 }
 
-fn cut(mut orders: Vec<Order>, limit: usize, rest: Option<OrderId>) -> Found {
-    let more = orders.len() > limit;
-    orders.truncate(limit);
-    let below = if more { orders.last().map(|order| order.id) } else { rest };
-    Found { orders, below }
+/// The page is cut among the rows, before they are read: one that cannot be read must not end the search.
+fn cut(mut rows: Vec<OrderRow>, limit: usize, rest: Option<Vec<u8>>) -> Result<Found> {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let below = if more { rows.last().map(|row| row.id().to_vec()) } else { rest };
+    let below = below.map(|id| uuid(&id).map(OrderId)).transpose()?;
+    Ok(Found { orders: rows.into_iter().filter_map(|row| or_log(row.into_order())).collect(), below })
 }

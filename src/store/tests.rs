@@ -1,16 +1,25 @@
 //! What only a hand in the database can try: damage, illegal changes, a newer schema.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use diesel::connection::{CacheSize, InstrumentationEvent};
 use diesel::sql_types::{Bool, Text};
 use tempfile::TempDir;
 
 use super::*;
+use crate::admission::{Revision, Verdict};
 use crate::catalogue::Priced;
 use crate::fixtures::{at, placed, request};
 use crate::lifecycle::{Actor, Event, Reason, Stage, Status};
-use crate::order::{OrderId, PartnerId, ShopId};
+use crate::order::{CustomerId, NewOrder, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
 fn open(dir: &TempDir) -> Result<(Store, Claims)> {
+    open_with(dir, None)
+}
+
+fn open_with(dir: &TempDir, replica_lag: Option<Duration>) -> Result<(Store, Claims)> {
     Store::open(
         dir.path(),
         Options {
@@ -19,27 +28,35 @@ fn open(dir: &TempDir) -> Result<(Store, Claims)> {
             queue: 16,
             local_queue: 1,
             commit_patience: Duration::from_secs(60),
-            replica_lag: None,
+            replica_lag,
             clock: || at(0),
         },
     )
+}
+
+fn accept(partner_id: PartnerId, request: NewOrder) -> Accept {
+    Accept {
+        order_id: OrderId::new(),
+        partner_id,
+        request,
+        idempotency_key: None,
+        seen: None,
+        catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
+        draft: None,
+        now: at(0),
+    }
+}
+
+/// What a customer has seen who has seen this order.
+fn seen(order: &Order) -> Option<Revision> {
+    Some(Revision { number: order.number, nonce: order.nonce })
 }
 
 /// A database with one order in it.
 async fn with_an_order() -> (TempDir, Store, Order) {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(&dir).unwrap();
-    let accept: Accept = Accept {
-        order_id: OrderId::new(),
-        partner_id: PartnerId::new(),
-        request: request(ShopId::new()),
-        idempotency_key: None,
-        seen: None,
-        catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
-        draft: None,
-        now: at(0),
-    };
-    let order = store.accept(accept).await.unwrap().order.unwrap();
+    let order = store.accept(accept(PartnerId::new(), request(ShopId::new()))).await.unwrap().order.unwrap();
     (dir, store, order)
 }
 
@@ -245,5 +262,193 @@ fn the_schema_in_the_code_is_the_schema_of_the_migrated_database() {
             })
             .collect();
         assert_eq!(in_code, in_database, "{table}");
+    }
+}
+
+/// What the lane meets when the disk is full, or somebody ends its transaction: the batch is lost, the lane is not.
+#[tokio::test]
+async fn the_lane_goes_on_after_a_commit_that_failed() {
+    for (trouble, statements) in [
+        ("the COMMIT is refused", "PRAGMA defer_foreign_keys = ON; INSERT INTO shops VALUES (x'00', x'00', '{}')"),
+        ("the transaction has ended", "ROLLBACK"),
+        ("the disk is full", "PRAGMA max_page_count = 1; INSERT INTO meta VALUES ('x', hex(zeroblob(100000)))"),
+    ] {
+        let (_dir, store, order) = with_an_order().await;
+        let failed = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn.batch_execute(statements)?)).await;
+        assert!(matches!(failed, Err(Error::OutcomeUnknown(_))), "{trouble}: {failed:?}");
+        // More than the pages that are free: a connection that remembers a full disk could not write it.
+        let large = "INSERT INTO meta VALUES ('y', hex(zeroblob(100000)))";
+        let written = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn.batch_execute(large)?)).await;
+        assert!(written.is_ok(), "{trouble}: {written:?}");
+        assert_eq!(store.order(order.id).await.unwrap().unwrap().0, order, "{trouble}");
+    }
+}
+
+#[tokio::test]
+async fn a_lagging_reader_that_fails_is_stood_in_for_by_the_primary() {
+    let dir = tempfile::tempdir().unwrap();
+    let lag = Duration::from_millis(50);
+    let (store, _) = open_with(&dir, Some(lag)).unwrap();
+    let list = || store.present(PartnerId::new(), CustomerId("cus".into()), None, at(0), at(0));
+    let until_replica = async || while list().await.unwrap().source != Source::Replica {};
+    until_replica().await;
+
+    let lagging = store.lagging.as_ref().unwrap();
+    let asked = lagging.read(|_| -> Result<()> { panic!("a read that panics") }).await;
+    assert!(matches!(asked, Err(Error::Unavailable(_))));
+    // Whichever answers meanwhile, it does answer, and the replica comes back.
+    list().await.unwrap();
+    until_replica().await;
+    let asked = lagging.read(|conn| Ok(conn.batch_execute("ROLLBACK")?)).await;
+    assert!(asked.is_ok());
+    list().await.unwrap();
+    until_replica().await;
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_hides_no_other() {
+    let (dir, store, damaged) = with_an_order().await;
+    let (partner, customer) = (damaged.partner_id, damaged.customer_id.clone());
+    let by = |customer: &str, shop| {
+        let customer_id = CustomerId(customer.into());
+        accept(partner, NewOrder { customer_id, ..request(shop) })
+    };
+    let other = store.accept(Accept { seen: seen(&damaged), ..by(&customer.0, damaged.shop_id) }).await.unwrap();
+    let other = other.order.unwrap();
+    by_hand(&dir, "UPDATE orders SET details = '{}' WHERE number = 1").unwrap();
+
+    assert_eq!(store.board(damaged.shop_id).await.unwrap(), std::slice::from_ref(&other));
+    let list = store.present(partner, customer.clone(), None, at(0), at(0)).await.unwrap();
+    assert_eq!(list.ongoing, std::slice::from_ref(&other));
+    let (first_page, _) = store.history(partner, customer.clone(), i64::MAX, 1).await.unwrap();
+    let (last_page, _) = store.history(partner, customer.clone(), 2, 1).await.unwrap();
+    assert_eq!((first_page, last_page), (vec![other.clone()], vec![]));
+    for wanted in [Wanted::default(), Wanted { stage: Some(Stage::Authorize), ..Wanted::default() }] {
+        let mut found = Vec::new();
+        let mut below = None;
+        loop {
+            let page = store.search(wanted, below, 1).await.unwrap();
+            found.extend(page.orders);
+            below = page.below;
+            if below.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, std::slice::from_ref(&other));
+    }
+
+    // It may be the same coffee: nothing is decided for this customer, but for every other.
+    let single = store.order(damaged.id).await.unwrap_err();
+    let again = store.accept(by(&customer.0, damaged.shop_id)).await.err().unwrap();
+    for fault in [single, again] {
+        assert!(matches!(&fault, Error::Damaged(what) if what.contains(&damaged.id.to_string())), "{fault}");
+    }
+    assert!(store.accept(by("somebody else", damaged.shop_id)).await.unwrap().order.is_some());
+}
+
+#[tokio::test]
+async fn only_what_can_be_similar_is_read_for_admission() {
+    let (dir, store, order) = with_an_order().await;
+    let decide = async |seen, now| {
+        let again = accept(order.partner_id, request(order.shop_id));
+        store.accept(Accept { seen, now, ..again }).await.unwrap().verdict
+    };
+    let end = |status: &str| {
+        by_hand(
+            &dir,
+            &format!(
+                "DROP TRIGGER IF EXISTS orders_follow_the_lifecycle;
+                 UPDATE orders SET status = '{status}', ongoing = 0, deadline_at = NULL, closed_at = 1 WHERE number = 1"
+            ),
+        )
+        .unwrap();
+    };
+    for status in ["completed", "not_collected"] {
+        end(status);
+        assert_eq!(decide(None, at(599)).await, Verdict::Similar(order.id), "{status}");
+    }
+    // What is too old, was not made, or was seen may even be damaged.
+    by_hand(&dir, "UPDATE orders SET details = '{}'").unwrap();
+    let accepted = async |seen, now| {
+        assert_eq!(decide(seen, now).await, Verdict::Accept);
+        by_hand(&dir, "DELETE FROM orders WHERE number > 1; DELETE FROM order_names WHERE number > 1").unwrap();
+    };
+    accepted(None, at(600)).await;
+    accepted(seen(&order), at(1)).await;
+    end("cancelled");
+    accepted(None, at(1)).await;
+}
+
+/// What diesel does not cache, and whatever SQLite plans anew, costs the one writing thread more than the write.
+#[tokio::test]
+async fn the_lane_prepares_its_statements_once() {
+    let (_dir, store, order) = with_an_order().await;
+    let seen_here = Arc::new(Mutex::new((BTreeSet::new(), BTreeSet::new())));
+    let sink = seen_here.clone();
+    let listen = move |event: InstrumentationEvent<'_>| {
+        let (run, cached) = &mut *sink.lock().unwrap();
+        match event {
+            InstrumentationEvent::StartQuery { query, .. } => {
+                run.insert(query.to_string().split(" -- binds").next().unwrap().to_owned())
+            }
+            InstrumentationEvent::CacheQuery { sql, .. } => cached.insert(sql.to_owned()),
+            _ => false,
+        };
+    };
+    let listening = store.lane.write(lanes::Urgency::Control, move |tx| {
+        tx.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        tx.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        tx.conn.set_instrumentation(listen);
+        Ok(())
+    });
+    listening.await.unwrap();
+
+    for name in ["cus", "somebody else"] {
+        let request = NewOrder { customer_id: CustomerId(name.into()), ..request(order.shop_id) };
+        let key = Some(format!("key of {name}"));
+        store.accept(Accept { idempotency_key: key, ..accept(order.partner_id, request) }).await.unwrap();
+    }
+    let mut claims = store.claim(Stage::Authorize, 2, at(1)).await.unwrap();
+    let (one, other) = (claims.pop().unwrap(), claims.pop().unwrap());
+    let amount = order.placed.total.amount;
+    let event = Event::PaymentAuthorized { amount, reference: "ch_1".into(), capture_before: None };
+    let word = Word {
+        order_id: one.order().id,
+        scope: Scope::Everyone,
+        actor: Actor::Shop,
+        event: Event::ShopRejected { reason: Reason::ShopClosed },
+        version: None,
+        now: at(3),
+    };
+    store.commit(one, Outcome { event: Some(event), again: None }, at(2)).await.unwrap();
+    assert!(matches!(store.receive(word).await.unwrap(), Received::Changed(..)));
+    store.give_back(other, at(2)).await.unwrap();
+
+    let (run, cached) = &*seen_here.lock().unwrap();
+    let anew: Vec<_> =
+        run.difference(cached).filter(|sql| !["BEGIN IMMEDIATE", "COMMIT"].contains(&sql.as_str())).collect();
+    assert!(run.len() > 15 && anew.is_empty(), "{anew:#?} of {} are prepared each time", run.len());
+    assert!(run.iter().all(|sql| !sql.contains("LIMIT")), "{run:#?}");
+}
+
+#[tokio::test]
+async fn a_shop_is_busy_with_what_it_has_in_its_hands() {
+    let (dir, store, order) = with_an_order().await;
+    by_hand(&dir, "DROP TRIGGER orders_follow_the_lifecycle").unwrap();
+    let in_half_an_hour = at(1800).timestamp_millis();
+    for (status, slot_at, count) in [
+        ("new", None, 0),
+        ("action_required", None, 0),
+        ("scheduled", Some(in_half_an_hour), 0),
+        ("awaiting_shop", None, 1),
+        ("accepted", Some(in_half_an_hour), 1),
+        ("accepted", Some(in_half_an_hour + 1), 0),
+        ("preparing", Some(0), 1),
+        ("ready", None, 0),
+    ] {
+        let slot = slot_at.map_or("NULL".to_owned(), |at| at.to_string());
+        by_hand(&dir, &format!("UPDATE orders SET status = '{status}', slot_at = {slot}")).unwrap();
+        let expected: &[_] = if count == 0 { &[] } else { &[(order.shop_id, count)] };
+        assert_eq!(store.loads().await.unwrap(), expected, "{status} for {slot}");
     }
 }
