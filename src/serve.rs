@@ -19,7 +19,6 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
-use crate::catalogue::Presence;
 use crate::clock::now;
 use crate::config::{InForce, Pace, Settings};
 use crate::gateway::simulator::GatewaySimulator;
@@ -272,15 +271,13 @@ fn limits(settings: &Settings) -> HashMap<Stage, usize> {
     ])
 }
 
-/// A shop that wants it so accepts by itself while it is open, online and below its capacity.
+/// A shop that wants it so accepts by itself while it is open, online and, without this order, below its capacity.
 fn auto_accepts(app: Arc<App>) -> Box<dyn Fn(&Order) -> bool + Send + Sync> {
     Box::new(move |order| {
         let catalogue = app.catalogue();
-        catalogue.shop(order.partner_id, order.shop_id).is_some_and(|shop| {
-            let at = now();
-            let is_there = !matches!(shop.presence(at), Presence::Offline);
-            shop.auto_accept && is_there && catalogue.promise(shop, order.placed.make_seconds, at).accepting
-        })
+        catalogue
+            .shop(order.partner_id, order.shop_id)
+            .is_some_and(|shop| shop.auto_accept && catalogue.objection_to_present(shop, now()).is_none())
     })
 }
 
