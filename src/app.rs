@@ -34,6 +34,9 @@ const MEASURED_EVERY: chrono::Duration = chrono::Duration::seconds(1);
 /// … and whoever asks waits no longer for them.
 const MEASURING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// Whether the database can be written to is asked of it no oftener than this, whoever asks.
+const PINGED_EVERY: chrono::Duration = chrono::Duration::seconds(1);
+
 /// The running service, as the web sees it.
 pub struct App {
     pub store: Store,
@@ -51,6 +54,8 @@ pub struct App {
     /// The position in the log of events up to which durations were counted.
     learned: AtomicI64,
     measured: tokio::sync::Mutex<Option<Instant>>,
+    /// What the last ping found out, and when it was asked.
+    pinged: tokio::sync::Mutex<Option<(Instant, Result<()>)>>,
 }
 
 impl App {
@@ -75,6 +80,7 @@ impl App {
             refreshing: tokio::sync::Mutex::default(),
             is_ready: AtomicBool::new(false),
             measured: tokio::sync::Mutex::default(),
+            pinged: tokio::sync::Mutex::default(),
         };
         app.refresh().await?;
         Ok(app)
@@ -215,6 +221,23 @@ impl App {
         }
         drop(measured);
         meters::render()
+    }
+
+    /// Whether the database can be written to, as of at most a second ago. Everybody who asks at once waits for one
+    /// and the same write: anybody may ask, and must not thereby fill the room of those who bring results.
+    ///
+    /// # Errors
+    /// What kept it from being written to.
+    pub async fn ping(&self, now: Instant) -> Result<()> {
+        let mut pinged = self.pinged.lock().await;
+        match &*pinged {
+            Some((at, found)) if now - *at < PINGED_EVERY && *at <= now + PINGED_EVERY => found.clone(),
+            _ => {
+                let found = self.store.ping().await;
+                *pinged = Some((now, found.clone()));
+                found
+            }
+        }
     }
 
     pub fn is_ready(&self) -> bool {
