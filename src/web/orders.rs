@@ -294,19 +294,22 @@ pub async fn put_pickup(
     id: web::Path<String>,
     Body(body): Body<PickupRequest>,
 ) -> Answer {
-    let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
+    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
     let version = headers::if_match(request.headers())?
         .map(|tag| tag.parse::<i64>().map_err(|_| invalid_if_match("this is not the ETag of an order")))
         .transpose()?;
     let pickup = body.parse();
     let now = now();
-    let (offer_at, slot_capacity) = match pickup.at {
-        Some(at) if pickup.at != order.pickup.at => {
-            let timing = app.catalogue().slot_offer_at(partner, order.shop_id, order.placed.make_seconds, at, now);
-            let timing = timing.map_err(|refusal| admitted::refusal(&refusal))?;
-            (timing.offer_at, timing.slot.map(|slot| slot.capacity))
-        }
-        _ => (order.offer_at.filter(|_| pickup.at.is_some()), None),
+    // Said again, it changes nothing, and is not told to the shop again.
+    if pickup == order.pickup && version.is_none_or(|version| version == order.version) {
+        return Ok(shown(&app, &order, position, false));
+    }
+    let (offer_at, slot_capacity) = if pickup.at == order.pickup.at {
+        (order.offer_at, None)
+    } else {
+        let moved = app.catalogue().moved(partner, order.shop_id, order.placed.make_seconds, pickup.at, now);
+        let timing = moved.map_err(|refusal| admitted::refusal(&refusal))?;
+        (timing.offer_at, timing.slot.map(|slot| slot.capacity))
     };
     let word = Word {
         order_id: order.id,
