@@ -106,6 +106,8 @@ pub struct Failure {
     /// Further members of the answer, for example the present revision.
     pub members: serde_json::Map<String, serde_json::Value>,
     pub retry_after: Option<Duration>,
+    /// The token of the place in the log at which this was decided, where it was decided at one.
+    pub position: Option<String>,
     /// For the log, never for the client.
     pub cause: Option<String>,
 }
@@ -118,6 +120,7 @@ impl Failure {
             faults: Vec::new(),
             members: serde_json::Map::new(),
             retry_after: None,
+            position: None,
             cause: None,
         }
     }
@@ -135,6 +138,11 @@ impl Failure {
 
     pub fn because(mut self, cause: impl ToString) -> Self {
         self.cause = Some(cause.to_string());
+        self
+    }
+
+    pub fn at(mut self, position: String) -> Self {
+        self.position = Some(position);
         self
     }
 

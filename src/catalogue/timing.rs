@@ -128,7 +128,8 @@ mod tests {
     fn moved(change: impl FnOnce(&mut Shop), make_seconds: u32, slot: &str) -> Result<Timing, Refusal> {
         let mut demo = demo::demo();
         change(&mut demo.shops[0]);
-        let catalogue = Catalogue::new(demo.shops, demo.items, demo.shop_items, HashMap::new());
+        let catalogue =
+            Catalogue::new(demo.shops, demo.items, demo.shop_items, HashMap::from([(demo::LUNGO_CENTRAL, 1)]));
         let slot = (slot != "now").then(|| at(slot));
         catalogue.moved(demo::PARTNER, demo::LUNGO_CENTRAL, make_seconds, slot, at(NOON))
     }

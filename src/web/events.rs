@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{Code, Failure};
+use crate::store::Position;
 use crate::web::auth::AsPartner;
 use crate::web::problem::Problem;
 use crate::web::query::{Query, cursor, limit, opaque};
@@ -43,7 +44,7 @@ pub struct FeedQuery {
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "listEvents", tag = "orders", security(("partnerKey" = [])),
     params(FeedQuery),
-    responses((status = 200, description = "A page; an empty one means that nothing more has happened yet.", body = EventPage)),
+    responses((status = 200, description = "A page; an empty one means that nothing more has happened yet.", body = EventPage, headers(("Lungo-Position" = String)))),
 )]
 pub async fn list_events(
     AsPartner(partner): AsPartner,
@@ -59,5 +60,7 @@ pub async fn list_events(
     }
     let next = events.last().map_or(after, |event| event.position);
     let events = events.iter().map(|event| FeedEvent { order_id: event.order_id.0, event: EventView::new(event) });
-    Ok(HttpResponse::Ok().json(EventPage { events: events.collect(), cursor: opaque::cursor(next, scope) }))
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header(("Lungo-Position", Position::of_log(app.store.cluster(), last).token()));
+    Ok(answer.json(EventPage { events: events.collect(), cursor: opaque::cursor(next, scope) }))
 }

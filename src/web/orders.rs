@@ -264,20 +264,20 @@ pub async fn cancel_order(AsPartner(partner): AsPartner, app: web::Data<App>, id
 )]
 pub async fn delete_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
     let id = OrderId(path_id(&id)?);
-    if let Some(gone) = known(&app, partner, id.0).await?.and_then(|known| admitted::gone(&known)) {
+    let Some(known) = known(&app, partner, id.0).await? else { return Err(unknown_order().into()) };
+    if let Some(gone) = admitted::gone(&known) {
         return Err(gone.into());
     }
-    let received = app.store.delete(id, partner, now()).await.map_err(Failure::from)?;
-    let mut answer = HttpResponse::Accepted();
-    let deleted = match received {
-        Received::DraftBuried(draft) => admitted::Deleted::draft(&draft),
+    let (Known::Order(_, before) | Known::Draft(_, before)) = known;
+    let (deleted, position) = match app.store.delete(id, partner, now()).await.map_err(Failure::from)? {
+        // Drafts do not stand in the log: nothing in it is newer than what was read before.
+        Received::DraftBuried(draft) => (admitted::Deleted::draft(&draft), before),
         other => {
             let (order, position) = settled(other, Code::TooLate)?;
-            answer.insert_header(("Lungo-Position", position.token()));
-            admitted::Deleted::order(&order)
+            (admitted::Deleted::order(&order), position)
         }
     };
-    Ok(answer.json(deleted))
+    Ok(HttpResponse::Accepted().insert_header(("Lungo-Position", position.token())).json(deleted))
 }
 
 /// Replace how an ongoing order is picked up. Its time may differ only while the order is scheduled.

@@ -185,6 +185,20 @@ const CREATING: &[Code] = {
     ]
 };
 
+/// What admission decides against the customer's present orders.
+const DECIDED: &[Code] = {
+    use Code::*;
+    &[
+        HistoryDiverged,
+        SimilarOrderOngoing,
+        OrderLimitExceeded,
+        PriceMismatch,
+        OrderDeleted,
+        StaleRevision,
+        IdempotencyKeyReused,
+    ]
+};
+
 /// What telling of a step may be answered with.
 const A_STEP: &[Code] =
     &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown];
@@ -250,6 +264,12 @@ fn response(codes: &[Code]) -> Value {
             headers["Retry-After"] = header("Whole seconds.", json!({"type": "integer", "minimum": 1}));
         }
         _ => {}
+    }
+    if codes.iter().any(|code| DECIDED.contains(code)) {
+        headers["Lungo-Position"] = json!({
+            "description": "Where this was decided: the next reading should be at least as fresh. Not with every code.",
+            "schema": {"type": "string"},
+        });
     }
     json!({
         "description": words.join("\n"),
