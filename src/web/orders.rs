@@ -63,7 +63,7 @@ pub struct OrderEvents {
 #[serde(deny_unknown_fields)]
 pub struct CustomerQuery {
     /// The partner's own id of its customer.
-    #[param(min_length = 1, max_length = 64)]
+    #[param(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     customer_id: String,
 }
 
@@ -71,7 +71,7 @@ pub struct CustomerQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryQuery {
-    #[param(min_length = 1, max_length = 64)]
+    #[param(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     customer_id: String,
     /// From the page before; none for the newest.
     cursor: Option<String>,

@@ -34,11 +34,16 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
+/// The same names as in a body: the schema there excludes what `is_control` finds (C0, DEL and C1).
+///
 /// # Errors
 /// `invalid_request` for anything but 1–64 characters, none of them a control character.
 pub fn customer_id(text: &str) -> Result<CustomerId, Failure> {
     if !(1..=64).contains(&text.chars().count()) || text.chars().any(char::is_control) {
-        return Err(Failure::new(Code::InvalidRequest, "customer_id: send 1 to 64 characters."));
+        return Err(Failure::new(
+            Code::InvalidRequest,
+            "customer_id: send 1 to 64 characters, none of them a control character.",
+        ));
     }
     Ok(CustomerId(text.to_owned()))
 }
@@ -83,5 +88,33 @@ pub mod opaque {
         let bytes: [u8; 14] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         let place = i64::from_be_bytes(bytes[..8].try_into().ok()?);
         (place >= 0 && bytes[8..] == scope).then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::web::body::Schema;
+    use crate::web::create_order::CreateOrder;
+
+    #[test]
+    fn a_customer_may_have_the_same_names_in_a_query_and_in_a_body() {
+        let is_taken_in_a_body = |name: &str| {
+            let body = json!({
+                "customer_id": name, "shop_id": "0197c000-0000-7000-8000-00000000beef",
+                "lines": [{"item_id": "lungo", "quantity": 1}], "payment": {"method": "pm"},
+                "total": {"amount": 1, "currency": "EUR"},
+            });
+            CreateOrder::validator().is_valid(&body)
+        };
+        let longest = "é".repeat(64);
+        let names = [("cus_1", true), (" ", true), ("\u{a0}", true), (longest.as_str(), true), ("", false)];
+        let controls = ["\0", "a\n", "\u{1f}", "\u{7f}", "\u{80}", "a\u{85}b", "\u{9f}"].map(|name| (name, false));
+        for (name, is_one) in names.into_iter().chain(controls).chain([(format!("{longest}x").as_str(), false)]) {
+            assert_eq!(customer_id(name).is_ok(), is_one, "{name:?}");
+            assert_eq!(is_taken_in_a_body(name), is_one, "{name:?}");
+        }
     }
 }

@@ -228,7 +228,7 @@ pub struct OperatorCancel {
     reason: Reason,
     /// What goes back of money that was taken; all of it by default. What was only held is always given up.
     refund: Option<RefundRequest>,
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
 }
 
@@ -268,7 +268,7 @@ impl RefundRequest {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorNote {
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
 }
 
@@ -280,7 +280,7 @@ pub struct OperatorRefund {
     /// Minor units of the order's currency, on top of what was refunded before.
     #[schema(minimum = 1, maximum = 1000000000)]
     amount: i64,
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
 }
 
