@@ -7,8 +7,10 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{Code, Failure};
-use crate::store::Position;
+use crate::order::OrderId;
+use crate::store::{Position, Recorded};
 use crate::web::auth::AsPartner;
+use crate::web::heard::unknown_order;
 use crate::web::problem::Problem;
 use crate::web::query::{Query, cursor, limit, opaque};
 use crate::web::views::EventView;
@@ -38,6 +40,32 @@ pub struct FeedQuery {
     /// At most so many; 20 if it is not said.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct AfterQuery {
+    /// Only what happened after this version of the order; everything if it is not said.
+    #[param(minimum = 0)]
+    after: Option<i64>,
+}
+
+/// Events of one order that are told at once: few orders ever have more than a dozen.
+const MOST_OF_ONE: usize = 1000;
+
+/// What happened to an order, oldest first, and whether there is more than that.
+///
+/// # Errors
+/// `not_found` if there is no such order, and whatever keeps the store from reading it.
+pub async fn of_one(app: &App, order: OrderId, query: &AfterQuery) -> Result<(Vec<Recorded>, bool), Failure> {
+    let mut events = app.store.events_after(order, query.after.unwrap_or(0), MOST_OF_ONE as i64 + 1).await?;
+    if events.is_empty() && app.store.events_after(order, 0, 1).await?.is_empty() {
+        return Err(unknown_order());
+    }
+    let is_truncated = events.len() > MOST_OF_ONE;
+    events.truncate(MOST_OF_ONE);
+    Ok((events, is_truncated))
 }
 
 /// All transitions of the partner's orders, oldest first. None is skipped, none comes twice.

@@ -20,6 +20,7 @@ use crate::web::auth::AsPartner;
 use crate::web::body::Body;
 use crate::web::create_order::{CreateOrder, PickupRequest};
 use crate::web::edge::TraceParent;
+use crate::web::events::{self, AfterQuery};
 use crate::web::headers;
 use crate::web::heard::{path_id, say, settled, unknown_order};
 use crate::web::problem::Problem;
@@ -52,10 +53,13 @@ pub struct OrderPage {
     pub cursor: String,
 }
 
-/// All that happened to an order.
+/// What happened to an order.
 #[derive(Serialize, ToSchema)]
 pub struct OrderEvents {
+    /// At most 1,000, the oldest first.
     pub events: Vec<EventView>,
+    /// There are more: ask again with the last version as `after`.
+    pub truncated: bool,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -216,15 +220,20 @@ pub async fn list_orders(AsPartner(partner): AsPartner, app: web::Data<App>, que
 /// All that happened to an order, oldest first.
 #[utoipa::path(
     get, path = "/v1/orders/{order_id}/events", operation_id = "getOrderEvents", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path)),
+    params(("order_id" = Uuid, Path), AfterQuery),
     responses((status = 200, description = "The events.", body = OrderEvents, headers(("Lungo-Position" = String)))),
 )]
-pub async fn get_order_events(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+pub async fn get_order_events(
+    AsPartner(partner): AsPartner,
+    app: web::Data<App>,
+    id: web::Path<String>,
+    query: Query<AfterQuery>,
+) -> Answer {
     let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
-    let events = app.store.events_of(order.id).await.map_err(Failure::from)?;
+    let (events, truncated) = events::of_one(&app, order.id, &query).await?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Lungo-Position", position.token()));
-    Ok(answer.json(OrderEvents { events: events.iter().map(EventView::new).collect() }))
+    Ok(answer.json(OrderEvents { events: events.iter().map(EventView::new).collect(), truncated }))
 }
 
 /// What an order waits for, in one sentence and a code.

@@ -19,7 +19,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ),
         ("getOrder", ONE_ORDER),
         ("listOrders", &[InvalidRequest, InvalidCursor, Overloaded, DatabaseUnavailable]),
-        ("getOrderEvents", ONE_ORDER),
+        ("getOrderEvents", EVENTS_OF_ONE),
         ("whyOrder", ONE_ORDER),
         ("cancelOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
         ("deleteOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
@@ -102,7 +102,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("putShopItem", A_REPLACEMENT),
         ("searchOrders", &[InvalidRequest, InvalidCursor, DatabaseUnavailable, Overloaded]),
         ("inspectOrder", &[NotFound, DatabaseUnavailable, Overloaded]),
-        ("inspectOrderEvents", &[NotFound, DatabaseUnavailable, Overloaded]),
+        ("inspectOrderEvents", &[InvalidRequest, NotFound, DatabaseUnavailable, Overloaded]),
         (
             "operatorCancelOrder",
             &[
@@ -139,6 +139,10 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
 
 /// What reading one order may be answered with.
 const ONE_ORDER: &[Code] = &[Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
+
+/// What reading an order's events may be answered with.
+const EVENTS_OF_ONE: &[Code] =
+    &[Code::InvalidRequest, Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
 
 /// What confirming a draft may be answered with: its key is its id, and its price is bound.
 const CONFIRMING: &[Code] = {
