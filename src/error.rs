@@ -66,7 +66,7 @@ codes! {
     TooLate              Conflict             false "It is too late for that.";
     NotPossible          Conflict             false "The present state does not allow that.";
     AlreadyExists        Conflict             false "That already exists.";
-    CursorInvalid        Conflict             false "The history this cursor points into was lost: start again.";
+    CursorInvalid        Conflict             false "This database does not have (any more) the history this cursor points into: start again.";
     OrderDeleted         Gone                 false "The order was deleted.";
     StaleRevision        PreconditionFailed   false "The customer's orders have changed since that revision.";
     StaleVersion         PreconditionFailed   false "The order has changed since that version.";

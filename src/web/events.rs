@@ -6,13 +6,13 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::error::{Code, Failure};
+use crate::error::Failure;
 use crate::order::OrderId;
 use crate::store::{Position, Recorded};
 use crate::web::auth::AsPartner;
 use crate::web::heard::unknown_order;
 use crate::web::problem::Problem;
-use crate::web::query::{Query, cursor, limit, opaque};
+use crate::web::query::{Query, limit, log_cursor, lost_history, opaque};
 use crate::web::views::EventView;
 
 /// An event, and whose it is.
@@ -79,16 +79,15 @@ pub async fn list_events(
     app: web::Data<App>,
     query: Query<FeedQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let scope = opaque::scope(partner, None);
-    let after = cursor(query.cursor.as_deref(), scope)?.unwrap_or(0);
+    let (scope, cluster) = (opaque::scope(partner, None), app.store.cluster());
+    let after = log_cursor(query.cursor.as_deref(), scope, cluster)?.unwrap_or(0);
     let (events, last) = app.store.feed(partner, after, limit(query.limit, 1000)?).await.map_err(Failure::from)?;
     if after > last {
-        let detail = "The history this cursor points into was lost: start again without a cursor.";
-        return Err(Failure::new(Code::CursorInvalid, detail).into());
+        return Err(lost_history().into());
     }
     let next = events.last().map_or(after, |event| event.position);
     let events = events.iter().map(|event| FeedEvent { order_id: event.order_id.0, event: EventView::new(event) });
     let mut answer = HttpResponse::Ok();
-    answer.insert_header(("Lungo-Position", Position::of_log(app.store.cluster(), last).token()));
-    Ok(answer.json(EventPage { events: events.collect(), cursor: opaque::cursor(next, scope) }))
+    answer.insert_header(("Lungo-Position", Position::of_log(cluster, last).token()));
+    Ok(answer.json(EventPage { events: events.collect(), cursor: opaque::log_cursor(next, scope, cluster) }))
 }
