@@ -120,6 +120,22 @@ impl Catalogue {
         Self { shops: Arc::new(shops), ..self.clone() }
     }
 
+    /// The same, with those heartbeats that another snapshot has heard and this one has not.
+    pub fn with_later_heartbeats(&self, other: &Self) -> Self {
+        let heard = self.shops.values().filter_map(|shop| {
+            let at = other.shops.get(&shop.shop_id)?.last_heartbeat_at?;
+            let is_later = shop.last_heartbeat_at.is_none_or(|last| last < at);
+            is_later.then(|| (shop.shop_id, Arc::new(Shop { last_heartbeat_at: Some(at), ..Shop::clone(shop) })))
+        });
+        let heard: Vec<_> = heard.collect();
+        if heard.is_empty() {
+            return self.clone();
+        }
+        let mut shops = HashMap::clone(&self.shops);
+        shops.extend(heard);
+        Self { shops: Arc::new(shops), ..self.clone() }
+    }
+
     /// The partner's shops by name.
     pub fn shops(&self, partner: PartnerId) -> impl Iterator<Item = &Shop> {
         self.offer.shops_of.get(&partner).into_iter().flatten().map(|id| &*self.shops[id])
@@ -375,6 +391,9 @@ mod tests {
         assert_eq!(heard.find_shop(other.shop_id), Some(&other));
         assert_eq!(heard.shops(one.partner_id).next().unwrap().last_heartbeat_at, Some(later));
         assert_eq!(catalogue.with_heartbeat(ShopId::new(), later).all_shops().count(), 2);
+        let merged = catalogue.with_later_heartbeats(&heard);
+        assert_eq!(merged.find_shop(one.shop_id), heard.find_shop(one.shop_id));
+        assert_eq!(heard.with_later_heartbeats(&catalogue).find_shop(one.shop_id), heard.find_shop(one.shop_id));
     }
 
     #[test]

@@ -188,9 +188,9 @@ mod tests {
     }
 
     #[rstest]
-    #[case::open(|_| {}, None)]
-    #[case::paused(|shop| shop.mode = Mode::Paused { until: at("2025-07-15T14:00:00Z") }, Some(NotAccepting::Paused))]
-    #[case::without_a_place_for_others(|shop| shop.max_in_progress = 1, None)]
+    #[case::open(|_: &mut Shop| {}, None)]
+    #[case::paused(|shop: &mut Shop| shop.mode = Mode::Paused { until: at("2025-07-15T14:00:00Z") }, Some(NotAccepting::Paused))]
+    #[case::without_a_place_for_others(|shop: &mut Shop| shop.max_in_progress = 1, None)]
     fn what_is_moved_to_now_is_judged_like_any_order(
         #[case] change: fn(&mut Shop),
         #[case] expected: Option<NotAccepting>,
