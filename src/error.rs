@@ -79,7 +79,7 @@ codes! {
     Overloaded           Unavailable          true  "The service has more to do than it can: nothing was done.";
     OutcomeUnknown       Unavailable          true  "It is unknown whether this was done: repeat it with the same key.";
     DatabaseUnavailable  Unavailable          true  "The database cannot be reached: nothing was done.";
-    NotFreshEnough       Unavailable          true  "Nothing fresh enough can be read now.";
+    NotReady             Unavailable          true  "The service is starting or stopping.";
 }
 
 /// One fault of a request body.

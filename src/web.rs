@@ -132,7 +132,7 @@ pub async fn get_liveness() -> HttpResponse {
 )]
 pub async fn get_readiness(app: Data<App>) -> Result<HttpResponse, Problem> {
     if !app.is_ready() {
-        return Err(Failure::new(Code::Overloaded, "The service is starting or stopping.").into());
+        return Err(Failure::new(Code::NotReady, "Send requests elsewhere, or wait.").into());
     }
     app.ping(now()).await.map_err(Failure::from)?;
     let body = serde_json::json!({"status": "ready", "engine": "sqlite", "durability": "local"});

@@ -13,10 +13,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
     use Code::*;
     &[
         ("createOrder", CREATING),
-        (
-            "getOngoingOrders",
-            &[InvalidRequest, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable, NotFreshEnough],
-        ),
+        ("getOngoingOrders", &[InvalidRequest, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable]),
         ("getOrder", ONE_ORDER),
         ("listOrders", &[InvalidRequest, InvalidCursor, Overloaded, DatabaseUnavailable]),
         ("getOrderEvents", EVENTS_OF_ONE),
@@ -133,7 +130,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("getLifecycle", &[]),
         ("getMetrics", &[]),
         ("getLiveness", &[]),
-        ("getReadiness", &[Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        ("getReadiness", &[NotReady, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
     ]
 };
 
