@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::{Actor, Event};
-use crate::order::{CustomerId, OrderId, PartnerId};
+use crate::order::{CustomerId, Hash, OrderId, PartnerId};
 use crate::state::Order;
 use crate::store::{Accept, Known, Position, Received, Scope, Source, Unreadable, Word};
 use crate::web::admitted::{self, view};
@@ -147,7 +147,7 @@ pub async fn get_ongoing_orders(
     for order in present.ongoing.iter().chain(&present.recently_closed) {
         tag += &format!(".{}:{}", order.id, order.version);
     }
-    let tag = format!("{:?}", crate::order::Hash::of_bytes(tag.as_bytes()));
+    let tag = Hash::of_bytes(tag.as_bytes()).tag();
     let views = |orders: &[Order]| -> Vec<(OrderView, Option<i64>)> {
         orders.iter().map(|order| view(&app, order, None, now)).collect()
     };
