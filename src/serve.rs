@@ -5,9 +5,11 @@ mod demo;
 mod outside;
 
 use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,8 @@ use crate::state::Order;
 use crate::store::{self, Policy, Store};
 use crate::{web, worker};
 
+/// Who holds it works in the data directory.
+const LOCK: &str = "lock";
 /// Where the simulated gateway keeps its ledger, in the data directory.
 pub const GATEWAY_LEDGER: &str = "gateway-ledger.jsonl";
 /// Where the simulated shops keep their journal, in the data directory.
@@ -122,6 +126,7 @@ pub async fn serve(
 
     meters::install();
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
+    let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
     let (store, claims) = open_store(&settings)?;
     let speed = speed(settings.pace);
     let is_durable = settings.pace != Pace::Zero;
@@ -225,6 +230,18 @@ pub async fn serve(
         tracing::warn!("serve.stop_incomplete");
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Keeps other services out of a data directory for as long as the file lives, however this process ends: each would
+/// lease the other's orders, and none would find the simulators' ledger of the other.
+fn hold(directory: &Path) -> io::Result<File> {
+    fs::create_dir_all(directory)?;
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(LOCK))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::WouldBlock, "another process works there")),
+        Err(TryLockError::Error(fault)) => Err(fault),
+    }
 }
 
 /// Serves `/metrics` without a key, on a thread of its own: it answers also while the others are busy.
