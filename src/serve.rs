@@ -50,6 +50,8 @@ pub const DEMO_WATCH: &str =
 /// How often the load of the shops is counted, and how often keys and catalogue are read again.
 const COUNT_LOADS: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(15);
+/// How often drafts are swept out that nobody confirmed.
+const SWEEP: Duration = Duration::from_secs(5 * 60);
 /// A stop takes less than 25 s in all, whatever the settings say and whoever does not answer: this much for all that
 /// is waited for …
 const STOP_WITHIN: Duration = Duration::from_secs(24);
@@ -261,6 +263,8 @@ fn serve_metrics(app: actix::Data<App>, listener: std::net::TcpListener) -> io::
 /// Keeps what is in memory close to what is stored.
 async fn refresh(app: Arc<App>) {
     let mut since_refresh = Duration::ZERO;
+    let mut since_sweep = Duration::ZERO;
+    let mut swept = None;
     loop {
         tokio::time::sleep(COUNT_LOADS).await;
         meters::tidy_up();
@@ -274,6 +278,15 @@ async fn refresh(app: Arc<App>) {
         let refreshed = refreshed.and(app.learn().await);
         if let Err(fault) = refreshed {
             tracing::warn!(%fault, "app.refresh_failed");
+        }
+        since_sweep += COUNT_LOADS;
+        // One step at a time: creating orders goes through the same thread.
+        if swept.is_some() || since_sweep >= SWEEP {
+            since_sweep = Duration::ZERO;
+            swept = app.store.sweep_drafts(swept, now()).await.unwrap_or_else(|fault| {
+                tracing::warn!(%fault, "drafts.not_swept");
+                None
+            });
         }
     }
 }
