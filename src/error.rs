@@ -101,19 +101,19 @@ impl Fault {
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub code: Code,
-    pub detail: String,
+    pub detail: Box<str>,
     pub faults: Vec<Fault>,
     /// Further members of the answer, for example the present revision.
     pub members: serde_json::Map<String, serde_json::Value>,
     pub retry_after: Option<Duration>,
     /// The token of the place in the log at which this was decided, where it was decided at one.
-    pub position: Option<String>,
+    pub position: Option<Box<str>>,
     /// For the log, never for the client.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
 }
 
 impl Failure {
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub fn new(code: Code, detail: impl Into<Box<str>>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -137,12 +137,12 @@ impl Failure {
     }
 
     pub fn because(mut self, cause: impl ToString) -> Self {
-        self.cause = Some(cause.to_string());
+        self.cause = Some(cause.to_string().into());
         self
     }
 
     pub fn at(mut self, position: String) -> Self {
-        self.position = Some(position);
+        self.position = Some(position.into());
         self
     }
 

@@ -189,7 +189,7 @@ fn too_large(limits: Limits) -> Failure {
     Failure::new(Code::BodyTooLarge, format!("The body may hold {} bytes.", limits.max_bytes))
 }
 
-fn unreadable(detail: impl Into<String>) -> Failure {
+fn unreadable(detail: impl Into<Box<str>>) -> Failure {
     Failure::new(Code::MalformedRequest, detail)
 }
 

@@ -113,7 +113,7 @@ pub fn render(failure: &Failure, occurrence: &Occurrence) -> HttpResponse {
         answer.insert_header((header::RETRY_AFTER, wait.to_string()));
     }
     if let Some(position) = &failure.position {
-        answer.insert_header(("Lungo-Position", position.as_str()));
+        answer.insert_header(("Lungo-Position", &**position));
     }
     match class {
         Class::Unauthenticated => {
