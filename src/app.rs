@@ -1,7 +1,7 @@
 //! What every request can reach: the store, and what is kept in memory beside it because it is small and read all
 //! the time.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -34,6 +34,9 @@ const MEASURED_EVERY: chrono::Duration = chrono::Duration::seconds(1);
 /// … and whoever asks waits no longer for them.
 const MEASURING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// Whether the database can be written to is asked of it no oftener than this, whoever asks.
+const PINGED_EVERY: chrono::Duration = chrono::Duration::seconds(1);
+
 /// The running service, as the web sees it.
 pub struct App {
     pub store: Store,
@@ -45,12 +48,17 @@ pub struct App {
     catalogue: ArcSwap<Catalogue>,
     /// The keys, as of the last refresh.
     pub keys: Arc<ArcSwap<Keys>>,
-    /// One refresh at a time: an older reading must not replace a newer one.
-    refreshing: tokio::sync::Mutex<()>,
+    /// One refresh at a time: an older reading must not replace a newer one. Holds the number of the last one that
+    /// succeeded.
+    refreshed: tokio::sync::Mutex<u64>,
+    /// The number of the last one that began.
+    refreshing: AtomicU64,
     is_ready: AtomicBool,
     /// The position in the log of events up to which durations were counted.
     learned: AtomicI64,
     measured: tokio::sync::Mutex<Option<Instant>>,
+    /// What the last ping found out, and when it was asked.
+    pinged: tokio::sync::Mutex<Option<(Instant, Result<()>)>>,
 }
 
 impl App {
@@ -72,9 +80,11 @@ impl App {
             learned: AtomicI64::new(0),
             catalogue: ArcSwap::default(),
             keys: Arc::default(),
-            refreshing: tokio::sync::Mutex::default(),
+            refreshed: tokio::sync::Mutex::default(),
+            refreshing: AtomicU64::new(0),
             is_ready: AtomicBool::new(false),
             measured: tokio::sync::Mutex::default(),
+            pinged: tokio::sync::Mutex::default(),
         };
         app.refresh().await?;
         Ok(app)
@@ -140,10 +150,19 @@ impl App {
         }
     }
 
-    /// Reads keys and catalogue again. Called after every change of them here, and now and then because somebody
-    /// else may have changed them.
+    /// Reads keys and catalogue again, now and then because somebody else may have changed them.
     pub async fn refresh(&self) -> Result<()> {
-        let _alone = self.refreshing.lock().await;
+        self.refresh_since(self.refreshing.load(Ordering::SeqCst)).await
+    }
+
+    /// Reads keys and catalogue again, unless a refresh has succeeded that began after the one of this number: it has
+    /// read all that was committed by then.
+    async fn refresh_since(&self, number: u64) -> Result<()> {
+        let mut refreshed = self.refreshed.lock().await;
+        if *refreshed > number {
+            return Ok(());
+        }
+        let number = self.refreshing.fetch_add(1, Ordering::SeqCst) + 1;
         let keys = self.store.keys().await?.into_iter().map(|key| {
             let record = KeyRecord { key_id: key.key_id, owner: key.owner, revoked: key.revoked_at.is_some() };
             (key.hash, record)
@@ -151,21 +170,23 @@ impl App {
         self.keys.store(Arc::new(keys.collect()));
         let rows = self.store.catalogue().await?;
         let in_progress = self.store.loads().await?.into_iter().collect();
-        self.catalogue.store(Arc::new(Catalogue::new(rows.shops, rows.items, rows.shop_items, in_progress)));
+        let read = Catalogue::new(rows.shops, rows.items, rows.shop_items, in_progress);
+        self.catalogue.rcu(|present| read.with_later_heartbeats(present));
+        *refreshed = number;
         Ok(())
     }
 
-    /// Makes a committed change known here. If it cannot be read now, the next regular refresh finds it: the
+    /// Makes a committed change known here: many at once share one reading. If it cannot be read now, the next regular refresh finds it: the
     /// change itself has been made, and its caller must not be told otherwise.
     pub async fn take_effect(&self) {
-        if let Err(error) = self.refresh().await {
+        let committed = self.refreshing.load(Ordering::SeqCst);
+        if let Err(error) = self.refresh_since(committed).await {
             tracing::error!(%error, "a change of keys or catalogue takes effect only with the next refresh");
         }
     }
 
-    /// Makes one shop's committed heartbeat known here, without reading anything.
-    pub async fn heard_of(&self, shop: ShopId, at: Instant) {
-        let _alone = self.refreshing.lock().await;
+    /// Makes one shop's committed heartbeat known here, without reading anything or waiting for those who do.
+    pub fn heard_of(&self, shop: ShopId, at: Instant) {
         self.catalogue.rcu(|catalogue| catalogue.with_heartbeat(shop, at));
     }
 
@@ -215,6 +236,23 @@ impl App {
         }
         drop(measured);
         meters::render()
+    }
+
+    /// Whether the database can be written to, as of at most a second ago. Everybody who asks at once waits for one
+    /// and the same write: anybody may ask, and must not thereby fill the room of those who bring results.
+    ///
+    /// # Errors
+    /// What kept it from being written to.
+    pub async fn ping(&self, now: Instant) -> Result<()> {
+        let mut pinged = self.pinged.lock().await;
+        match &*pinged {
+            Some((at, found)) if now - *at < PINGED_EVERY && *at <= now + PINGED_EVERY => found.clone(),
+            _ => {
+                let found = self.store.ping().await;
+                *pinged = Some((now, found.clone()));
+                found
+            }
+        }
     }
 
     pub fn is_ready(&self) -> bool {

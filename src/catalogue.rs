@@ -120,6 +120,22 @@ impl Catalogue {
         Self { shops: Arc::new(shops), ..self.clone() }
     }
 
+    /// The same, with those heartbeats that another snapshot has heard and this one has not.
+    pub fn with_later_heartbeats(&self, other: &Self) -> Self {
+        let heard = self.shops.values().filter_map(|shop| {
+            let at = other.shops.get(&shop.shop_id)?.last_heartbeat_at?;
+            let is_later = shop.last_heartbeat_at.is_none_or(|last| last < at);
+            is_later.then(|| (shop.shop_id, Arc::new(Shop { last_heartbeat_at: Some(at), ..Shop::clone(shop) })))
+        });
+        let heard: Vec<_> = heard.collect();
+        if heard.is_empty() {
+            return self.clone();
+        }
+        let mut shops = HashMap::clone(&self.shops);
+        shops.extend(heard);
+        Self { shops: Arc::new(shops), ..self.clone() }
+    }
+
     /// The partner's shops by name.
     pub fn shops(&self, partner: PartnerId) -> impl Iterator<Item = &Shop> {
         self.offer.shops_of.get(&partner).into_iter().flatten().map(|id| &*self.shops[id])
@@ -191,31 +207,45 @@ impl Catalogue {
         let place = u64::from(in_progress) * u64::from(average) / u64::from(shop.stations.max(1));
         let wait = place + u64::from(make_seconds) + 60 * u64::from(shop.busy_minutes(now));
 
-        let paused_until = shop.paused_until(now);
-        let why = match shop.opened_at(now) {
-            Err(why) => Some(why),
-            Ok(_) if paused_until.is_some() => Some(NotAccepting::Paused),
-            Ok(_) if shop.presence(now) == Presence::Offline => Some(NotAccepting::Offline),
-            Ok(_) if in_progress >= shop.max_in_progress => Some(NotAccepting::Full),
-            Ok(_) => None,
-        };
+        let (why, resume_at) = objection(shop, in_progress, now).unzip();
         Promise {
             accepting: why.is_none(),
             why,
-            resume_at: match why {
-                Some(NotAccepting::Closed | NotAccepting::LastOrder | NotAccepting::Paused) => {
-                    shop.next_open(paused_until.unwrap_or(now))
-                }
-                Some(NotAccepting::Offline | NotAccepting::Full) | None => None,
-            },
+            resume_at: resume_at.flatten(),
             expected_wait_seconds: wait.try_into().unwrap_or(u32::MAX),
         }
+    }
+
+    /// Why the shop would not take one of the orders now that it has in progress already, and when it takes orders
+    /// again: such an order does not stand in its own way.
+    pub fn objection_to_present(&self, shop: &Shop, now: Instant) -> Option<(NotAccepting, Option<Instant>)> {
+        let in_progress = self.in_progress.get(&shop.shop_id).copied().unwrap_or(0);
+        objection(shop, in_progress.saturating_sub(1), now)
     }
 
     fn sold_at(&self, shop: &Shop) -> (&Menu, &ShopItems) {
         let Offer { menus, changes, empty_menu, no_changes, .. } = &*self.offer;
         (menus.get(&shop.partner_id).unwrap_or(empty_menu), changes.get(&shop.shop_id).unwrap_or(no_changes))
     }
+}
+
+/// Why a shop with so many orders takes no other one now, and when it does again, as far as that is known.
+fn objection(shop: &Shop, in_progress: u32, now: Instant) -> Option<(NotAccepting, Option<Instant>)> {
+    let paused_until = shop.paused_until(now);
+    let why = match shop.opened_at(now) {
+        Err(why) => why,
+        Ok(_) if paused_until.is_some() => NotAccepting::Paused,
+        Ok(_) if shop.presence(now) == Presence::Offline => NotAccepting::Offline,
+        Ok(_) if in_progress >= shop.max_in_progress => NotAccepting::Full,
+        Ok(_) => return None,
+    };
+    let resume_at = match why {
+        NotAccepting::Closed | NotAccepting::LastOrder | NotAccepting::Paused => {
+            shop.next_open(paused_until.unwrap_or(now))
+        }
+        NotAccepting::Offline | NotAccepting::Full => None,
+    };
+    Some((why, resume_at))
 }
 
 fn average(seconds: impl Iterator<Item = u32>) -> u32 {
@@ -361,6 +391,9 @@ mod tests {
         assert_eq!(heard.find_shop(other.shop_id), Some(&other));
         assert_eq!(heard.shops(one.partner_id).next().unwrap().last_heartbeat_at, Some(later));
         assert_eq!(catalogue.with_heartbeat(ShopId::new(), later).all_shops().count(), 2);
+        let merged = catalogue.with_later_heartbeats(&heard);
+        assert_eq!(merged.find_shop(one.shop_id), heard.find_shop(one.shop_id));
+        assert_eq!(heard.with_later_heartbeats(&catalogue).find_shop(one.shop_id), heard.find_shop(one.shop_id));
     }
 
     #[test]

@@ -66,7 +66,7 @@ codes! {
     TooLate              Conflict             false "It is too late for that.";
     NotPossible          Conflict             false "The present state does not allow that.";
     AlreadyExists        Conflict             false "That already exists.";
-    CursorInvalid        Conflict             false "The history this cursor points into was lost: start again.";
+    CursorInvalid        Conflict             false "This database does not have (any more) the history this cursor points into: start again.";
     OrderDeleted         Gone                 false "The order was deleted.";
     StaleRevision        PreconditionFailed   false "The customer's orders have changed since that revision.";
     StaleVersion         PreconditionFailed   false "The order has changed since that version.";
@@ -79,7 +79,7 @@ codes! {
     Overloaded           Unavailable          true  "The service has more to do than it can: nothing was done.";
     OutcomeUnknown       Unavailable          true  "It is unknown whether this was done: repeat it with the same key.";
     DatabaseUnavailable  Unavailable          true  "The database cannot be reached: nothing was done.";
-    NotFreshEnough       Unavailable          true  "Nothing fresh enough can be read now.";
+    NotReady             Unavailable          true  "The service is starting or stopping.";
 }
 
 /// One fault of a request body.
@@ -101,23 +101,26 @@ impl Fault {
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub code: Code,
-    pub detail: String,
+    pub detail: Box<str>,
     pub faults: Vec<Fault>,
     /// Further members of the answer, for example the present revision.
     pub members: serde_json::Map<String, serde_json::Value>,
     pub retry_after: Option<Duration>,
+    /// The token of the place in the log at which this was decided, where it was decided at one.
+    pub position: Option<Box<str>>,
     /// For the log, never for the client.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
 }
 
 impl Failure {
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub fn new(code: Code, detail: impl Into<Box<str>>) -> Self {
         Self {
             code,
             detail: detail.into(),
             faults: Vec::new(),
             members: serde_json::Map::new(),
             retry_after: None,
+            position: None,
             cause: None,
         }
     }
@@ -134,7 +137,12 @@ impl Failure {
     }
 
     pub fn because(mut self, cause: impl ToString) -> Self {
-        self.cause = Some(cause.to_string());
+        self.cause = Some(cause.to_string().into());
+        self
+    }
+
+    pub fn at(mut self, position: String) -> Self {
+        self.position = Some(position.into());
         self
     }
 

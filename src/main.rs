@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use color_eyre::config::{HookBuilder, Theme};
@@ -46,6 +47,9 @@ struct SimulatorArgs {
     json: bool,
 }
 
+/// How long threads that do not listen may hold up the end of the process.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
 fn main() -> Result<ExitCode> {
     let theme = if std::io::stderr().is_terminal() { Theme::dark() } else { Theme::new() };
     HookBuilder::default().theme(theme).display_env_section(false).install()?;
@@ -86,7 +90,11 @@ fn serve(settings: Settings, has_command: bool) -> Result<ExitCode> {
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(work);
+    // Whoever is still at work by now was told to stop, and waited for.
+    runtime.shutdown_timeout(LAST_WAIT);
+    done
 }
 
 /// Logs go to standard error, so that standard output stays for people.

@@ -170,6 +170,8 @@ fn open(data: &Path) -> Result<Store> {
     if !data.join(store::FILE).exists() {
         bail!("there is no database in {} (start the service once, or name another --data)", data.display());
     }
+    // Migrating it is for the service: it may be running beside this, in another version.
+    store::check_version(data)?;
     let options = store::Options {
         policy: Policy::default(),
         readers: 1,
@@ -181,4 +183,18 @@ fn open(data: &Path) -> Result<Store> {
     };
     // The claims are dropped: nobody works here, and so no row is ever leased to this process.
     Ok(Store::open(data, options)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_at_an_older_database_does_not_migrate_it() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(store::FILE), "").unwrap();
+        let fault = open(directory.path()).err().expect("it has no schema yet").to_string();
+        assert!(fault.contains("older version") && fault.contains(&directory.path().display().to_string()), "{fault}");
+        assert!(store::check_version(directory.path()).is_err(), "it still has none");
+    }
 }

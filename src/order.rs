@@ -201,6 +201,11 @@ impl Hash {
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
+
+    /// A short name for what was hashed, to tell clients whether it has changed: 16 hexadecimal digits.
+    pub fn tag(&self) -> String {
+        self.0[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl fmt::Debug for Hash {

@@ -5,9 +5,11 @@ mod demo;
 mod outside;
 
 use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +17,10 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web as actix};
 use tokio::sync::watch;
+use tokio::task::JoinError;
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
-use crate::catalogue::Presence;
 use crate::clock::now;
 use crate::config::{InForce, Pace, Settings};
 use crate::gateway::simulator::GatewaySimulator;
@@ -31,6 +34,8 @@ use crate::state::Order;
 use crate::store::{self, Policy, Store};
 use crate::{web, worker};
 
+/// Who holds it works in the data directory.
+const LOCK: &str = "lock";
 /// Where the simulated gateway keeps its ledger, in the data directory.
 pub const GATEWAY_LEDGER: &str = "gateway-ledger.jsonl";
 /// Where the simulated shops keep their journal, in the data directory.
@@ -45,9 +50,14 @@ pub const DEMO_WATCH: &str =
 /// How often the load of the shops is counted, and how often keys and catalogue are read again.
 const COUNT_LOADS: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(15);
-/// A stop takes less than 25 s in all, whatever the settings say.
+/// How often drafts are swept out that nobody confirmed.
+const SWEEP: Duration = Duration::from_secs(5 * 60);
+/// A stop takes less than 25 s in all, whatever the settings say and whoever does not answer: this much for all that
+/// is waited for …
+const STOP_WITHIN: Duration = Duration::from_secs(24);
+/// … of which this much at most until connections are refused …
 const MOST_UNREADY: Duration = Duration::from_secs(5);
-/// How long requests under way may still take when the service stops.
+/// … and this much for the requests under way.
 const GRACE_SECONDS: u64 = 5;
 /// What a partner may ask at once, against what it may ask in a second.
 const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
@@ -61,6 +71,8 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error("{what}: {fault}")]
     Io { what: String, fault: io::Error },
+    #[error("{what} ended by itself: {why}")]
+    Ended { what: &'static str, why: String },
 }
 
 /// The service once it answers requests: what is told to whoever started it.
@@ -97,7 +109,8 @@ pub fn open_store(settings: &Settings) -> store::Result<(Store, store::Claims)> 
 /// Serves until `stop` ends. `announce` is called once requests are answered.
 ///
 /// # Errors
-/// When the settings do not fit together, or something that is needed cannot be opened.
+/// When the settings do not fit together, something that is needed cannot be opened, or a part of the service ends by
+/// itself: the others are stopped then, so that nothing stays ready with nobody working.
 pub async fn serve(
     settings: Settings,
     in_force: Vec<InForce>,
@@ -115,6 +128,7 @@ pub async fn serve(
 
     meters::install();
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
+    let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
     let (store, claims) = open_store(&settings)?;
     let speed = speed(settings.pace);
     let is_durable = settings.pace != Pace::Zero;
@@ -145,9 +159,9 @@ pub async fn serve(
     );
     let (stop_worker, stopped) = watch::channel(false);
     let limits = limits(&settings);
-    let working =
+    let mut working =
         tokio::spawn(worker::run(store, claims, Arc::new(ports), move |stage| limits[&stage], stopped.clone()));
-    let refreshing = tokio::spawn(refresh(app.clone().into_inner()));
+    let mut refreshing = tokio::spawn(refresh(app.clone().into_inner()));
 
     let keys = actix::Data::from(app.keys.clone());
     let rate = settings.partner_rate;
@@ -169,30 +183,66 @@ pub async fn serve(
     .map_err(io("cannot listen".into()))?
     .run();
     let handle = server.handle();
-    let serving = tokio::spawn(server);
+    let mut serving = tokio::spawn(server);
 
     let watched = metrics_listener.map(|listener| serve_metrics(app.clone(), listener)).transpose();
     let watched = watched.map_err(io("cannot listen for the monitoring".into()))?;
 
     app.set_ready(true);
     announce(Running { address, settings: &settings, store: &running_store, gateway: &running_gateway });
-    stop.await;
-
-    tracing::info!("serve.stopping");
+    let ended = |what, why: Result<io::Result<()>, JoinError>| {
+        let why = match why {
+            Ok(Ok(())) => "it had nothing more to do".into(),
+            Ok(Err(fault)) => fault.to_string(),
+            Err(fault) => fault.to_string(),
+        };
+        Some(Error::Ended { what, why })
+    };
+    let failed = tokio::select! {
+        () = stop => None,
+        why = &mut working => ended("the worker", why.map(Ok)),
+        why = &mut serving => ended("the web server", why),
+        why = &mut refreshing => ended("the refresher", why.map(Ok)),
+    };
+    match &failed {
+        None => tracing::info!("serve.stopping"),
+        Some(fault) => tracing::error!(%fault, "serve.failed"),
+    }
+    let until = Instant::now() + STOP_WITHIN;
     app.set_ready(false);
     tokio::time::sleep(settings.unready_for.0.min(MOST_UNREADY)).await;
-    handle.stop(true).await;
+    // The server looks at its grace once a second only.
+    let grace = Duration::from_secs(GRACE_SECONDS);
+    if tokio::time::timeout(grace, handle.stop(true)).await.is_err() {
+        tracing::warn!("serve.requests_cut_off");
+    }
     let _ = stop_worker.send(true);
-    if let Err(fault) = working.await {
-        tracing::error!(%fault, "serve.worker_failed");
-    }
     refreshing.abort();
-    if let Some(watched) = watched {
-        watched.stop(false).await;
+    let rest = async {
+        if !working.is_finished()
+            && let Err(fault) = working.await
+        {
+            tracing::error!(%fault, "serve.worker_failed");
+        }
+        if let Some(watched) = watched {
+            watched.stop(false).await;
+        }
+    };
+    if timeout_at(until, rest).await.is_err() {
+        tracing::warn!("serve.stop_incomplete");
     }
-    match serving.await {
-        Ok(Err(fault)) => Err(Error::Io { what: "the web server failed".into(), fault }),
-        _ => Ok(()),
+    failed.map_or(Ok(()), Err)
+}
+
+/// Keeps other services out of a data directory for as long as the file lives, however this process ends: each would
+/// lease the other's orders, and none would find the simulators' ledger of the other.
+fn hold(directory: &Path) -> io::Result<File> {
+    fs::create_dir_all(directory)?;
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(LOCK))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::WouldBlock, "another process works there")),
+        Err(TryLockError::Error(fault)) => Err(fault),
     }
 }
 
@@ -213,6 +263,8 @@ fn serve_metrics(app: actix::Data<App>, listener: std::net::TcpListener) -> io::
 /// Keeps what is in memory close to what is stored.
 async fn refresh(app: Arc<App>) {
     let mut since_refresh = Duration::ZERO;
+    let mut since_sweep = Duration::ZERO;
+    let mut swept = None;
     loop {
         tokio::time::sleep(COUNT_LOADS).await;
         meters::tidy_up();
@@ -227,6 +279,15 @@ async fn refresh(app: Arc<App>) {
         if let Err(fault) = refreshed {
             tracing::warn!(%fault, "app.refresh_failed");
         }
+        since_sweep += COUNT_LOADS;
+        // One step at a time: creating orders goes through the same thread.
+        if swept.is_some() || since_sweep >= SWEEP {
+            since_sweep = Duration::ZERO;
+            swept = app.store.sweep_drafts(swept, now()).await.unwrap_or_else(|fault| {
+                tracing::warn!(%fault, "drafts.not_swept");
+                None
+            });
+        }
     }
 }
 
@@ -240,15 +301,13 @@ fn limits(settings: &Settings) -> HashMap<Stage, usize> {
     ])
 }
 
-/// A shop that wants it so accepts by itself while it is open, online and below its capacity.
+/// A shop that wants it so accepts by itself while it is open, online and, without this order, below its capacity.
 fn auto_accepts(app: Arc<App>) -> Box<dyn Fn(&Order) -> bool + Send + Sync> {
     Box::new(move |order| {
         let catalogue = app.catalogue();
-        catalogue.shop(order.partner_id, order.shop_id).is_some_and(|shop| {
-            let at = now();
-            let is_there = !matches!(shop.presence(at), Presence::Offline);
-            shop.auto_accept && is_there && catalogue.promise(shop, order.placed.make_seconds, at).accepting
-        })
+        catalogue
+            .shop(order.partner_id, order.shop_id)
+            .is_some_and(|shop| shop.auto_accept && catalogue.objection_to_present(shop, now()).is_none())
     })
 }
 

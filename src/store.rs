@@ -191,7 +191,29 @@ impl Store {
     }
 }
 
+/// Whether the database in `directory` has the schema of this program: for those who only look at it.
+///
+/// # Errors
+/// [`Error::Unavailable`] if it has another one, or cannot be opened.
+pub fn check_version(directory: &Path) -> Result<()> {
+    let path = directory.join(FILE).display().to_string();
+    let unavailable = |fault: String| Error::Unavailable(format!("the database in {}: {fault}", directory.display()));
+    let mut conn = SqliteConnection::establish(&path).map_err(|fault| unavailable(fault.to_string()))?;
+    conn.batch_execute("PRAGMA busy_timeout = 5000")?;
+    if missing(&mut conn).map_err(unavailable)? {
+        let fault = "it has the schema of an older version of this program; the service migrates it when it starts";
+        return Err(unavailable(fault.into()));
+    }
+    Ok(())
+}
+
 fn migrate(conn: &mut SqliteConnection) -> std::result::Result<(), String> {
+    missing(conn)?;
+    conn.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|fault| fault.to_string())
+}
+
+/// Whether the database lacks migrations that this program knows. One that this program does not know is an error.
+fn missing(conn: &mut SqliteConnection) -> std::result::Result<bool, String> {
     let known: Vec<String> = diesel::migration::MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS)
         .map_err(|fault| fault.to_string())?
         .iter()
@@ -201,7 +223,7 @@ fn migrate(conn: &mut SqliteConnection) -> std::result::Result<(), String> {
     if let Some(newer) = applied.iter().find(|version| !known.contains(&version.to_string())) {
         return Err(format!("it has the schema {newer} of a newer version of this program"));
     }
-    conn.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|fault| fault.to_string())
+    Ok(applied.len() < known.len())
 }
 
 /// What every connection needs. `busy_timeout` first: the others may already meet a lock.

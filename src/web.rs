@@ -132,9 +132,9 @@ pub async fn get_liveness() -> HttpResponse {
 )]
 pub async fn get_readiness(app: Data<App>) -> Result<HttpResponse, Problem> {
     if !app.is_ready() {
-        return Err(Failure::new(Code::Overloaded, "The service is starting or stopping.").into());
+        return Err(Failure::new(Code::NotReady, "Send requests elsewhere, or wait.").into());
     }
-    app.store.ping().await.map_err(Failure::from)?;
+    app.ping(now()).await.map_err(Failure::from)?;
     let body = serde_json::json!({"status": "ready", "engine": "sqlite", "durability": "local"});
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body))
 }

@@ -31,17 +31,28 @@ pub struct Timing {
 }
 
 impl Catalogue {
-    /// Judges another slot for a scheduled order that takes `make_seconds`: when it is offered then.
-    /// The fault's pointer is `/at`, in the pickup part of an order. Availability is not judged again.
-    pub fn slot_offer_at(
+    /// Judges another slot, or none for as soon as possible, for a scheduled order that takes `make_seconds`: when it
+    /// is offered then. The fault's pointer is `/at`, in the pickup part of an order. Availability is not judged again,
+    /// and the order does not count against the shop's capacity: it is one of those in progress.
+    pub fn moved(
         &self,
         partner: PartnerId,
         shop: ShopId,
         make_seconds: u32,
-        at: Instant,
+        at: Option<Instant>,
         now: Instant,
     ) -> Result<Timing, Refusal> {
         let shop = self.shop(partner, shop).ok_or(Refusal::UnknownShop)?;
+        let Some(at) = at else {
+            return match self.objection_to_present(shop, now) {
+                Some((why, resume_at)) => Err(Refusal::ShopNotAccepting { why, resume_at }),
+                None => Ok(Timing {
+                    offer_at: None,
+                    expected_ready_at: now + Duration::seconds(make_seconds.into()),
+                    slot: None,
+                }),
+            };
+        };
         match slot_fault("/at", at, now) {
             Some(fault) => Err(Refusal::Unprocessable(vec![fault])),
             None => self.timing(shop, make_seconds, Some(at), now),
@@ -117,8 +128,10 @@ mod tests {
     fn moved(change: impl FnOnce(&mut Shop), make_seconds: u32, slot: &str) -> Result<Timing, Refusal> {
         let mut demo = demo::demo();
         change(&mut demo.shops[0]);
-        let catalogue = Catalogue::new(demo.shops, demo.items, demo.shop_items, HashMap::new());
-        catalogue.slot_offer_at(demo::PARTNER, demo::LUNGO_CENTRAL, make_seconds, at(slot), at(NOON))
+        let catalogue =
+            Catalogue::new(demo.shops, demo.items, demo.shop_items, HashMap::from([(demo::LUNGO_CENTRAL, 1)]));
+        let slot = (slot != "now").then(|| at(slot));
+        catalogue.moved(demo::PARTNER, demo::LUNGO_CENTRAL, make_seconds, slot, at(NOON))
     }
 
     fn from_seven_to_six(shop: &mut Shop) {
@@ -172,6 +185,25 @@ mod tests {
             let made = timing.offer_at.unwrap_or(at(NOON)) + Duration::seconds(200);
             assert_eq!(timing.expected_ready_at, made.max(at(slot)));
         }
+    }
+
+    #[rstest]
+    #[case::open(|_: &mut Shop| {}, None)]
+    #[case::paused(|shop: &mut Shop| shop.mode = Mode::Paused { until: at("2025-07-15T14:00:00Z") }, Some(NotAccepting::Paused))]
+    #[case::without_a_place_for_others(|shop: &mut Shop| shop.max_in_progress = 1, None)]
+    fn what_is_moved_to_now_is_judged_like_any_order(
+        #[case] change: fn(&mut Shop),
+        #[case] expected: Option<NotAccepting>,
+    ) {
+        let why = match moved(change, 100, "now") {
+            Ok(timing) => {
+                assert_eq!((timing.offer_at, timing.slot), (None, None));
+                None
+            }
+            Err(Refusal::ShopNotAccepting { why, .. }) => Some(why),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(why, expected);
     }
 
     #[rstest]

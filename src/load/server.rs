@@ -47,8 +47,10 @@ impl Server {
         let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = tempfile::Builder::new().prefix("lungo-load-").tempdir_in(parent)?;
         let fsync_ms = fsync_ms(directory.path())?;
-        let flags = ["lungo", "--listen", "127.0.0.1:0", "--pace", "zero", "--demo", "true", "--data"];
-        let flags = flags.into_iter().map(Into::into).chain([directory.path().as_os_str().to_owned()]);
+        let flags = ["lungo", "--listen", "127.0.0.1:0", "--pace", "zero", "--demo", "true"];
+        // Only what the service can do is to limit the load.
+        let flags = flags.into_iter().chain(["--partner-rate", "1000000", "--data"]);
+        let flags = flags.map(Into::into).chain([directory.path().as_os_str().to_owned()]);
         let matches = Settings::augment_args(clap::Command::new("lungo")).try_get_matches_from(flags)?;
         let settings = Settings::from_arg_matches(&matches)?;
 

@@ -1,5 +1,6 @@
 //! Drafts: orders to be, with an id and a price the shop is bound to.
 
+use chrono::Duration;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,41 @@ impl Store {
     }
 }
 
+/// How long a draft is kept that was never confirmed: after its price stopped binding, and after it was deleted.
+const KEPT_EXPIRED: Duration = Duration::days(1);
+const KEPT_DELETED: Duration = Duration::days(7);
+/// Drafts that one step of a sweep looks at.
+const SWEEP: i64 = 500;
+
+impl Store {
+    /// Looks at some drafts after this one, by their ids, and removes those that nobody can want any more. Returns the
+    /// last one that it looked at; `None` at the end of them.
+    pub async fn sweep_drafts(&self, after: Option<OrderId>, now: Instant) -> Result<Option<OrderId>> {
+        let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+        self.lane
+            .write(Urgency::Create, move |tx| {
+                let seen: Vec<Vec<u8>> = drafts::table
+                    .filter(drafts::id.gt(after))
+                    .order(drafts::id)
+                    .limit(SWEEP)
+                    .select(drafts::id)
+                    .load(tx.conn)?;
+                let is_order = diesel::dsl::exists(orders::table.filter(orders::id.eq(drafts::id)));
+                let gone: Vec<Vec<u8>> = drafts::table
+                    .filter(drafts::id.eq_any(&seen))
+                    .filter(drafts::valid_until.lt(millis(now - KEPT_EXPIRED)))
+                    .filter(drafts::deleted_at.is_null().or(drafts::deleted_at.lt(millis(now - KEPT_DELETED))))
+                    .filter(diesel::dsl::not(is_order))
+                    .select(drafts::id)
+                    .load(tx.conn)?;
+                diesel::delete(drafts::table.filter(drafts::id.eq_any(gone))).execute(tx.conn)?;
+                let last = seen.last().filter(|_| seen.len() == SWEEP as usize);
+                last.map(|id| Ok(OrderId(uuid(id)?))).transpose()
+            })
+            .await
+    }
+}
+
 /// Puts a tombstone on a draft that was not confirmed. `None` if the partner has no such draft.
 pub(super) fn bury(tx: &mut Tx, id: OrderId, partner: PartnerId, now: Instant) -> Result<Option<Draft>> {
     let Some(mut draft) = find_draft(tx.conn, id)?.filter(|draft| draft.partner_id == partner) else {
@@ -173,5 +209,71 @@ impl Store {
                 Ok(draft_at(conn, cluster, id)?.map(|(draft, position)| Known::Draft(Box::new(draft), position)))
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Priced;
+    use crate::fixtures::{at, placed, request};
+    use crate::order::ShopId;
+    use crate::store::{Accept, Options, Policy};
+
+    #[tokio::test]
+    async fn only_drafts_that_nobody_can_want_are_swept_out() {
+        const DAY: i64 = 24 * 60 * 60;
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            policy: Policy::default(),
+            readers: 1,
+            queue: 16,
+            local_queue: 1,
+            commit_patience: std::time::Duration::from_secs(60),
+            replica_lag: None,
+            clock: || at(0),
+        };
+        let (store, _claims) = Store::open(dir.path(), options).unwrap();
+        let (partner_id, request) = (PartnerId::new(), request(ShopId::new()));
+        let put = async |valid_until| {
+            let draft = Draft {
+                order_id: OrderId::new(),
+                partner_id,
+                request: request.clone(),
+                placed: placed(),
+                valid_until: at(valid_until),
+                created_at: at(0),
+                deleted_at: None,
+                is_confirmed: false,
+            };
+            let id = draft.order_id;
+            store.put_draft(draft).await.unwrap();
+            id
+        };
+        let (confirmed, expired, deleted, young) = (put(60).await, put(60).await, put(60).await, put(2 * DAY).await);
+        let accept = Accept {
+            order_id: confirmed,
+            partner_id,
+            request: request.clone(),
+            idempotency_key: None,
+            seen: None,
+            catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
+            is_draft: true,
+            now: at(1),
+        };
+        store.accept(accept).await.unwrap().order.unwrap();
+        store.delete(deleted, partner_id, at(DAY)).await.unwrap();
+        let left = async |days| {
+            assert_eq!(store.sweep_drafts(None, at(days * DAY + 61)).await.unwrap(), None);
+            let mut left = Vec::new();
+            for id in [confirmed, expired, deleted, young] {
+                left.push(store.draft(id).await.unwrap().is_some());
+            }
+            left
+        };
+        assert_eq!(left(0).await, [true, true, true, true]);
+        assert_eq!(left(1).await, [true, false, true, true]);
+        assert_eq!(left(7).await, [true, false, true, false]);
+        assert_eq!(left(8).await, [true, false, false, false]);
     }
 }

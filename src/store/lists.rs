@@ -163,11 +163,18 @@ impl Store {
 
     /// Everything that happened to an order, oldest first.
     pub async fn events_of(&self, id: OrderId) -> Result<Vec<Recorded>> {
+        self.events_after(id, 0, i64::MAX).await
+    }
+
+    /// What happened to an order after a version of it, oldest first.
+    pub async fn events_after(&self, id: OrderId, version: i64, limit: i64) -> Result<Vec<Recorded>> {
         self.readers
             .read(move |conn| {
                 let rows: Vec<EventRow> = order_events::table
                     .filter(order_events::order_id.eq(id.0.as_bytes().as_slice()))
+                    .filter(order_events::version.gt(version))
                     .order(order_events::version)
+                    .limit(limit)
                     .load(conn)?;
                 rows.into_iter().map(EventRow::into_recorded).collect()
             })

@@ -28,6 +28,11 @@ impl Position {
         Self { cluster, timeline: 1, place, owner: owner(of.0, of.1), revision }
     }
 
+    /// Everything up to a place in the log, of no customer in particular.
+    pub fn of_log(cluster: u64, place: i64) -> Self {
+        Self { cluster, timeline: 1, place, owner: [0; 6], revision: Revision::default() }
+    }
+
     /// The revision that was seen, if it was this customer's.
     pub fn revision_of(&self, partner: PartnerId, customer: &CustomerId) -> Option<Revision> {
         (self.owner == owner(partner, customer)).then_some(self.revision)

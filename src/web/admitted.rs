@@ -60,16 +60,17 @@ impl Deleted {
 
 /// Why a deleted order or draft is not shown; `None` if it is not deleted.
 pub fn gone(known: &Known) -> Option<Failure> {
-    match known {
-        Known::Order(order, _) => order.deleted_at.map(|_| Deleted::order(order).into_failure()),
-        Known::Draft(draft, _) => draft.deleted_at.map(|_| Deleted::draft(draft).into_failure()),
-    }
+    let (deleted, position) = match known {
+        Known::Order(order, position) => (order.deleted_at.map(|_| Deleted::order(order)), position),
+        Known::Draft(draft, position) => (draft.deleted_at.map(|_| Deleted::draft(draft)), position),
+    };
+    deleted.map(|deleted| deleted.into_failure().at(position.token()))
 }
 
 /// 202 with the order, or why there is none.
 ///
 /// # Errors
-/// Every refusal of admission, as the problem of its code.
+/// Every refusal of admission, as the problem of its code, with the position at which it was decided.
 pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpResponse, Problem> {
     let now = now();
     let Admitted { verdict, order, customer_id, present, revision, position } = admitted;
@@ -120,7 +121,7 @@ pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpR
         (Verdict::Catalogue(refused), _) => refusal(&refused),
         (Verdict::Accept | Verdict::Replay(_) | Verdict::Similar(_), None) => missing(),
     };
-    Err(failure.into())
+    Err(failure.at(position.token()).into())
 }
 
 /// An order as its partner sees it, and the whole seconds after which to ask again.

@@ -1,11 +1,12 @@
 //! The page of the simulated bank: where a customer answers a 3-D Secure challenge by hand.
 
 use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::app::{App, Bank};
 use crate::error::{Code, Failure};
+use crate::web::body::read_form;
 use crate::web::problem::Problem;
 
 type Answer = Result<HttpResponse, Problem>;
@@ -33,7 +34,13 @@ pub async fn get_challenge(app: web::Data<App>, key: web::Path<String>) -> Answe
 }
 
 /// `POST /simulator/bank/{key}`: the customer's answer, `answer=approve` or `answer=decline`.
-pub async fn answer_challenge(app: web::Data<App>, key: web::Path<String>, form: web::Form<Form>) -> Answer {
+pub async fn answer_challenge(
+    app: web::Data<App>,
+    key: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
+    let form: Form = read_form(&request, payload).await?;
     let approve = match form.answer.as_str() {
         "approve" => true,
         "decline" => false,

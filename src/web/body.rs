@@ -121,6 +121,20 @@ impl<T: Schema + Default> FromRequest for OptionalBody<T> {
     }
 }
 
+/// Reads a small HTML form, within the limits of every body.
+///
+/// # Errors
+/// As for every body; `invalid_request` if it does not hold what the page asks for.
+pub async fn read_form<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payload) -> Result<T, Failure> {
+    if !request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Failure::new(Code::UnsupportedMediaType, "Send the form as the page does."));
+    }
+    let bytes = read(payload, request.app_data::<Limits>().copied().unwrap_or_default()).await?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| unreadable("The form is not UTF-8.").because(error))?;
+    let form = web::Query::<T>::from_query(text).map(web::Query::into_inner);
+    form.map_err(|fault| Failure::new(Code::InvalidRequest, format!("The form: {fault}.")))
+}
+
 /// Parses a body that was read.
 ///
 /// # Errors
@@ -175,7 +189,7 @@ fn too_large(limits: Limits) -> Failure {
     Failure::new(Code::BodyTooLarge, format!("The body may hold {} bytes.", limits.max_bytes))
 }
 
-fn unreadable(detail: impl Into<String>) -> Failure {
+fn unreadable(detail: impl Into<Box<str>>) -> Failure {
     Failure::new(Code::MalformedRequest, detail)
 }
 

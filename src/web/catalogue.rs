@@ -80,7 +80,7 @@ pub fn unknown_shop() -> Failure {
 /// The body with an ETag made of its bytes, or a 304 for a client that has them already.
 fn unless_held(request: &HttpRequest, body: &impl Serialize) -> HttpResponse {
     let bytes = serde_json::to_vec(body).expect("plain data serialises");
-    let tag = format!("{:?}", Hash::of_bytes(&bytes));
+    let tag = Hash::of_bytes(&bytes).tag();
     let quoted = (header::ETAG, format!("\"{tag}\""));
     if if_none_match(request.headers()).has(&tag) {
         return HttpResponse::NotModified().insert_header(quoted).finish();

@@ -21,7 +21,7 @@ macro_rules! order_bodies {
         #[serde(deny_unknown_fields)]
         pub struct $name {
             /// The partner's own name for its customer.
-            #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+            #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
             customer_id: String,
             shop_id: Uuid,
             #[schema(min_items = 1, max_items = 50)]
@@ -70,7 +70,7 @@ order_bodies! {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LineRequest {
-    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     item_id: String,
     #[schema(minimum = 1, maximum = 99)]
     quantity: u32,
@@ -88,7 +88,7 @@ impl LineRequest {
 
 /// The id of an option.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+#[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
 pub struct OptionRequest(String);
 
 /// How it is paid.
@@ -96,7 +96,7 @@ pub struct OptionRequest(String);
 #[serde(deny_unknown_fields)]
 pub struct PaymentRequest {
     /// The gateway's own name for a card or wallet.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     method: String,
 }
 
@@ -109,9 +109,9 @@ pub struct PickupRequest {
     /// The wanted time; absent or null for as soon as possible.
     #[schema(value_type = Option<String>, format = DateTime)]
     at: Option<Instant>,
-    #[schema(max_length = 280, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    #[schema(max_length = 280, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
-    #[schema(max_length = 80, pattern = "^[^\\u0000-\\u001F\\u007F]*$")]
+    #[schema(max_length = 80, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     vehicle: Option<String>,
 }
 

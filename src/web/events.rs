@@ -6,10 +6,13 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::error::{Code, Failure};
+use crate::error::Failure;
+use crate::order::OrderId;
+use crate::store::{Position, Recorded};
 use crate::web::auth::AsPartner;
+use crate::web::heard::unknown_order;
 use crate::web::problem::Problem;
-use crate::web::query::{Query, cursor, limit, opaque};
+use crate::web::query::{Query, limit, log_cursor, lost_history, opaque};
 use crate::web::views::EventView;
 
 /// An event, and whose it is.
@@ -39,25 +42,52 @@ pub struct FeedQuery {
     limit: Option<i64>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct AfterQuery {
+    /// Only what happened after this version of the order; everything if it is not said.
+    #[param(minimum = 0)]
+    after: Option<i64>,
+}
+
+/// Events of one order that are told at once: few orders ever have more than a dozen.
+const MOST_OF_ONE: usize = 1000;
+
+/// What happened to an order, oldest first, and whether there is more than that.
+///
+/// # Errors
+/// `not_found` if there is no such order, and whatever keeps the store from reading it.
+pub async fn of_one(app: &App, order: OrderId, query: &AfterQuery) -> Result<(Vec<Recorded>, bool), Failure> {
+    let mut events = app.store.events_after(order, query.after.unwrap_or(0), MOST_OF_ONE as i64 + 1).await?;
+    if events.is_empty() && app.store.events_after(order, 0, 1).await?.is_empty() {
+        return Err(unknown_order());
+    }
+    let is_truncated = events.len() > MOST_OF_ONE;
+    events.truncate(MOST_OF_ONE);
+    Ok((events, is_truncated))
+}
+
 /// All transitions of the partner's orders, oldest first. None is skipped, none comes twice.
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "listEvents", tag = "orders", security(("partnerKey" = [])),
     params(FeedQuery),
-    responses((status = 200, description = "A page; an empty one means that nothing more has happened yet.", body = EventPage)),
+    responses((status = 200, description = "A page; an empty one means that nothing more has happened yet.", body = EventPage, headers(("Lungo-Position" = String)))),
 )]
 pub async fn list_events(
     AsPartner(partner): AsPartner,
     app: web::Data<App>,
     query: Query<FeedQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let scope = opaque::scope(partner, None);
-    let after = cursor(query.cursor.as_deref(), scope)?.unwrap_or(0);
+    let (scope, cluster) = (opaque::scope(partner, None), app.store.cluster());
+    let after = log_cursor(query.cursor.as_deref(), scope, cluster)?.unwrap_or(0);
     let (events, last) = app.store.feed(partner, after, limit(query.limit, 1000)?).await.map_err(Failure::from)?;
     if after > last {
-        let detail = "The history this cursor points into was lost: start again without a cursor.";
-        return Err(Failure::new(Code::CursorInvalid, detail).into());
+        return Err(lost_history().into());
     }
     let next = events.last().map_or(after, |event| event.position);
     let events = events.iter().map(|event| FeedEvent { order_id: event.order_id.0, event: EventView::new(event) });
-    Ok(HttpResponse::Ok().json(EventPage { events: events.collect(), cursor: opaque::cursor(next, scope) }))
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header(("Lungo-Position", Position::of_log(cluster, last).token()));
+    Ok(answer.json(EventPage { events: events.collect(), cursor: opaque::log_cursor(next, scope, cluster) }))
 }

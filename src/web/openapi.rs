@@ -119,7 +119,7 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     problems::add_problems(&mut document, problems::PROBLEMS);
     optional_bodies(&mut document);
     let bytes = Bytes::from(serde_json::to_vec(&document).expect("the document serialises"));
-    Published { tag: format!("{:?}", Hash::of_bytes(&bytes)), bytes, document }
+    Published { tag: Hash::of_bytes(&bytes).tag(), bytes, document }
 });
 
 /// A body that may be left out (`request_body = Option<T>`) may not be null: utoipa says both in one word.

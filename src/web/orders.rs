@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::{Actor, Event};
-use crate::order::{CustomerId, OrderId, PartnerId};
+use crate::order::{CustomerId, Hash, OrderId, PartnerId};
 use crate::state::Order;
 use crate::store::{Accept, Known, Position, Received, Scope, Source, Unreadable, Word};
 use crate::web::admitted::{self, view};
@@ -20,6 +20,7 @@ use crate::web::auth::AsPartner;
 use crate::web::body::Body;
 use crate::web::create_order::{CreateOrder, PickupRequest};
 use crate::web::edge::TraceParent;
+use crate::web::events::{self, AfterQuery};
 use crate::web::headers;
 use crate::web::heard::{path_id, say, settled, unknown_order};
 use crate::web::problem::Problem;
@@ -52,10 +53,13 @@ pub struct OrderPage {
     pub cursor: String,
 }
 
-/// All that happened to an order.
+/// What happened to an order.
 #[derive(Serialize, ToSchema)]
 pub struct OrderEvents {
+    /// At most 1,000, the oldest first.
     pub events: Vec<EventView>,
+    /// There are more: ask again with the last version as `after`.
+    pub truncated: bool,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -63,7 +67,7 @@ pub struct OrderEvents {
 #[serde(deny_unknown_fields)]
 pub struct CustomerQuery {
     /// The partner's own id of its customer.
-    #[param(min_length = 1, max_length = 64)]
+    #[param(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     customer_id: String,
 }
 
@@ -71,7 +75,7 @@ pub struct CustomerQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryQuery {
-    #[param(min_length = 1, max_length = 64)]
+    #[param(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     customer_id: String,
     /// From the page before; none for the newest.
     cursor: Option<String>,
@@ -143,7 +147,7 @@ pub async fn get_ongoing_orders(
     for order in present.ongoing.iter().chain(&present.recently_closed) {
         tag += &format!(".{}:{}", order.id, order.version);
     }
-    let tag = format!("{:?}", crate::order::Hash::of_bytes(tag.as_bytes()));
+    let tag = Hash::of_bytes(tag.as_bytes()).tag();
     let views = |orders: &[Order]| -> Vec<(OrderView, Option<i64>)> {
         orders.iter().map(|order| view(&app, order, None, now)).collect()
     };
@@ -216,15 +220,20 @@ pub async fn list_orders(AsPartner(partner): AsPartner, app: web::Data<App>, que
 /// All that happened to an order, oldest first.
 #[utoipa::path(
     get, path = "/v1/orders/{order_id}/events", operation_id = "getOrderEvents", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path)),
+    params(("order_id" = Uuid, Path), AfterQuery),
     responses((status = 200, description = "The events.", body = OrderEvents, headers(("Lungo-Position" = String)))),
 )]
-pub async fn get_order_events(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+pub async fn get_order_events(
+    AsPartner(partner): AsPartner,
+    app: web::Data<App>,
+    id: web::Path<String>,
+    query: Query<AfterQuery>,
+) -> Answer {
     let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
-    let events = app.store.events_of(order.id).await.map_err(Failure::from)?;
+    let (events, truncated) = events::of_one(&app, order.id, &query).await?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Lungo-Position", position.token()));
-    Ok(answer.json(OrderEvents { events: events.iter().map(EventView::new).collect() }))
+    Ok(answer.json(OrderEvents { events: events.iter().map(EventView::new).collect(), truncated }))
 }
 
 /// What an order waits for, in one sentence and a code.
@@ -264,20 +273,20 @@ pub async fn cancel_order(AsPartner(partner): AsPartner, app: web::Data<App>, id
 )]
 pub async fn delete_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
     let id = OrderId(path_id(&id)?);
-    if let Some(gone) = known(&app, partner, id.0).await?.and_then(|known| admitted::gone(&known)) {
+    let Some(known) = known(&app, partner, id.0).await? else { return Err(unknown_order().into()) };
+    if let Some(gone) = admitted::gone(&known) {
         return Err(gone.into());
     }
-    let received = app.store.delete(id, partner, now()).await.map_err(Failure::from)?;
-    let mut answer = HttpResponse::Accepted();
-    let deleted = match received {
-        Received::DraftBuried(draft) => admitted::Deleted::draft(&draft),
+    let (Known::Order(_, before) | Known::Draft(_, before)) = known;
+    let (deleted, position) = match app.store.delete(id, partner, now()).await.map_err(Failure::from)? {
+        // Drafts do not stand in the log: nothing in it is newer than what was read before.
+        Received::DraftBuried(draft) => (admitted::Deleted::draft(&draft), before),
         other => {
             let (order, position) = settled(other, Code::TooLate)?;
-            answer.insert_header(("Lungo-Position", position.token()));
-            admitted::Deleted::order(&order)
+            (admitted::Deleted::order(&order), position)
         }
     };
-    Ok(answer.json(deleted))
+    Ok(HttpResponse::Accepted().insert_header(("Lungo-Position", position.token())).json(deleted))
 }
 
 /// Replace how an ongoing order is picked up. Its time may differ only while the order is scheduled.
@@ -294,19 +303,22 @@ pub async fn put_pickup(
     id: web::Path<String>,
     Body(body): Body<PickupRequest>,
 ) -> Answer {
-    let (order, _) = order_of(&app, partner, path_id(&id)?).await?;
+    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
     let version = headers::if_match(request.headers())?
         .map(|tag| tag.parse::<i64>().map_err(|_| invalid_if_match("this is not the ETag of an order")))
         .transpose()?;
     let pickup = body.parse();
     let now = now();
-    let (offer_at, slot_capacity) = match pickup.at {
-        Some(at) if pickup.at != order.pickup.at => {
-            let timing = app.catalogue().slot_offer_at(partner, order.shop_id, order.placed.make_seconds, at, now);
-            let timing = timing.map_err(|refusal| admitted::refusal(&refusal))?;
-            (timing.offer_at, timing.slot.map(|slot| slot.capacity))
-        }
-        _ => (order.offer_at.filter(|_| pickup.at.is_some()), None),
+    // Said again, it changes nothing, and is not told to the shop again.
+    if pickup == order.pickup && version.is_none_or(|version| version == order.version) {
+        return Ok(shown(&app, &order, position, false));
+    }
+    let (offer_at, slot_capacity) = if pickup.at == order.pickup.at {
+        (order.offer_at, None)
+    } else {
+        let moved = app.catalogue().moved(partner, order.shop_id, order.placed.make_seconds, pickup.at, now);
+        let timing = moved.map_err(|refusal| admitted::refusal(&refusal))?;
+        (timing.offer_at, timing.slot.map(|slot| slot.capacity))
     };
     let word = Word {
         order_id: order.id,

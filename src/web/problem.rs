@@ -112,6 +112,9 @@ pub fn render(failure: &Failure, occurrence: &Occurrence) -> HttpResponse {
     if let Some(wait) = retry_after(failure) {
         answer.insert_header((header::RETRY_AFTER, wait.to_string()));
     }
+    if let Some(position) = &failure.position {
+        answer.insert_header(("Lungo-Position", &**position));
+    }
     match class {
         Class::Unauthenticated => {
             answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));

@@ -34,11 +34,16 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
+/// The same names as in a body: the schema there excludes what `is_control` finds (C0, DEL and C1).
+///
 /// # Errors
 /// `invalid_request` for anything but 1–64 characters, none of them a control character.
 pub fn customer_id(text: &str) -> Result<CustomerId, Failure> {
     if !(1..=64).contains(&text.chars().count()) || text.chars().any(char::is_control) {
-        return Err(Failure::new(Code::InvalidRequest, "customer_id: send 1 to 64 characters."));
+        return Err(Failure::new(
+            Code::InvalidRequest,
+            "customer_id: send 1 to 64 characters, none of them a control character.",
+        ));
     }
     Ok(CustomerId(text.to_owned()))
 }
@@ -58,8 +63,28 @@ pub fn limit(asked: Option<i64>, most: i64) -> Result<i64, Failure> {
 /// # Errors
 /// `invalid_cursor` for one that was not made for this list.
 pub fn cursor(token: Option<&str>, scope: [u8; 6]) -> Result<Option<i64>, Failure> {
-    let invalid = || Failure::new(Code::InvalidCursor, "Send a cursor exactly as an answer to this list gave it.");
-    token.map(|token| opaque::parse(token, scope).ok_or_else(invalid)).transpose()
+    token.map(|token| opaque::parse(token, scope).ok_or_else(invalid_cursor)).transpose()
+}
+
+/// The place in the log that a cursor stands for.
+///
+/// # Errors
+/// `invalid_cursor` for one that was not made for this list; `cursor_invalid` for one into another database.
+pub fn log_cursor(token: Option<&str>, scope: [u8; 6], cluster: u64) -> Result<Option<i64>, Failure> {
+    let Some(token) = token else { return Ok(None) };
+    match opaque::parse_log(token, scope).ok_or_else(invalid_cursor)? {
+        (place, of) if of == cluster => Ok(Some(place)),
+        _ => Err(lost_history()),
+    }
+}
+
+fn invalid_cursor() -> Failure {
+    Failure::new(Code::InvalidCursor, "Send a cursor exactly as an answer to this list gave it.")
+}
+
+/// The cursor points into a log that this database does not have (any more).
+pub fn lost_history() -> Failure {
+    Failure::new(Code::CursorInvalid, "The history this cursor points into was lost: start again without a cursor.")
 }
 
 /// Cursors: a place in a list, bound to that list.
@@ -79,9 +104,63 @@ pub mod opaque {
         URL_SAFE_NO_PAD.encode([&place.to_be_bytes()[..], &scope].concat())
     }
 
+    /// A place in the log of one database.
+    pub fn log_cursor(place: i64, scope: [u8; 6], cluster: u64) -> String {
+        URL_SAFE_NO_PAD.encode([&place.to_be_bytes()[..], &scope, &cluster.to_be_bytes()].concat())
+    }
+
+    /// The place in the log, and the database whose log it is.
+    pub fn parse_log(token: &str, scope: [u8; 6]) -> Option<(i64, u64)> {
+        let bytes: [u8; 22] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let place = i64::from_be_bytes(bytes[..8].try_into().ok()?);
+        let cluster = u64::from_be_bytes(bytes[14..].try_into().ok()?);
+        (place >= 0 && bytes[8..14] == scope).then_some((place, cluster))
+    }
+
     pub fn parse(token: &str, scope: [u8; 6]) -> Option<i64> {
         let bytes: [u8; 14] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         let place = i64::from_be_bytes(bytes[..8].try_into().ok()?);
         (place >= 0 && bytes[8..] == scope).then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::web::body::Schema;
+    use crate::web::create_order::CreateOrder;
+
+    #[test]
+    fn a_cursor_into_another_database_is_told_from_garbage() {
+        let scope = opaque::scope(crate::order::PartnerId::new(), None);
+        let token = opaque::log_cursor(12, scope, 7);
+        assert_eq!(log_cursor(Some(&token), scope, 7).unwrap(), Some(12));
+        assert_eq!(log_cursor(None, scope, 7).unwrap(), None);
+        assert_eq!(log_cursor(Some(&token), scope, 8).unwrap_err().code, Code::CursorInvalid);
+        let of_another = opaque::log_cursor(12, [0; 6], 7);
+        for garbage in ["", "x", &of_another, &opaque::cursor(12, scope)] {
+            assert_eq!(log_cursor(Some(garbage), scope, 7).unwrap_err().code, Code::InvalidCursor);
+        }
+    }
+
+    #[test]
+    fn a_customer_may_have_the_same_names_in_a_query_and_in_a_body() {
+        let is_taken_in_a_body = |name: &str| {
+            let body = json!({
+                "customer_id": name, "shop_id": "0197c000-0000-7000-8000-00000000beef",
+                "lines": [{"item_id": "lungo", "quantity": 1}], "payment": {"method": "pm"},
+                "total": {"amount": 1, "currency": "EUR"},
+            });
+            CreateOrder::validator().is_valid(&body)
+        };
+        let longest = "é".repeat(64);
+        let names = [("cus_1", true), (" ", true), ("\u{a0}", true), (longest.as_str(), true), ("", false)];
+        let controls = ["\0", "a\n", "\u{1f}", "\u{7f}", "\u{80}", "a\u{85}b", "\u{9f}"].map(|name| (name, false));
+        for (name, is_one) in names.into_iter().chain(controls).chain([(format!("{longest}x").as_str(), false)]) {
+            assert_eq!(customer_id(name).is_ok(), is_one, "{name:?}");
+            assert_eq!(is_taken_in_a_body(name), is_one, "{name:?}");
+        }
     }
 }

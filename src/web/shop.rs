@@ -125,7 +125,7 @@ fn priority(order: &Order) -> (u8, Option<Instant>, OrderId) {
 fn tag_of(versions: impl Iterator<Item = (OrderId, i64)>) -> String {
     let mut versions: Vec<_> = versions.collect();
     versions.sort_unstable();
-    format!("{:?}", Hash::of(&versions))
+    Hash::of(&versions).tag()
 }
 
 /// Says a word of the shop about one of its orders.

@@ -257,11 +257,13 @@ fn a_directory_belongs_to_one_server() {
     let server = Server::start(&[]);
     let env = || std::fs::read_to_string(server.data().join("demo.env")).unwrap();
     let before = env();
-    let mut second = lungo();
-    second.args(["--listen", "127.0.0.1:0", "--data"]).arg(server.data());
-    let (status, log) = run(second);
-    assert!(!status.success());
-    assert!(log.contains("another process") && log.contains(&server.data().display().to_string()), "{log}");
+    for pace in ["real", "zero"] {
+        let mut second = lungo();
+        second.args(["--listen", "127.0.0.1:0", "--pace", pace, "--data"]).arg(server.data());
+        let (status, log) = run(second);
+        assert!(!status.success());
+        assert!(log.contains("another process") && log.contains(&server.data().display().to_string()), "{log}");
+    }
     assert_eq!(env(), before, "the keys' file must go on naming the server that runs");
 
     let mut elsewhere = lungo();

@@ -15,6 +15,7 @@ use crate::state::Order;
 use crate::store::{Recorded, Scope, Wanted, Word};
 use crate::web::auth::AsAdmin;
 use crate::web::body::{Body, OptionalBody};
+use crate::web::events::{self, AfterQuery};
 use crate::web::faults;
 use crate::web::headers::if_match;
 use crate::web::heard::{path_id, settled, unknown_order};
@@ -190,11 +191,13 @@ pub struct OrderFilter {
     limit: Option<usize>,
 }
 
-/// All that happened to an order.
+/// What happened to an order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AdminEventList {
-    /// The oldest first.
+    /// At most 1,000, the oldest first.
     events: Vec<AdminEventView>,
+    /// There are more: ask again with the last version as `after`.
+    truncated: bool,
 }
 
 /// An event with all that was known of it.
@@ -228,7 +231,7 @@ pub struct OperatorCancel {
     reason: Reason,
     /// What goes back of money that was taken; all of it by default. What was only held is always given up.
     refund: Option<RefundRequest>,
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
 }
 
@@ -268,7 +271,7 @@ impl RefundRequest {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorNote {
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
 }
 
@@ -280,7 +283,7 @@ pub struct OperatorRefund {
     /// Minor units of the order's currency, on top of what was refunded before.
     #[schema(minimum = 1, maximum = 1000000000)]
     amount: i64,
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
 }
 
@@ -333,19 +336,17 @@ pub async fn inspect_order(
 /// All that happened to an order.
 #[utoipa::path(
     get, path = "/v1/admin/orders/{order_id}/events", operation_id = "inspectOrderEvents", tag = "admin",
-    security(("adminKey" = [])), params(("order_id" = Uuid, Path)),
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), AfterQuery),
     responses((status = 200, description = "The events, the oldest first.", body = AdminEventList))
 )]
 pub async fn inspect_order_events(
     _: AsAdmin,
     app: web::Data<App>,
     order_id: web::Path<String>,
+    query: Query<AfterQuery>,
 ) -> Result<web::Json<AdminEventList>, Problem> {
-    let events = app.store.events_of(OrderId(path_id(&order_id)?)).await.map_err(Failure::from)?;
-    if events.is_empty() {
-        return Err(unknown_order().into());
-    }
-    Ok(web::Json(AdminEventList { events: events.iter().map(AdminEventView::new).collect() }))
+    let (events, truncated) = events::of_one(&app, OrderId(path_id(&order_id)?), &query).await?;
+    Ok(web::Json(AdminEventList { events: events.iter().map(AdminEventView::new).collect(), truncated }))
 }
 
 /// Ends an ongoing order.

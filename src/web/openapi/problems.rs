@@ -13,13 +13,10 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
     use Code::*;
     &[
         ("createOrder", CREATING),
-        (
-            "getOngoingOrders",
-            &[InvalidRequest, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable, NotFreshEnough],
-        ),
+        ("getOngoingOrders", &[InvalidRequest, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable]),
         ("getOrder", ONE_ORDER),
         ("listOrders", &[InvalidRequest, InvalidCursor, Overloaded, DatabaseUnavailable]),
-        ("getOrderEvents", ONE_ORDER),
+        ("getOrderEvents", EVENTS_OF_ONE),
         ("whyOrder", ONE_ORDER),
         ("cancelOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
         ("deleteOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
@@ -102,7 +99,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("putShopItem", A_REPLACEMENT),
         ("searchOrders", &[InvalidRequest, InvalidCursor, DatabaseUnavailable, Overloaded]),
         ("inspectOrder", &[NotFound, DatabaseUnavailable, Overloaded]),
-        ("inspectOrderEvents", &[NotFound, DatabaseUnavailable, Overloaded]),
+        ("inspectOrderEvents", &[InvalidRequest, NotFound, DatabaseUnavailable, Overloaded]),
         (
             "operatorCancelOrder",
             &[
@@ -133,12 +130,16 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("getLifecycle", &[]),
         ("getMetrics", &[]),
         ("getLiveness", &[]),
-        ("getReadiness", &[Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        ("getReadiness", &[NotReady, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
     ]
 };
 
 /// What reading one order may be answered with.
 const ONE_ORDER: &[Code] = &[Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
+
+/// What reading an order's events may be answered with.
+const EVENTS_OF_ONE: &[Code] =
+    &[Code::InvalidRequest, Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
 
 /// What confirming a draft may be answered with: its key is its id, and its price is bound.
 const CONFIRMING: &[Code] = {
@@ -182,6 +183,20 @@ const CREATING: &[Code] = {
         Overloaded,
         OutcomeUnknown,
         DatabaseUnavailable,
+    ]
+};
+
+/// What admission decides against the customer's present orders.
+const DECIDED: &[Code] = {
+    use Code::*;
+    &[
+        HistoryDiverged,
+        SimilarOrderOngoing,
+        OrderLimitExceeded,
+        PriceMismatch,
+        OrderDeleted,
+        StaleRevision,
+        IdempotencyKeyReused,
     ]
 };
 
@@ -250,6 +265,12 @@ fn response(codes: &[Code]) -> Value {
             headers["Retry-After"] = header("Whole seconds.", json!({"type": "integer", "minimum": 1}));
         }
         _ => {}
+    }
+    if codes.iter().any(|code| DECIDED.contains(code)) {
+        headers["Lungo-Position"] = json!({
+            "description": "Where this was decided: the next reading should be at least as fresh. Not with every code.",
+            "schema": {"type": "string"},
+        });
     }
     json!({
         "description": words.join("\n"),

@@ -153,7 +153,7 @@ pub async fn heartbeat(shop: AsShop, app: web::Data<App>) -> Result<web::Json<He
     let now = now();
     let heard = move |shop: &mut crate::catalogue::Shop| shop.last_heartbeat_at = shop.last_heartbeat_at.max(Some(now));
     app.store.change_shop(shop.shop_id, heard).await.map_err(Failure::from)?.ok_or_else(unknown_shop)?;
-    app.heard_of(shop.shop_id, now).await;
+    app.heard_of(shop.shop_id, now);
     Ok(web::Json(HeartbeatView { next_heartbeat_within_seconds: HEARTBEAT.as_secs() }))
 }
 

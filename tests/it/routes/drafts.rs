@@ -126,7 +126,8 @@ fn a_deleted_draft_never_becomes_an_order() {
     let id = draft(&server, &basket(&customer)).expect(201).id();
     let deleted = server.call("DELETE", &format!("/v1/orders/{id}")).send().expect(202);
     assert_eq!((&deleted.body["order_id"], &deleted.body["payment"]["status"]), (&json!(id), &json!("none")));
-    confirm(&server, &id).problem(410, "order_deleted");
+    assert!(!deleted.header("lungo-position").is_empty());
+    assert!(!confirm(&server, &id).problem(410, "order_deleted").header("lungo-position").is_empty());
     server.get(&format!("/v1/drafts/{id}")).problem(410, "order_deleted");
     server.call("PUT", &format!("/v1/drafts/{id}")).json(&basket(&customer)).send().problem(410, "order_deleted");
     server.get(&format!("/v1/orders/{id}")).problem(410, "order_deleted");

@@ -18,9 +18,10 @@ pub fn all(server: &Client) -> Vec<Value> {
 
 /// One page; how many events it had.
 fn step(server: &Client, events: &mut Vec<Value>, cursor: &mut String, limit: usize) -> usize {
-    let page = server.get(&format!("/v1/events?limit={limit}{cursor}")).expect(200).body;
-    *cursor = format!("&cursor={}", text(&page["cursor"]));
-    let new = page["events"].as_array().expect("a list");
+    let page = server.get(&format!("/v1/events?limit={limit}{cursor}")).expect(200);
+    assert!(!page.header("lungo-position").is_empty());
+    *cursor = format!("&cursor={}", text(&page.body["cursor"]));
+    let new = page.body["events"].as_array().expect("a list");
     assert!(new.len() <= limit);
     events.extend(new.iter().cloned());
     new.len()

@@ -129,6 +129,10 @@ mod creating {
         let again = |key: &str| server.call("POST", "/v1/orders").header("Idempotency-Key", key).json(&body);
         let similar = again(&fresh("key")).send().problem(409, "similar_order_ongoing");
         assert_eq!(similar.body["order"]["order_id"], first["order_id"]);
+        // Whoever is told of an order can go and look at it.
+        let list = server.call("GET", &format!("/v1/orders/ongoing?customer_id={customer}"));
+        let list = list.header("Lungo-Position", similar.header("lungo-position")).send().expect(200);
+        assert_eq!(ids(&list.body["orders"]), [text(&first["order_id"])]);
         assert_eq!(similar.body["revision"], first["revision"]);
         server.create(&body).problem(409, "similar_order_ongoing");
         // The same basket in two lines, for another slot, by another card and with a note, is still the same coffee.
@@ -266,12 +270,19 @@ mod creating {
 
         let until = at(Utc::now().timestamp() + 3600);
         let mode = |body: Value| shop.call("PUT", "/v1/shop/mode").json(&body).send().expect(200);
+        let mut later = two_lungos(&fresh("cus"));
+        later["pickup"] = json!({"at": quarter(12)});
+        let scheduled = server.create(&later).expect(202).id();
+        server.wait_for_status(&scheduled, "scheduled");
+        let now_please = || server.call("PUT", &format!("/v1/orders/{scheduled}/pickup")).json(&json!({})).send();
         mode(json!({"mode": "paused", "until": until}));
+        assert_eq!(now_please().problem(409, "shop_not_accepting").body["why"], "paused");
         let refused = anybody().problem(409, "shop_not_accepting");
         assert_eq!((&refused.body["why"], &refused.body["resume_at"]), (&json!("paused"), &json!(until)));
         confirm(&first).problem(409, "shop_not_accepting");
         assert_eq!(replay().expect(202).id(), id);
         mode(json!({"mode": "open"}));
+        now_please().expect(200);
 
         let item = format!("/v1/admin/shops/{CENTRAL}/items/lungo");
         admin.call("PUT", &item).json(&json!({"price": 390})).send().expect(200);
@@ -667,7 +678,9 @@ mod living {
         assert_eq!(stale.body["version"], changed.body["version"]);
         put(Some("\"seven\""), &curbside).problem(400, "invalid_request");
         put(Some("*"), &curbside).problem(400, "invalid_request");
-        put(None, &json!({"note": "inside after all"})).expect(200);
+        let inside = put(None, &json!({"note": "inside after all"})).expect(200);
+        let again = put(Some(inside.header("etag")), &json!({"note": "inside after all"})).expect(200);
+        assert_eq!(again.header("etag"), inside.header("etag"), "said again, it changes nothing");
         put(None, &json!({"at": quarter(8)})).problem(409, "too_late");
         put(None, &json!({"note": 7, "type": "drone", "door": 1})).problem(400, "invalid_request");
         server.cancel(&id).expect(200);
