@@ -98,7 +98,7 @@ pub fn open_store(settings: &Settings) -> store::Result<(Store, store::Claims)> 
             },
             readers: settings.readers,
             queue: settings.queue,
-            local_queue: settings.authorize_limit.max(settings.offer_limit),
+            local_queue: settings.queue,
             commit_patience: settings.commit_patience.0,
             replica_lag: settings.replica_lag.map(|lag| lag.0),
             clock: now,
@@ -130,6 +130,10 @@ pub async fn serve(
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
     let (store, claims) = open_store(&settings)?;
+    let lapsed = store.lapse_leases(now()).await?;
+    if lapsed > 0 {
+        tracing::info!(orders = lapsed, "serve.taking_over");
+    }
     let speed = speed(settings.pace);
     let is_durable = settings.pace != Pace::Zero;
     let file = |name: &str| is_durable.then(|| settings.data.join(name));

@@ -251,6 +251,7 @@ mod tests {
             id
         };
         let (confirmed, expired, deleted, young) = (put(60).await, put(60).await, put(60).await, put(2 * DAY).await);
+        let (draft, _) = store.draft(confirmed).await.unwrap().unwrap();
         let accept = Accept {
             order_id: confirmed,
             partner_id,
@@ -258,7 +259,7 @@ mod tests {
             idempotency_key: None,
             seen: None,
             catalogue: Ok(Priced { placed: placed(), offer_at: None, expected_ready_at: at(600), slot: None }),
-            is_draft: true,
+            draft: Some(draft),
             now: at(1),
         };
         store.accept(accept).await.unwrap().order.unwrap();

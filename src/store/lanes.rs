@@ -24,6 +24,8 @@ use crate::state::Order;
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
 const MAX_BATCH: usize = 256;
+/// Creates that are taken into a transaction however many results wait.
+const FEWEST_CREATES: usize = 8;
 
 /// Who may still write when everybody wants to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,8 +155,11 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Recei
             recv(control) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
             recv(create) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
         }
-        batch.extend(control.try_iter().take(MAX_BATCH / 2));
-        batch.extend(create.try_iter().take(MAX_BATCH.saturating_sub(batch.len())));
+        batch.extend(control.try_iter().take(MAX_BATCH - batch.len()));
+        // An order that is accepted comes back at least twice. New ones get what results leave, so that acceptance
+        // never starves completion, but always a little.
+        let places = ((MAX_BATCH - batch.len()) / 2).max(FEWEST_CREATES);
+        batch.extend(create.try_iter().take(places));
         if conn.is_none() {
             conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
         }

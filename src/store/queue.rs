@@ -13,6 +13,20 @@ use crate::lifecycle::{Actor, Event, Stage};
 use crate::order::Instant;
 
 impl Store {
+    /// Makes all leases lapse now. Only for who knows that nobody else works on this database, such as a service
+    /// that has just locked its directory: what its predecessor held when it died is due at once.
+    pub async fn lapse_leases(&self, now: Instant) -> Result<usize> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let leased = orders::table
+                    .filter(orders::stage.is_not_null())
+                    .filter(orders::parked_at.is_null())
+                    .filter(orders::leased_until.is_not_null());
+                Ok(diesel::update(leased).set(orders::next_attempt_at.eq(millis(now))).execute(tx.conn)?)
+            })
+            .await
+    }
+
     /// Takes up to `limit` rows of a stage that nobody holds. An expired lease is simply due again, so there is
     /// no rescuer to race with.
     pub async fn claim(&self, stage: Stage, limit: i64, now: Instant) -> Result<Vec<Claim>> {
