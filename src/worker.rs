@@ -46,6 +46,11 @@ pub async fn run(
     tokio::select! {
         () = look_round(&store, &due) => {}
         () = stopped(&mut stop) => {}
+        // Nobody would work that stage any more: whoever runs this is told by its end.
+        Some(ended) = stages.join_next() => {
+            tracing::error!(?ended, "worker.stage_ended");
+            return;
+        }
     }
     if tokio::time::timeout(DRAIN, async { while stages.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!("worker.drain_incomplete");
