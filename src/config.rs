@@ -152,7 +152,7 @@ pub struct Settings {
     pub authorize_limit: usize,
 
     /// Look-ups under way at once
-    #[arg(long, env = "LUNGO_LOOK_UP_LIMIT", default_value_t = 64, value_name = "COUNT")]
+    #[arg(long, env = "LUNGO_LOOK_UP_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub look_up_limit: usize,
 
     /// Offers to shops under way at once
@@ -160,11 +160,11 @@ pub struct Settings {
     pub offer_limit: usize,
 
     /// Captures under way at once
-    #[arg(long, env = "LUNGO_CAPTURE_LIMIT", default_value_t = 64, value_name = "COUNT")]
+    #[arg(long, env = "LUNGO_CAPTURE_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub capture_limit: usize,
 
     /// Releases under way at once
-    #[arg(long, env = "LUNGO_RELEASE_LIMIT", default_value_t = 64, value_name = "COUNT")]
+    #[arg(long, env = "LUNGO_RELEASE_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub release_limit: usize,
 
     /// Requests a second that one partner may make for ever, and twice as many at once

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +99,9 @@ pub fn open_store(settings: &Settings) -> store::Result<(Store, store::Claims)> 
             },
             readers: settings.readers,
             queue: settings.queue,
-            local_queue: settings.queue,
+            // No more than one round of acts, which is shorter than the lease: a claim that waits for its turn must not
+            // lapse, or it would count as a crash of whoever holds it.
+            local_queue: limits(settings).into_values().min().unwrap_or(1),
             commit_patience: settings.commit_patience.0,
             replica_lag: settings.replica_lag.map(|lag| lag.0),
             clock: now,
@@ -241,7 +244,8 @@ pub async fn serve(
 /// Keeps other services out of a data directory for as long as the file lives, however this process ends: each would
 /// lease the other's orders, and none would find the simulators' ledger of the other.
 fn hold(directory: &Path) -> io::Result<File> {
-    fs::create_dir_all(directory)?;
+    // Customers' orders are nobody else's business.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let lock = OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(LOCK))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
