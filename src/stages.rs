@@ -22,7 +22,7 @@ pub struct Ports {
     pub shops: Arc<dyn Shops>,
     /// Whether a shop accepts an order by itself, without being asked: open, online and below its capacity.
     pub auto_accepts: Box<dyn Fn(&crate::state::Order) -> bool + Send + Sync>,
-    /// The longest call. At most a third of the lease, because an act may need three.
+    /// The longest call. At most a third of the lease, because an act may make two.
     pub timeout: Duration,
     /// How long a dependency that does not answer is left alone.
     pub pause: Duration,
@@ -38,6 +38,11 @@ impl Ports {
         pause: Duration,
     ) -> Self {
         Self { gateway, shops, auto_accepts, timeout, pause, breakers: Mutex::default() }
+    }
+
+    /// How long an act may take: no act makes more than two calls.
+    pub fn longest_act(&self) -> chrono::Duration {
+        chrono::Duration::from_std(self.timeout * 2).unwrap_or(chrono::Duration::MAX)
     }
 
     /// Calls a dependency, with a deadline and behind its breaker.

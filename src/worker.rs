@@ -135,17 +135,27 @@ async fn work(
             }
             Some(claim) = handed_over.recv() => {
                 METERS.stage_claims.of((stage, Taken::HandedOver)).increment(1);
-                acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
+                if claim.lasts(now()) > ports.longest_act() {
+                    acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
+                } else {
+                    // It waited too long for its turn: it would lapse under its own work, and count as a crash.
+                    acts.spawn(give_back(store.clone(), claim));
+                }
             }
         }
     }
     handed_over.close();
     while let Some(claim) = handed_over.recv().await {
-        if let Err(fault) = store.give_back(claim, now()).await {
-            tracing::warn!(%fault, "worker.give_back_failed");
-        }
+        give_back(store.clone(), claim).await;
     }
     while acts.join_next().await.is_some() {}
+}
+
+/// Gives a claim back that nobody has begun to work on.
+async fn give_back(store: Store, claim: Claim) {
+    if let Err(fault) = store.give_back(claim, now()).await {
+        tracing::warn!(%fault, "worker.give_back_failed");
+    }
 }
 
 /// One act under one claim.

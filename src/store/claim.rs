@@ -21,6 +21,11 @@ impl Claim {
         &self.order
     }
 
+    /// How long the lease lasts from now.
+    pub fn lasts(&self, now: Instant) -> Duration {
+        self.order.task.leased_until.map_or(Duration::zero(), |until| until - now)
+    }
+
     pub fn stage(&self) -> Stage {
         self.stage
     }
