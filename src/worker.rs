@@ -127,7 +127,7 @@ async fn work(
                         for claim in claims {
                             METERS.stage_claims.of((stage, Taken::Claimed)).increment(1);
                             let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
-                            acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
+                            acts.spawn(begin(store.clone(), ports.clone(), claim, place));
                         }
                     }
                     Err(fault) => tracing::error!(%fault, %stage, "worker.claim_failed"),
@@ -135,12 +135,7 @@ async fn work(
             }
             Some(claim) = handed_over.recv() => {
                 METERS.stage_claims.of((stage, Taken::HandedOver)).increment(1);
-                if claim.lasts(now()) > ports.longest_act() {
-                    acts.spawn(carry_on(store.clone(), ports.clone(), claim, place));
-                } else {
-                    // It waited too long for its turn: it would lapse under its own work, and count as a crash.
-                    acts.spawn(give_back(store.clone(), claim));
-                }
+                acts.spawn(begin(store.clone(), ports.clone(), claim, place));
             }
         }
     }
@@ -149,6 +144,16 @@ async fn work(
         give_back(store.clone(), claim).await;
     }
     while acts.join_next().await.is_some() {}
+}
+
+/// Works on a claim whose turn has come, unless it waited too long for it: then it would lapse under its own work, and
+/// count as a crash.
+async fn begin(store: Store, ports: Arc<Ports>, claim: Claim, place: OwnedSemaphorePermit) {
+    if claim.lasts(now()) > ports.longest_act() {
+        carry_on(store, ports, claim, place).await;
+    } else {
+        give_back(store, claim).await;
+    }
 }
 
 /// Gives a claim back that nobody has begun to work on.

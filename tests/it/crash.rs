@@ -371,32 +371,3 @@ fn keys_are_made_listed_and_revoked_beside_a_server() {
     other.get("/v1/events").problem(401, "unauthenticated");
     server.get("/v1/events").expect(200);
 }
-
-#[test]
-fn a_silent_bank_sets_no_order_aside_however_many_wait_for_their_turn() {
-    // One act at a time, each of them running into its timeout: most claims wait longer than their lease.
-    let server = Server::start(&[
-        "--authorize-limit",
-        "1",
-        "--look-up-limit",
-        "1",
-        "--lease",
-        "1500ms",
-        "--call-timeout",
-        "500ms",
-        "--authorization-deadline",
-        "8s",
-        "--unknown-outcome-deadline",
-        "9s",
-    ]);
-    let orders: Vec<String> =
-        (0..12).map(|_| text(&server.created(&teas(&fresh("cus"), 1, "pm_silent", None))["order_id"])).collect();
-    let admin = server.with_key("LUNGO_ADMIN_KEY");
-    for id in &orders {
-        let over = server.wait_for_status(id, "failed");
-        assert_eq!(over["reason"]["actor"], "timer");
-        let inspected = admin.get(&format!("/v1/admin/orders/{id}")).expect(200).body;
-        assert_eq!(inspected["task"]["parked_at"], Value::Null, "{inspected}");
-        assert!(!server.story(id).contains(&"parked".to_owned()));
-    }
-}
