@@ -4,6 +4,7 @@
 //! consistent snapshot, and the customer's list may come from a snapshot that lags. No caller ever waits for the
 //! network inside a transaction, because no transaction leaves this module.
 
+mod accept;
 mod claim;
 mod drafts;
 mod durations;
@@ -30,10 +31,11 @@ use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
+pub use accept::{Accept, Admitted};
 pub use claim::{Claim, Claims};
 pub use drafts::{Draft, Known, Replaced};
 pub use lists::{Present, Recorded, Source, Unreadable};
-pub use orders::{Accept, Admitted, Again, Committed, Outcome, Received, Scope, Strike, Word};
+pub use orders::{Again, Committed, Outcome, Received, Scope, Strike, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::Position;
 pub use search::{Found, Wanted};

@@ -1,54 +1,25 @@
-//! How an order comes to be and how it changes. A status changes only in [`change`], which has three doors:
+//! How an order changes. A status changes only in [`change`], which has three doors:
 //! [`Store::commit`] (a worker with a claim), [`Store::receive`] (word from outside) and [`Store::expire`]
 //! (the timer).
 
 use chrono::Duration;
-use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 
+use super::accept::taken;
 use super::claim::{self, Claim};
 use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
 use super::position::{Position, last_position};
 use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, to_document, uuid};
-use super::schema::{order_events, order_names, orders};
+use super::schema::{order_events, orders};
 use super::statements::update_order;
 use super::{Error, Policy, Result, Store, lists};
-use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
-use crate::catalogue::{Priced, Refusal};
+use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
-use crate::machine::{self, Birth, Refused};
-use crate::meters::{Decision, Happened, METERS, WordResult};
-use crate::order::{CustomerId, Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
+use crate::machine::{self, Refused};
+use crate::meters::{Happened, METERS, WordResult};
+use crate::order::{Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
-
-/// A request to create an order, with all that admission needs to know besides the customer's present orders.
-pub struct Accept {
-    pub order_id: OrderId,
-    pub partner_id: PartnerId,
-    pub request: NewOrder,
-    pub idempotency_key: Option<String>,
-    pub seen: Option<Revision>,
-    /// The catalogue's verdict: what it costs and when it could be ready, or its refusal.
-    pub catalogue: std::result::Result<Priced, Refusal>,
-    /// The draft that is being confirmed, as it was when the catalogue judged it. Its id is the order's id, and
-    /// thereby its own idempotency key.
-    pub draft: Option<Draft>,
-    pub now: Instant,
-}
-
-/// What admission decided, and what the client has to be told with it.
-pub struct Admitted {
-    pub verdict: Verdict<Refusal>,
-    /// The new order, the replayed one, the deleted one or the similar one.
-    pub order: Option<Order>,
-    pub customer_id: CustomerId,
-    /// The customer's ongoing orders, before this one.
-    pub present: Vec<Order>,
-    /// The customer's revision now.
-    pub revision: Revision,
-    pub position: Position,
-}
 
 /// What came of a worker's act.
 #[derive(Debug)]
@@ -143,84 +114,6 @@ impl From<&Received> for WordResult {
 }
 
 impl Store {
-    /// Decides about a new order against the customer's present ones and, if it is accepted, commits it.
-    pub async fn accept(&self, accept: Accept) -> Result<Admitted> {
-        let (policy, cluster) = (self.policy.clone(), self.cluster);
-        let admitted = self
-            .lane
-            .write(Urgency::Create, move |tx| {
-                let now = accept.now;
-                let owner = (accept.partner_id, &accept.request.customer_id);
-                let request = Request {
-                    basket: accept.request.basket(),
-                    fingerprint: accept.request.fingerprint(),
-                    seen: accept.seen,
-                };
-                let slot_capacity =
-                    accept.catalogue.as_ref().ok().and_then(|priced| priced.slot.map(|slot| slot.capacity));
-                let mut present = present(tx, &accept, &policy)?;
-                let mut judged = accept.catalogue;
-                if let Some(draft) = &accept.draft {
-                    let now_held = drafts::find_draft(tx.conn, accept.order_id)?;
-                    if now_held.as_ref().is_some_and(|held| held.deleted_at.is_some()) {
-                        present.keyed.get_or_insert(Keyed {
-                            order_id: accept.order_id,
-                            fingerprint: request.fingerprint,
-                            is_deleted: true,
-                        });
-                    }
-                    if now_held.is_none_or(|held| !held.holds_the_same(draft)) {
-                        judged = Err(Refusal::DraftReplaced);
-                    }
-                }
-                let (priced, catalogue) = match judged {
-                    Ok(priced) => (Some(priced), Ok(slot_capacity)),
-                    Err(refusal) => (None, Err(refusal)),
-                };
-                let verdict = admission::decide(&present, &request, catalogue, &policy.admission, now);
-                let mut revision = present.revision;
-                let mut place = None;
-                let order = match (&verdict, priced) {
-                    (Verdict::Accept, Some(priced)) => {
-                        let mut order = machine::born(Birth {
-                            id: accept.order_id,
-                            partner_id: accept.partner_id,
-                            customer_id: accept.request.customer_id.clone(),
-                            shop_id: accept.request.shop_id,
-                            number: present.revision.number + 1,
-                            nonce: rand::random::<i64>(),
-                            placed: priced.placed,
-                            pickup: accept.request.pickup.clone(),
-                            offer_at: priced.offer_at,
-                            expected_ready_at: priced.expected_ready_at,
-                            now,
-                            deadlines: &policy.deadlines,
-                        });
-                        tx.keep_for_local_worker(&mut order, now, policy.lease);
-                        place = Some(insert(tx, &order, accept.idempotency_key.as_deref(), request.fingerprint)?);
-                        revision = Revision { number: order.number, nonce: order.nonce };
-                        Some(order)
-                    }
-                    (Verdict::Replay(id) | Verdict::Deleted(id) | Verdict::Similar(id), _) => {
-                        lists::find(tx.conn, *id)?
-                    }
-                    _ => None,
-                };
-                let place = place.map_or_else(|| last_position(tx.conn), Ok)?;
-                Ok(Admitted {
-                    verdict,
-                    order,
-                    position: Position::of(cluster, place, owner, revision),
-                    customer_id: accept.request.customer_id,
-                    present: present.orders.into_iter().filter(Order::is_ongoing).collect(),
-                    revision,
-                })
-            })
-            .await?;
-        METERS.admissions.of(Decision::from(&admitted.verdict)).increment(1);
-        Ok(admitted)
-    }
-
     /// Writes what a worker found out, if it still holds the lease, and hands the next stage to the local worker.
     pub async fn commit(&self, claim: Claim, outcome: Outcome, now: Instant) -> Result<Committed> {
         let policy = self.policy.clone();
@@ -369,103 +262,6 @@ impl Store {
     }
 }
 
-/// What admission must know of the customer, read in the deciding transaction.
-fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
-    let (partner, customer) = (accept.partner_id.0.as_bytes(), &accept.request.customer_id.0);
-    let conn = &mut *tx.conn;
-    let mut known = lists::ongoing_of(conn, accept.partner_id, &accept.request.customer_id)?;
-
-    let names = || {
-        order_names::table
-            .filter(order_names::partner_id.eq(partner.as_slice()))
-            .filter(order_names::customer_id.eq(customer))
-    };
-    // Whoever has seen the customer's orders is not told of similar ones: then nothing but the revision is needed.
-    let since = millis(accept.now - policy.admission.similar_within);
-    let mut revision = Revision::default();
-    let mut too_old = 0;
-    let newest_first = names()
-        .filter(order_names::number.gt(0))
-        .order(order_names::number.desc())
-        .select((order_names::number, order_names::nonce, order_names::created_at))
-        .load_iter::<(i64, i64, i64), DefaultLoadingMode>(conn)?;
-    for name in newest_first {
-        let (number, nonce, created_at) = name?;
-        if revision.number == 0 {
-            revision = Revision { number, nonce };
-        }
-        if accept.seen.is_some() || created_at <= since {
-            too_old = number;
-            break;
-        }
-    }
-    if revision.number > too_old {
-        // Only those that can be similar. `eq_any` would be the shorter text, but is never cached.
-        let succeeded = orders::status.eq(Status::Completed.word()).or(orders::status.eq(Status::NotCollected.word()));
-        let rows: Vec<OrderRow> = names()
-            .filter(order_names::number.gt(too_old))
-            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
-            .filter(succeeded)
-            .filter(orders::deleted_at.is_null())
-            .order(order_names::number.desc())
-            .select(orders::all_columns)
-            .load(conn)?;
-        for row in rows {
-            known.push(row.into_order()?);
-        }
-    }
-
-    let keyed = if accept.draft.is_some() {
-        lists::find(conn, accept.order_id)?.map(|order| Keyed {
-            order_id: order.id,
-            fingerprint: accept.request.fingerprint(),
-            is_deleted: order.deleted_at.is_some(),
-        })
-    } else if let Some(key) = &accept.idempotency_key {
-        names()
-            .filter(order_names::number.eq(0))
-            .filter(order_names::idempotency_key.eq(key))
-            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
-            .select((order_names::order_id, order_names::fingerprint, orders::deleted_at.is_not_null()))
-            .get_result::<(Vec<u8>, Vec<u8>, bool)>(conn)
-            .optional()?
-            .map(|(id, fingerprint, is_deleted)| {
-                let fingerprint = fingerprint
-                    .try_into()
-                    .map(Hash)
-                    .map_err(|_| Error::Damaged("a stored fingerprint has another length".into()))?;
-                Ok::<_, Error>(Keyed { order_id: OrderId(uuid(&id)?), fingerprint, is_deleted })
-            })
-            .transpose()?
-    } else {
-        None
-    };
-
-    let nonce_at_seen = match accept.seen {
-        Some(seen) if seen.number > 0 => names()
-            .filter(order_names::number.eq(seen.number))
-            .select(order_names::nonce)
-            .get_result(conn)
-            .optional()?,
-        _ => None,
-    };
-
-    let slot_taken = taken(conn, accept.request.shop_id, accept.request.pickup.at)?;
-    Ok(Present { orders: known, revision, keyed, nonce_at_seen, slot_taken })
-}
-
-/// How many ongoing orders of a shop are in a pickup slot.
-fn taken(conn: &mut SqliteConnection, shop: ShopId, slot: Option<Instant>) -> Result<u32> {
-    let Some(at) = slot else { return Ok(0) };
-    let count: i64 = orders::table
-        .filter(orders::shop_id.eq(shop.0.as_bytes().as_slice()))
-        .filter(orders::slot_at.eq(millis(at)))
-        .filter(orders::ongoing)
-        .count()
-        .get_result(conn)?;
-    Ok(count.try_into().unwrap_or(u32::MAX))
-}
-
 /// One word from outside, inside a transaction.
 fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Received> {
     let Word { order_id, scope, actor, event, version, now } = word;
@@ -590,29 +386,8 @@ fn wake_release(tx: &mut Tx, mut order: Order, now: Instant) -> Result<()> {
     Ok(())
 }
 
-fn insert(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: Hash) -> Result<i64> {
-    diesel::insert_into(orders::table).values(OrderRow::of(order)).execute(tx.conn)?;
-    let name = |number: i64, key: &str| {
-        (
-            order_names::partner_id.eq(order.partner_id.0.as_bytes().to_vec()),
-            order_names::customer_id.eq(order.customer_id.0.clone()),
-            order_names::number.eq(number),
-            order_names::idempotency_key.eq(key.to_owned()),
-            order_names::order_id.eq(order.id.0.as_bytes().to_vec()),
-            order_names::nonce.eq(order.nonce),
-            order_names::fingerprint.eq(fingerprint.0.to_vec()),
-            order_names::created_at.eq(millis(order.created_at)),
-        )
-    };
-    diesel::insert_into(order_names::table).values(name(order.number, "")).execute(tx.conn)?;
-    if let Some(key) = key {
-        diesel::insert_into(order_names::table).values(name(0, key)).execute(tx.conn)?;
-    }
-    record(tx, None, order, &Event::Created, Actor::Partner)
-}
-
 /// Appends to the event log and gives the place in it.
-fn record(tx: &mut Tx, before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Result<i64> {
+pub(super) fn record(tx: &mut Tx, before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Result<i64> {
     tx.count(Happened::new(before, after, event, by));
     Ok(diesel::insert_into(order_events::table)
         .values(NewEventRow::of(before, after, event, by))
