@@ -405,11 +405,12 @@ pub async fn force_complete_order(
     decide(&app, &order_id, &request, Event::ForceCompleted { note: body.note }).await
 }
 
-/// Gives back a part, or all, of what was taken. Said twice it refunds twice: send `If-Match` to be safe from that.
+/// Gives back a part, or all, of what was taken. It needs `If-Match`: whoever repeats it because the answer was lost
+/// is told 412, and nothing is given back twice.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/refund", operation_id = "refundOrder", tag = "admin",
     security(("adminKey" = [])),
-    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version seen.")),
+    params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that the refund was decided on.")),
     request_body = OperatorRefund, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn refund_order(
@@ -419,6 +420,10 @@ pub async fn refund_order(
     request: HttpRequest,
     Body(body): Body<OperatorRefund>,
 ) -> Result<HttpResponse, Problem> {
+    if if_match(request.headers())?.is_none() {
+        let detail = "Send the ETag of the order as If-Match: a refund that is repeated must not be given twice.";
+        return Err(Failure::new(Code::InvalidRequest, detail).into());
+    }
     decide(&app, &order_id, &request, Event::RefundRequested { amount: body.amount, note: body.note }).await
 }
 

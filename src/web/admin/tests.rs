@@ -367,20 +367,29 @@ async fn an_operator_completes_and_refunds() {
         let done = house.send(TestRequest::post().uri(&url), &house.admin).await;
         assert_eq!((done.status, &done.body["status"]), (200, &json!("completed")), "{done:?}");
     }
-    let nothing = house.order_act(id, "refund", json!({"amount": 100})).await;
-    assert_eq!((nothing.status, nothing.code()), (422, "unprocessable"), "nothing was taken yet");
-    let captured = house.hear(id, Actor::Worker, Event::PaymentCaptured { amount: 570 }).await;
-    let refund = |version: i64| {
+    let refund = |version: i64, amount: i64| {
         let uri = format!("/v1/admin/orders/{id}/refund");
         let request = TestRequest::post().uri(&uri).insert_header(("if-match", format!("\"{version}\"")));
-        request.set_json(json!({"amount": 100, "note": "it was cold"}))
+        request.set_json(json!({"amount": amount, "note": "it was cold"}))
     };
-    let answer = house.send(refund(captured.version), &house.admin).await;
+    let inspected = house.get(&house.admin, &format!("/v1/admin/orders/{id}")).await;
+    let completed = inspected.body["version"].as_i64().unwrap();
+    let nothing = house.send(refund(completed, 100), &house.admin).await;
+    assert_eq!((nothing.status, nothing.code()), (422, "unprocessable"), "nothing was taken yet");
+    let captured = house.hear(id, Actor::Worker, Event::PaymentCaptured { amount: 570 }).await;
+    let blind = house.order_act(id, "refund", json!({"amount": 100})).await;
+    assert_eq!(
+        (blind.status, blind.code()),
+        (400, "invalid_request"),
+        "a repetition could not be told from a second refund"
+    );
+    let answer = house.send(refund(captured.version, 100), &house.admin).await;
     assert_eq!((answer.status, &answer.body["gateway"]["refundable"]), (200, &json!(470)), "{answer:?}");
     assert_eq!(answer.body["task"]["stage"], "release");
-    let twice = house.send(refund(captured.version), &house.admin).await;
+    let twice = house.send(refund(captured.version, 100), &house.admin).await;
     assert_eq!((twice.status, twice.code()), (412, "stale_version"));
-    assert_eq!(house.order_act(id, "refund", json!({"amount": 471})).await.status, 422);
+    let version = answer.body["version"].as_i64().unwrap();
+    assert_eq!(house.send(refund(version, 471), &house.admin).await.status, 422);
     let wrong = house.order_act(id, "refund", json!({"amount": 0, "currency": "EUR"})).await;
     assert_eq!((wrong.status, wrong.pointers()), (400, vec!["/amount", "/currency"]));
 }
