@@ -252,7 +252,7 @@ impl Process {
     /// Starts the server and waits until it is ready. The error is what it wrote before it gave up.
     fn start(data: &Path, flags: &[String], environment: &[(String, String)], listen: &str) -> Result<Self, String> {
         let mut command = lungo();
-        command.arg("--log=lungo=debug,lungo::web::edge=warn").args(flags);
+        command.args(flags).env("LUNGO_LOG", "lungo=debug,lungo::web::edge=warn");
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("--data").arg(data).args(["--listen", listen]);
         let (mut process, lines) = Self::spawn(&mut command);

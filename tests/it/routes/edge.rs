@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::contract;
-use crate::server::{BY_HAND, Client, LOOK, PATIENCE, fresh, ordinary, teas, text, two_lungos};
+use crate::server::{BY_HAND, Client, LOOK, PATIENCE, Server, fresh, ordinary, teas, text, two_lungos, until};
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
 
@@ -304,4 +304,21 @@ fn the_service_says_how_it_is_and_what_it_can() {
         .collect();
     let unique: BTreeSet<String> = ids.iter().map(text).collect();
     assert_eq!(unique.len(), ids.len());
+}
+
+#[test]
+fn one_line_is_logged_for_a_request_without_path_query_or_key() {
+    let server = Server::start_with(&[], &[("LUNGO_LOG", "lungo::web::edge=info"), ("LUNGO_LOG_FORMAT", "json")]);
+    let path = format!("/v1/orders/{}?token=sesame", uuid::Uuid::now_v7());
+    let answer = server.call("GET", &path).header("x-request-id", "logged-once").send();
+    answer.problem(404, "not_found");
+    let logged = || server.log().lines().filter(|line| line.contains("logged-once")).map(str::to_owned).collect();
+    let lines: Vec<String> = until("the line", || Some(logged()).filter(|lines: &Vec<_>| !lines.is_empty()));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let fields: Value = serde_json::from_str(&lines[0]).expect("a line of JSON");
+    assert_eq!(fields["http.route"], "/v1/orders/{order_id}");
+    assert_eq!(fields["http.method"], "GET");
+    assert_eq!(fields["http.status"], 404);
+    assert!(fields["http.duration_ms"].is_number());
+    assert!(!lines[0].contains("sesame") && !lines[0].contains(&path[..20]), "{}", lines[0]);
 }
