@@ -5,14 +5,14 @@ use diesel::prelude::*;
 
 use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
-use super::orders::record;
-use super::position::{Position, last_position};
+use super::orders::record_birth;
+use super::position::Position;
 use super::rows::{OrderRow, millis, uuid};
 use super::schema::{order_names, orders};
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
-use crate::lifecycle::{Actor, Event, Status};
+use crate::lifecycle::Status;
 use crate::machine::{self, Birth};
 use crate::meters::{Decision, METERS};
 use crate::order::{CustomerId, Hash, Instant, NewOrder, OrderId, PartnerId, ShopId};
@@ -63,7 +63,7 @@ impl Store {
                 let slot_capacity =
                     accept.catalogue.as_ref().ok().and_then(|priced| priced.slot.map(|slot| slot.capacity));
                 let mut present = present(tx, &accept, &policy)?;
-                let mut judged = accept.catalogue;
+                let mut judged = accept.catalogue.clone();
                 if let Some(draft) = &accept.draft {
                     let now_held = drafts::find_draft(tx.conn, accept.order_id)?;
                     if now_held.as_ref().is_some_and(|held| held.deleted_at.is_some()) {
@@ -100,8 +100,9 @@ impl Store {
                             now,
                             deadlines: &policy.deadlines,
                         });
-                        tx.keep_for_local_worker(&mut order, now, policy.lease);
+                        let handover = tx.lease_locally(&mut order, now, policy.lease);
                         place = Some(insert(tx, &order, accept.idempotency_key.as_deref(), request.fingerprint)?);
+                        tx.hand_over(handover);
                         revision = Revision { number: order.number, nonce: order.nonce };
                         Some(order)
                     }
@@ -110,12 +111,12 @@ impl Store {
                     }
                     _ => None,
                 };
-                let place = place.map_or_else(|| last_position(tx.conn), Ok)?;
+                let place = place.map_or_else(|| tx.last_position(), Ok)?;
                 Ok(Admitted {
                     verdict,
                     order,
                     position: Position::of(cluster, place, owner, revision),
-                    customer_id: accept.request.customer_id,
+                    customer_id: accept.request.customer_id.clone(),
                     present: present.orders.into_iter().filter(Order::is_ongoing).collect(),
                     revision,
                 })
@@ -241,5 +242,5 @@ fn insert(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: Hash) -> R
     if let Some(key) = key {
         diesel::insert_into(order_names::table).values(name(0, key)).execute(tx.conn)?;
     }
-    record(tx, None, order, &Event::Created, Actor::Partner)
+    record_birth(tx, order)
 }

@@ -62,12 +62,12 @@ struct DraftRow {
 }
 
 impl DraftRow {
-    fn of(draft: Draft) -> Self {
+    fn of(draft: &Draft) -> Self {
         Self {
             id: draft.order_id.0.as_bytes().to_vec(),
             partner_id: draft.partner_id.0.as_bytes().to_vec(),
             customer_id: draft.request.customer_id.0.clone(),
-            body: to_document(&Body { request: draft.request, placed: draft.placed }),
+            body: to_document(&Body { request: draft.request.clone(), placed: draft.placed.clone() }),
             valid_until: millis(draft.valid_until),
             created_at: millis(draft.created_at),
             deleted_at: draft.deleted_at.map(millis),
@@ -80,9 +80,8 @@ impl Store {
         let cluster = self.cluster;
         self.lane
             .write(Urgency::Create, move |tx| {
-                let owner = (draft.partner_id, draft.request.customer_id.clone());
-                diesel::insert_into(drafts::table).values(DraftRow::of(draft)).execute(tx.conn)?;
-                lists::position_now(tx.conn, cluster, (owner.0, &owner.1))
+                diesel::insert_into(drafts::table).values(DraftRow::of(&draft)).execute(tx.conn)?;
+                lists::position_now(tx.conn, cluster, (draft.partner_id, &draft.request.customer_id))
             })
             .await
     }
@@ -99,7 +98,7 @@ impl Store {
                     Some(before) if before.is_confirmed => Replaced::Confirmed,
                     Some(before) if before.valid_until <= now => Replaced::Expired,
                     Some(before) => {
-                        let row = DraftRow::of(Draft { created_at: before.created_at, ..draft });
+                        let row = DraftRow::of(&draft);
                         diesel::update(drafts::table.find(&row.id))
                             .set((
                                 drafts::customer_id.eq(&row.customer_id),
@@ -135,7 +134,7 @@ impl Store {
         self.lane
             .write(Urgency::Create, move |tx| {
                 let seen: Vec<Vec<u8>> = drafts::table
-                    .filter(drafts::id.gt(after))
+                    .filter(drafts::id.gt(&after))
                     .order(drafts::id)
                     .limit(SWEEP)
                     .select(drafts::id)

@@ -1,22 +1,21 @@
 //! Group commit: all writes meet in bounded channels, and one thread writes whatever waits as ONE transaction.
 //!
-//! There is no timer: a lone write is committed at once, and a crowd shares the price of one `fsync`. Each write
-//! stands in its own savepoint, so that one that fails leaves its neighbours alone; each is answered only after
-//! the commit that holds it. SQLite has one writer, so there is one lane.
+//! There is no timer: a lone write is committed at once, and a crowd shares the price of one `fsync`. Each write is
+//! answered only after the commit that holds it. One that fails leaves its neighbours alone: the batch is rolled
+//! back and goes on without it, and it is tried once more by itself. That is rare, so a batch carries no savepoints
+//! for it, which would copy every page that each write touches. SQLite has one writer, so there is one lane.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
-use diesel::QueryResult;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::query_dsl::RunQueryDsl;
-use diesel::sqlite::{Sqlite, SqliteConnection};
+use diesel::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::claim::{Claim, Handoff, lease};
+use super::position::last_position;
 use super::{Error, Pool, Result};
 use crate::meters::{self, Happened, LaneTrouble, METERS};
 use crate::order::Instant;
@@ -45,41 +44,96 @@ impl From<Urgency> for meters::Urgency {
     }
 }
 
-/// A write inside the transaction of its batch.
+/// The transaction of a batch, as each of its writes sees it.
 pub(super) struct Tx<'c> {
     pub conn: &'c mut SqliteConnection,
     handoff: &'c Handoff,
-    handovers: Vec<(mpsc::OwnedPermit<Claim>, Claim)>,
+    /// The place of the last event in the log, once it was asked for.
+    last_position: Option<i64>,
+    after_commit: AfterCommit,
+}
+
+/// What is done once the transaction is committed, and forgotten if it is not.
+#[derive(Default)]
+struct AfterCommit {
+    handovers: Vec<Handover>,
     happened: Vec<Happened>,
 }
 
+/// A claim, and its place in the local worker's queue.
+pub(super) struct Handover {
+    place: mpsc::OwnedPermit<Claim>,
+    claim: Claim,
+}
+
 impl Tx<'_> {
-    /// Leases a freshly changed row to the local worker if its next stage is due and there is room for it. The
-    /// caller writes the row; the worker gets the claim once the transaction is committed.
-    pub fn keep_for_local_worker(&mut self, order: &mut Order, now: Instant, duration: chrono::Duration) {
-        let Some(stage) = order.task.stage.filter(|_| order.task.parked_at.is_none()) else { return };
+    /// Leases a freshly changed row to the local worker, in memory, if its next stage is due and there is room for
+    /// it. The caller writes the row, and then hands it over.
+    pub fn lease_locally(&self, order: &mut Order, now: Instant, duration: chrono::Duration) -> Option<Handover> {
+        let stage = order.task.stage.filter(|_| order.task.parked_at.is_none())?;
         if order.task.leased_until.is_some() || order.task.next_attempt_at.is_none_or(|at| at > now) {
-            return;
+            return None;
         }
-        if let Some(permit) = self.handoff.reserve(stage) {
-            self.handovers.push((permit, lease(order, stage, now, duration)));
-        }
+        let place = self.handoff.reserve(stage)?;
+        Some(Handover { place, claim: lease(order, stage, now, duration) })
+    }
+
+    /// Has the local worker given the claim once the transaction is committed.
+    pub fn hand_over(&mut self, handover: Option<Handover>) {
+        self.after_commit.handovers.extend(handover);
     }
 
     /// Has an event counted once the transaction is committed.
     pub fn count(&mut self, happened: Happened) {
-        self.happened.push(happened);
+        self.after_commit.happened.push(happened);
+    }
+
+    /// The place of the last event in the log.
+    pub fn last_position(&mut self) -> Result<i64> {
+        match self.last_position {
+            Some(place) => Ok(place),
+            None => Ok(*self.last_position.insert(last_position(self.conn)?)),
+        }
+    }
+
+    /// The place of an event that is about to be written. There is one writer, so nobody else can take it.
+    pub fn next_position(&mut self) -> Result<i64> {
+        let place = self.last_position()? + 1;
+        self.last_position = Some(place);
+        Ok(place)
     }
 }
 
-type Answer = Box<dyn FnOnce(std::result::Result<(), Error>) + Send>;
-type Job = Box<dyn FnOnce(&mut Tx) -> std::result::Result<Answer, Answer> + Send>;
+/// A write that waits. It may have to be run again, in another transaction.
+trait Job: Send {
+    /// Whether all went well.
+    fn run(&mut self, tx: &mut Tx) -> bool;
+    /// Tells the caller what came of it, given the fate of the transaction it ran in.
+    fn answer(self: Box<Self>, committed: Result<()>);
+}
+
+struct Write<T, F> {
+    write: F,
+    outcome: Result<T>,
+    answer: oneshot::Sender<Result<T>>,
+}
+
+impl<T: Send, F: FnMut(&mut Tx) -> Result<T> + Send> Job for Write<T, F> {
+    fn run(&mut self, tx: &mut Tx) -> bool {
+        self.outcome = (self.write)(tx);
+        self.outcome.is_ok()
+    }
+
+    fn answer(self: Box<Self>, committed: Result<()>) {
+        let _ = self.answer.send(committed.and(self.outcome));
+    }
+}
 
 /// The way into the writing thread.
 #[derive(Clone)]
 pub(super) struct Lane {
-    control: Sender<Job>,
-    create: Sender<Job>,
+    control: Sender<Box<dyn Job>>,
+    create: Sender<Box<dyn Job>>,
     patience: Duration,
 }
 
@@ -94,25 +148,21 @@ impl Lane {
         Ok(Self { control, create, patience })
     }
 
-    /// Runs `job` in the next transaction and answers once that is durable.
+    /// Runs `write` in the next transaction and answers once that is durable. It may be run more than once, each time
+    /// in a transaction where it has not yet happened.
     ///
-    /// Errors: [`Error::Overloaded`] when the channel is full (nothing was done), [`Error::OutcomeUnknown`] when
-    /// the commit takes longer than a caller should wait, or its fate is not known.
+    /// Errors: those of `write`, after which nothing was done; [`Error::Overloaded`] when the channel is full
+    /// (nothing was done), [`Error::OutcomeUnknown`] when the commit takes longer than a caller should wait, or its
+    /// fate is not known.
     pub async fn write<T: Send + 'static>(
         &self,
         urgency: Urgency,
-        job: impl FnOnce(&mut Tx) -> Result<T> + Send + 'static,
+        write: impl FnMut(&mut Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let asked = Monotonic::now();
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |tx| match job(tx) {
-            Ok(value) => Ok(Box::new(move |committed: std::result::Result<(), Error>| {
-                let _ = answer.send(committed.map(|()| value));
-            })),
-            Err(error) => Err(Box::new(move |_| {
-                let _ = answer.send(Err(error));
-            })),
-        });
+        let outcome = Err(Error::OutcomeUnknown("it never came to its turn".into()));
+        let job: Box<dyn Job> = Box::new(Write { write, outcome, answer });
         let channel = match urgency {
             Urgency::Control => &self.control,
             Urgency::Create => &self.create,
@@ -147,7 +197,7 @@ pub(super) fn fill<T>(channel: &Sender<T>) -> f64 {
     channel.len() as f64 / channel.capacity().unwrap_or(usize::MAX).max(1) as f64
 }
 
-fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Receiver<Job>) {
+fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Box<dyn Job>>, create: &Receiver<Box<dyn Job>>) {
     let mut conn = None;
     let mut batch = Vec::with_capacity(MAX_BATCH);
     loop {
@@ -172,7 +222,7 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Recei
         METERS.lane_batch.of(()).record(batch.len() as f64);
         // A panic in one write poisons the connection's state, and so may a commit that failed: start over with a
         // fresh one. Answers that a panic drops are told to their callers as "unknown".
-        let is_sound = catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, batch.drain(..))));
+        let is_sound = catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, std::mem::take(&mut batch))));
         let is_sound = is_sound.unwrap_or_else(|_| {
             METERS.lane_troubles.of(LaneTrouble::Panicked).increment(1);
             tracing::error!("store.lane_panicked");
@@ -186,76 +236,62 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Job>, create: &Recei
     }
 }
 
-/// Whether the connection can still be used: false after any failure of the batch as a whole.
-fn commit(conn: &mut SqliteConnection, handoff: &Handoff, jobs: impl Iterator<Item = Job>) -> bool {
-    let began = Monotonic::now();
-    let mut answers = Vec::new();
-    let mut handovers = Vec::new();
-    let mut happened = Vec::new();
-    let committed = conn.immediate_transaction(|conn| {
-        for job in jobs {
-            Savepoint::Begin.execute(conn)?;
-            let mut tx = Tx { conn, handoff, handovers: Vec::new(), happened: Vec::new() };
-            let outcome = job(&mut tx);
-            let (kept, recorded) = (std::mem::take(&mut tx.handovers), std::mem::take(&mut tx.happened));
-            match outcome {
-                Ok(answer) => {
-                    Savepoint::Keep.execute(conn)?;
-                    answers.push(answer);
-                    handovers.extend(kept);
-                    happened.extend(recorded);
-                }
-                Err(answer) => {
-                    Savepoint::Undo.execute(conn)?;
-                    Savepoint::Keep.execute(conn)?;
-                    answers.push(answer);
-                }
+/// Commits what can be committed, and answers everybody. Whether the connection can still be used: false once a
+/// transaction as a whole has failed.
+fn commit(conn: &mut SqliteConnection, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool {
+    let mut batches = vec![batch];
+    while let Some(mut batch) = batches.pop() {
+        let began = Monotonic::now();
+        match transact(conn, handoff, &mut batch) {
+            Ok(AfterCommit { handovers, happened }) => {
+                handovers.into_iter().for_each(|Handover { place, claim }| {
+                    place.send(claim);
+                });
+                batch.into_iter().for_each(|job| job.answer(Ok(())));
+                METERS.lane_commit.of(()).record(began.elapsed());
+                happened.iter().for_each(Happened::count);
+            }
+            Err(RolledBack::Job(_)) if batch.len() == 1 => batch.into_iter().for_each(|job| job.answer(Ok(()))),
+            Err(RolledBack::Job(failed)) => {
+                let alone = vec![batch.remove(failed)];
+                batches.extend([alone, batch]);
+            }
+            Err(RolledBack::Whole(fault)) => {
+                METERS.lane_troubles.of(LaneTrouble::CommitFailed).increment(1);
+                tracing::error!(%fault, "store.commit_failed");
+                let told = || Err(Error::OutcomeUnknown(fault.to_string()));
+                batch.into_iter().chain(batches.into_iter().flatten()).for_each(|job| job.answer(told()));
+                return false;
             }
         }
-        Ok::<(), diesel::result::Error>(())
-    });
-    let is_sound = committed.is_ok();
-    match committed {
-        Ok(()) => {
-            handovers.into_iter().for_each(|(permit, claim)| {
-                permit.send(claim);
-            });
-            answers.into_iter().for_each(|answer| answer(Ok(())));
-            METERS.lane_commit.of(()).record(began.elapsed());
-            happened.iter().for_each(Happened::count);
-        }
-        Err(fault) => {
-            METERS.lane_troubles.of(LaneTrouble::CommitFailed).increment(1);
-            tracing::error!(%fault, "store.commit_failed");
-            answers.into_iter().for_each(|answer| answer(Err(Error::OutcomeUnknown(fault.to_string()))));
-        }
     }
-    is_sound
+    true
 }
 
-/// The savepoint of one write. As a query of its own it is prepared once and cached; diesel prepares plain SQL text
-/// anew each time.
-#[derive(Clone, Copy)]
-enum Savepoint {
-    Begin,
-    Keep,
-    Undo,
+/// Why a transaction came to nothing.
+enum RolledBack {
+    /// This one of its writes failed.
+    Job(usize),
+    /// It could not be begun, committed or rolled back.
+    Whole(diesel::result::Error),
 }
 
-impl QueryFragment<Sqlite> for Savepoint {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        pass.push_sql(match self {
-            Self::Begin => "SAVEPOINT job",
-            Self::Keep => "RELEASE job",
-            Self::Undo => "ROLLBACK TO job",
-        });
-        Ok(())
+impl From<diesel::result::Error> for RolledBack {
+    fn from(fault: diesel::result::Error) -> Self {
+        Self::Whole(fault)
     }
 }
 
-impl QueryId for Savepoint {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
+fn transact(
+    conn: &mut SqliteConnection,
+    handoff: &Handoff,
+    batch: &mut [Box<dyn Job>],
+) -> std::result::Result<AfterCommit, RolledBack> {
+    conn.immediate_transaction(|conn| {
+        let mut tx = Tx { conn, handoff, last_position: None, after_commit: AfterCommit::default() };
+        match batch.iter_mut().position(|job| !job.run(&mut tx)) {
+            Some(failed) => Err(RolledBack::Job(failed)),
+            None => Ok(tx.after_commit),
+        }
+    })
 }
-
-impl RunQueryDsl<SqliteConnection> for Savepoint {}

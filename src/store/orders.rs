@@ -9,7 +9,7 @@ use super::accept::taken;
 use super::claim::{self, Claim};
 use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
-use super::position::{Position, last_position};
+use super::position::Position;
 use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, to_document, uuid};
 use super::schema::{order_events, orders};
 use super::statements::update_order;
@@ -119,45 +119,19 @@ impl Store {
         let policy = self.policy.clone();
         self.lane
             .write(Urgency::Control, move |tx| {
+                // The claim knows the row as it was leased, and mostly nobody has changed it since.
+                let (after, steps) = worked(claim.order(), &outcome, now, &policy)?;
+                if let Some(after) = write(tx, claim.order(), after, steps, now, &policy)? {
+                    return Ok(Committed::Done(Box::new(after)));
+                }
                 let Some(before) = lists::find(tx.conn, claim.order().id)? else { return Ok(Committed::Lost) };
                 if before.task.fence != claim.fence() {
                     wake_release(tx, before, now)?;
                     return Ok(Committed::Lost);
                 }
-                let mut order = before.clone();
-                if let Some(event) = outcome.event.map(|event| machine::as_found(&before, event)) {
-                    order = match change(tx, &before, &event, Actor::Worker, now, &policy)? {
-                        Ok(after) => after,
-                        Err(refused) => {
-                            let event = Event::Contradicted { what: refused.to_string() };
-                            certain(change(tx, &before, &event, Actor::Worker, now, &policy)?)?
-                        }
-                    };
-                }
-                if order.task.fence == before.task.fence {
-                    let again = outcome.again.unwrap_or(Again {
-                        after: policy.lease,
-                        why: "the stage did not finish".into(),
-                        strike: Strike::None,
-                    });
-                    let task = &mut order.task;
-                    task.fence += 1;
-                    task.leased_until = None;
-                    task.next_attempt_at = task.stage.map(|_| now + again.after);
-                    task.errors += i32::from(again.strike == Strike::Error);
-                    task.crashes += i32::from(again.strike == Strike::Panic);
-                    // Whoever has to look at a contradiction needs to know what it was.
-                    if task.last_error == before.task.last_error {
-                        task.last_error = Some(again.why);
-                    }
-                    if task.parked_at.is_none() && claim::is_poison(&order) {
-                        let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
-                        order = certain(change(tx, &order, &event, Actor::Worker, now, &policy)?)?;
-                    }
-                }
-                tx.keep_for_local_worker(&mut order, now, policy.lease);
-                update(tx, &before, &order)?;
-                Ok(Committed::Done(Box::new(order)))
+                let (after, steps) = worked(&before, &outcome, now, &policy)?;
+                let after = certain(write(tx, &before, after, steps, now, &policy)?)?;
+                Ok(Committed::Done(Box::new(after)))
             })
             .await
     }
@@ -166,13 +140,14 @@ impl Store {
     pub async fn give_back(&self, claim: Claim, now: Instant) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let Some(mut order) = lists::find(tx.conn, claim.order().id)? else { return Ok(()) };
-                if order.task.fence == claim.fence() {
+                let Some(before) = lists::find(tx.conn, claim.order().id)? else { return Ok(()) };
+                if before.task.fence == claim.fence() {
+                    let mut order = before.clone();
                     order.task.fence += 1;
                     order.task.attempts -= 1;
                     order.task.leased_until = None;
                     order.task.next_attempt_at = Some(now);
-                    update_task(tx, &order)?;
+                    update_task(tx, &before, &order)?;
                 }
                 Ok(())
             })
@@ -182,7 +157,7 @@ impl Store {
     /// Hears a word from outside. Whatever is late, repeated or illegal leaves the order as it is.
     pub async fn receive(&self, word: Word) -> Result<Received> {
         let (policy, cluster, actor) = (self.policy.clone(), self.cluster, word.actor);
-        let received = self.lane.write(Urgency::Control, move |tx| hear(tx, word, cluster, &policy)).await?;
+        let received = self.lane.write(Urgency::Control, move |tx| hear(tx, &word, cluster, &policy)).await?;
         METERS.received.of((actor, WordResult::from(&received))).increment(1);
         Ok(received)
     }
@@ -201,7 +176,7 @@ impl Store {
                 {
                     return Ok(Received::SlotFull);
                 }
-                hear(tx, word, cluster, &policy)
+                hear(tx, &word, cluster, &policy)
             })
             .await
     }
@@ -226,12 +201,12 @@ impl Store {
                     now,
                 };
                 if order.is_ongoing() {
-                    let cancelled = hear(tx, word(Event::CustomerCancelled), cluster, &policy)?;
+                    let cancelled = hear(tx, &word(Event::CustomerCancelled), cluster, &policy)?;
                     if let Received::Refused(..) = cancelled {
                         return Ok(cancelled);
                     }
                 }
-                hear(tx, word(Event::Deleted), cluster, &policy)
+                hear(tx, &word(Event::Deleted), cluster, &policy)
             })
             .await?;
         METERS.received.of((Actor::Partner, WordResult::from(&received))).increment(1);
@@ -253,7 +228,7 @@ impl Store {
                 for row in due {
                     let Some(order) = readable(tx, row, now)? else { continue };
                     let Some(event) = machine::deadline_event(&order) else { continue };
-                    certain(apply(tx, &order, &event, Actor::Timer, now, &policy)?)?;
+                    surely(apply(tx, &order, &event, Actor::Timer, now, &policy)?)?;
                     decided.push((order.id, event.kind()));
                 }
                 Ok(decided)
@@ -263,18 +238,18 @@ impl Store {
 }
 
 /// One word from outside, inside a transaction.
-fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Received> {
-    let Word { order_id, scope, actor, event, version, now } = word;
+fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> Result<Received> {
+    let Word { order_id, scope, actor, ref event, version, now } = *word;
     let Some(before) = lists::find(tx.conn, order_id)?.filter(|order| scope.holds(order)) else {
         return Ok(Received::Unknown);
     };
     if version.is_some_and(|seen| seen != before.version) {
         return Ok(Received::Stale(Box::new(before)));
     }
-    let event = machine::as_found(&before, event);
+    let event = machine::as_found(&before, event.clone());
     let position = |tx: &mut Tx, order: &Order| -> Result<Position> {
         let revision = Revision { number: order.number, nonce: order.nonce };
-        Ok(Position::of(cluster, last_position(tx.conn)?, (order.partner_id, &order.customer_id), revision))
+        Ok(Position::of(cluster, tx.last_position()?, (order.partner_id, &order.customer_id), revision))
     };
     match apply(tx, &before, &event, actor, now, policy)? {
         Ok(after) => {
@@ -289,7 +264,7 @@ fn hear(tx: &mut Tx, word: Word, cluster: u64, policy: &Policy) -> Result<Receiv
         // to know of it.
         Err(refused) if actor == Actor::Gateway => {
             let event = Event::Contradicted { what: refused.to_string() };
-            let after = certain(apply(tx, &before, &event, actor, now, policy)?)?;
+            let after = surely(apply(tx, &before, &event, actor, now, policy)?)?;
             let position = position(tx, &after)?;
             Ok(Received::Changed(Box::new(after), position))
         }
@@ -318,7 +293,8 @@ fn has_happened(conn: &mut SqliteConnection, order: &Order, event: &Event) -> Re
     Ok(earlier.iter().any(|data| says_no_more || *data == said))
 }
 
-/// One change of an order, written as a whole, and handed to the local worker if there is more to do at once.
+/// One change of an order that was just read in this transaction, written as a whole, and handed to the local worker if
+/// there is more to do at once.
 pub(super) fn apply(
     tx: &mut Tx,
     before: &Order,
@@ -327,36 +303,87 @@ pub(super) fn apply(
     now: Instant,
     policy: &Policy,
 ) -> Result<std::result::Result<Order, Refused>> {
-    let mut after = match change(tx, before, event, by, now, policy)? {
-        Ok(after) => after,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    tx.keep_for_local_worker(&mut after, now, policy.lease);
-    update(tx, before, &after)?;
-    Ok(Ok(after))
+    match change(before, event, by, now, policy) {
+        Ok((after, step)) => certain(write(tx, before, after, vec![step], now, policy)?).map(Ok),
+        Err(refused) => Ok(Err(refused)),
+    }
 }
 
-/// THE function through which every order changes: one step of the machine and one row of `order_events`. Its callers
-/// write the row in the same transaction, by [`update`].
+/// One step of an order, as the log is to have it.
+struct Step {
+    row: NewEventRow,
+    happened: Happened,
+}
+
+impl Step {
+    fn of(before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Self {
+        Self { row: NewEventRow::of(before, after, event, by), happened: Happened::new(before, after, event, by) }
+    }
+}
+
+/// THE function through which every order changes: one step of the machine, and one row for `order_events`. [`write`]
+/// writes both.
 fn change(
-    tx: &mut Tx,
     before: &Order,
     event: &Event,
     by: Actor,
     now: Instant,
     policy: &Policy,
-) -> Result<std::result::Result<Order, Refused>> {
-    let after = match machine::step(before, event, by, now, &policy.deadlines) {
-        Ok(after) => after,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    record(tx, Some(before), &after, event, by)?;
-    Ok(Ok(after))
+) -> std::result::Result<(Order, Step), Refused> {
+    let after = machine::step(before, event, by, now, &policy.deadlines)?;
+    let step = Step::of(Some(before), &after, event, by);
+    Ok((after, step))
+}
+
+/// What a worker's result makes of an order.
+fn worked(before: &Order, outcome: &Outcome, now: Instant, policy: &Policy) -> Result<(Order, Vec<Step>)> {
+    let mut steps = Vec::with_capacity(1);
+    let mut order = before.clone();
+    if let Some(event) = &outcome.event {
+        let event = machine::as_found(before, event.clone());
+        let (after, step) = match change(before, &event, Actor::Worker, now, policy) {
+            Ok(changed) => changed,
+            Err(refused) => {
+                let event = Event::Contradicted { what: refused.to_string() };
+                surely(change(before, &event, Actor::Worker, now, policy))?
+            }
+        };
+        order = after;
+        steps.push(step);
+    }
+    if order.task.fence == before.task.fence {
+        let (after, why, strike) = match &outcome.again {
+            Some(again) => (again.after, again.why.as_str(), again.strike),
+            None => (policy.lease, "the stage did not finish", Strike::None),
+        };
+        let task = &mut order.task;
+        task.fence += 1;
+        task.leased_until = None;
+        task.next_attempt_at = task.stage.map(|_| now + after);
+        task.errors += i32::from(strike == Strike::Error);
+        task.crashes += i32::from(strike == Strike::Panic);
+        // Whoever has to look at a contradiction needs to know what it was.
+        if task.last_error == before.task.last_error {
+            task.last_error = Some(why.to_owned());
+        }
+        if task.parked_at.is_none() && claim::is_poison(&order) {
+            let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
+            let (parked, step) = surely(change(&order, &event, Actor::Worker, now, policy))?;
+            order = parked;
+            steps.push(step);
+        }
+    }
+    Ok((order, steps))
 }
 
 /// A change that the machine never refuses, unless the row is not what it should be.
-fn certain(changed: std::result::Result<Order, Refused>) -> Result<Order> {
+fn surely<T>(changed: std::result::Result<T, Refused>) -> Result<T> {
     changed.map_err(|refused| Error::Damaged(refused.to_string()))
+}
+
+/// What was read in this transaction can still be written: there is one writer.
+fn certain(written: Option<Order>) -> Result<Order> {
+    written.ok_or_else(|| Error::Damaged("an order changed between being read and being written".into()))
 }
 
 /// The order of a row; `None` if it cannot be read. One such row must not hold up the others: it is set aside for an
@@ -378,44 +405,70 @@ pub(super) fn readable(tx: &mut Tx, row: OrderRow, now: Instant) -> Result<Optio
 }
 
 /// A result came too late, but it may tell of money: if the order's money is on its way back, look again now.
-fn wake_release(tx: &mut Tx, mut order: Order, now: Instant) -> Result<()> {
-    if order.task.stage == Some(Stage::Release) && order.task.leased_until.is_none() {
+fn wake_release(tx: &mut Tx, before: Order, now: Instant) -> Result<()> {
+    if before.task.stage == Some(Stage::Release) && before.task.leased_until.is_none() {
+        let mut order = before.clone();
         order.task.next_attempt_at = Some(now);
-        update_task(tx, &order)?;
+        update_task(tx, &before, &order)?;
     }
     Ok(())
 }
 
-/// Appends to the event log and gives the place in it.
-pub(super) fn record(tx: &mut Tx, before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Result<i64> {
-    tx.count(Happened::new(before, after, event, by));
-    Ok(diesel::insert_into(order_events::table)
-        .values(NewEventRow::of(before, after, event, by))
-        .returning(order_events::position)
-        .get_result(tx.conn)?)
+/// Writes an order and its steps, and hands it to the local worker if there is more to do at once. `None`, and nothing
+/// done, if the row is no longer as it was `before`.
+fn write(
+    tx: &mut Tx,
+    before: &Order,
+    mut after: Order,
+    steps: Vec<Step>,
+    now: Instant,
+    policy: &Policy,
+) -> Result<Option<Order>> {
+    let handover = tx.lease_locally(&mut after, now, policy.lease);
+    if !update(tx, before, &after)? {
+        return Ok(None);
+    }
+    for step in steps {
+        append(tx, step)?;
+    }
+    tx.hand_over(handover);
+    Ok(Some(after))
 }
 
-/// Writes what has changed of an order. The caller has just read the row in this transaction, and there is one
-/// writer: nothing can have come between.
-fn update(tx: &mut Tx, before: &Order, after: &Order) -> Result<()> {
+/// Writes the first step of an order, and gives its place in the log.
+pub(super) fn record_birth(tx: &mut Tx, order: &Order) -> Result<i64> {
+    append(tx, Step::of(None, order, &Event::Created, Actor::Partner))
+}
+
+/// Appends to the event log, and gives the place in it.
+fn append(tx: &mut Tx, Step { row, happened }: Step) -> Result<i64> {
+    let position = tx.next_position()?;
+    diesel::insert_into(order_events::table).values((order_events::position.eq(position), row)).execute(tx.conn)?;
+    tx.count(happened);
+    Ok(position)
+}
+
+/// Writes what has changed of an order. False, and nothing done, if the row is no longer as it was `before`: a worker's
+/// claim raises the fence, everything else the version.
+fn update(tx: &mut Tx, before: &Order, after: &Order) -> Result<bool> {
     let seldom = SeldomChangedColumns::of(after);
     let changed = if seldom == SeldomChangedColumns::of(before) {
-        update_order(after.id, ChangedColumns::of(after)).execute(tx.conn)?
+        update_order(before, ChangedColumns::of(after)).execute(tx.conn)?
     } else {
-        update_order(after.id, (ChangedColumns::of(after), seldom)).execute(tx.conn)?
+        update_order(before, (ChangedColumns::of(after), seldom)).execute(tx.conn)?
     };
-    if changed == 1 { Ok(()) } else { Err(Error::Damaged(format!("order {} vanished while it was changed", after.id))) }
+    Ok(changed == 1)
 }
 
 /// Writes only what a claim changes.
-pub(super) fn update_task(tx: &mut Tx, order: &Order) -> Result<()> {
+pub(super) fn update_task(tx: &mut Tx, before: &Order, after: &Order) -> Result<()> {
     let task = (
-        orders::fence.eq(order.task.fence),
-        orders::attempts.eq(order.task.attempts),
-        orders::crashes.eq(order.task.crashes),
-        orders::leased_until.eq(order.task.leased_until.map(millis)),
-        orders::next_attempt_at.eq(order.task.next_attempt_at.map(millis)),
+        orders::fence.eq(after.task.fence),
+        orders::attempts.eq(after.task.attempts),
+        orders::crashes.eq(after.task.crashes),
+        orders::leased_until.eq(after.task.leased_until.map(millis)),
+        orders::next_attempt_at.eq(after.task.next_attempt_at.map(millis)),
     );
-    update_order(order.id, task).execute(tx.conn)?;
+    update_order(before, task).execute(tx.conn)?;
     Ok(())
 }

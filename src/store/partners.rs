@@ -107,7 +107,7 @@ impl Store {
     pub async fn change_shop(
         &self,
         id: ShopId,
-        change: impl FnOnce(&mut Shop) + Send + 'static,
+        mut change: impl FnMut(&mut Shop) + Send + 'static,
     ) -> Result<Option<Shop>> {
         self.lane
             .write(Urgency::Control, move |tx| {
@@ -133,7 +133,7 @@ impl Store {
     pub async fn change_shop_item(
         &self,
         otherwise: ShopItem,
-        change: impl FnOnce(&mut ShopItem) + Send + 'static,
+        mut change: impl FnMut(&mut ShopItem) + Send + 'static,
     ) -> Result<ShopItem> {
         self.lane
             .write(Urgency::Control, move |tx| {
@@ -142,7 +142,8 @@ impl Store {
                     .select(shop_items::body)
                     .first(tx.conn)
                     .optional()?;
-                let mut item = body.as_deref().map(document::<ShopItem>).transpose()?.unwrap_or(otherwise);
+                let mut item =
+                    body.as_deref().map(document::<ShopItem>).transpose()?.unwrap_or_else(|| otherwise.clone());
                 change(&mut item);
                 upsert_shop_item(tx, &item)?;
                 Ok(item)

@@ -43,7 +43,8 @@ impl Store {
                     .collect::<QueryResult<Vec<_>>>()?;
                 let mut claims = Vec::with_capacity(due.len());
                 for row in due {
-                    let Some(mut order) = changes::readable(tx, row, now)? else { continue };
+                    let Some(before) = changes::readable(tx, row, now)? else { continue };
+                    let mut order = before.clone();
                     // Whoever held it before never came back.
                     order.task.crashes += i32::from(order.task.leased_until.is_some());
                     if is_poison(&order) {
@@ -53,7 +54,7 @@ impl Store {
                         continue;
                     }
                     let claim = lease(&mut order, stage, now, policy.lease);
-                    changes::update_task(tx, &order)?;
+                    changes::update_task(tx, &before, &order)?;
                     claims.push(claim);
                 }
                 Ok(claims)

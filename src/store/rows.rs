@@ -37,7 +37,7 @@ pub(super) fn to_document(value: &impl Serialize) -> String {
 
 /// A row of `orders`, column by column.
 #[derive(Queryable, Insertable, Clone)]
-#[diesel(table_name = orders)]
+#[diesel(table_name = orders, treat_none_as_default_value = false)]
 pub(super) struct OrderRow {
     id: Vec<u8>,
     partner_id: Vec<u8>,
@@ -361,13 +361,13 @@ impl ChangedColumns {
     }
 }
 
-/// A row of `order_events` that is about to be written; its position is given by the database.
+/// A row of `order_events` that is about to be written; its position is given when it is.
 #[derive(Insertable)]
-#[diesel(table_name = order_events)]
-pub(super) struct NewEventRow<'a> {
-    partner_id: &'a [u8],
-    shop_id: &'a [u8],
-    order_id: &'a [u8],
+#[diesel(table_name = order_events, treat_none_as_default_value = false)]
+pub(super) struct NewEventRow {
+    partner_id: Vec<u8>,
+    shop_id: Vec<u8>,
+    order_id: Vec<u8>,
     version: i64,
     kind: &'static str,
     from_status: Option<&'static str>,
@@ -380,13 +380,13 @@ pub(super) struct NewEventRow<'a> {
     data: String,
 }
 
-impl<'a> NewEventRow<'a> {
-    pub(super) fn of(before: Option<&Order>, after: &'a Order, event: &Event, by: Actor) -> Self {
+impl NewEventRow {
+    pub(super) fn of(before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Self {
         let left = before.filter(|before| before.status != after.status);
         Self {
-            partner_id: after.partner_id.0.as_bytes(),
-            shop_id: after.shop_id.0.as_bytes(),
-            order_id: after.id.0.as_bytes(),
+            partner_id: after.partner_id.0.as_bytes().to_vec(),
+            shop_id: after.shop_id.0.as_bytes().to_vec(),
+            order_id: after.id.0.as_bytes().to_vec(),
             version: after.version,
             kind: event.kind().word(),
             from_status: before.map(|order| order.status.word()),

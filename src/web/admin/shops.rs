@@ -228,7 +228,7 @@ pub async fn put_shop(
     // What the shop says of itself is taken from the row as it is: a heartbeat may come between.
     let replace = move |shop: &mut Shop| {
         let mode = if names_mode { wanted.mode } else { shop.mode };
-        *shop = Shop { shop_id: id, mode, last_heartbeat_at: shop.last_heartbeat_at, ..wanted };
+        *shop = Shop { shop_id: id, mode, last_heartbeat_at: shop.last_heartbeat_at, ..wanted.clone() };
     };
     let shop = app.store.change_shop(id, replace).await.map_err(Failure::from)?.ok_or_else(unknown_shop)?;
     app.take_effect().await;
