@@ -5,6 +5,7 @@
 //! network inside a transaction, because no transaction leaves this module.
 
 mod accept;
+mod changes;
 mod claim;
 mod drafts;
 mod durations;

@@ -3,12 +3,13 @@
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 
+use super::changes::record_birth;
 use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
-use super::orders::record_birth;
 use super::position::Position;
-use super::rows::{OrderRow, millis, uuid};
+use super::rows::{NameRow, OrderRow, millis, uuid};
 use super::schema::{order_names, orders};
+use super::statements::Insert;
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
@@ -50,19 +51,16 @@ impl Store {
     /// Decides about a new order against the customer's present ones and, if it is accepted, commits it.
     pub async fn accept(&self, accept: Accept) -> Result<Admitted> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
+        let request =
+            Request { basket: accept.request.basket(), fingerprint: accept.request.fingerprint(), seen: accept.seen };
         let admitted = self
             .lane
             .write(Urgency::Create, move |tx| {
                 let now = accept.now;
                 let owner = (accept.partner_id, &accept.request.customer_id);
-                let request = Request {
-                    basket: accept.request.basket(),
-                    fingerprint: accept.request.fingerprint(),
-                    seen: accept.seen,
-                };
                 let slot_capacity =
                     accept.catalogue.as_ref().ok().and_then(|priced| priced.slot.map(|slot| slot.capacity));
-                let mut present = present(tx, &accept, &policy)?;
+                let mut present = present(tx, &accept, request.fingerprint, &policy)?;
                 let mut judged = accept.catalogue.clone();
                 if let Some(draft) = &accept.draft {
                     let now_held = drafts::find_draft(tx.conn, accept.order_id)?;
@@ -128,7 +126,7 @@ impl Store {
 }
 
 /// What admission must know of the customer, read in the deciding transaction.
-fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
+fn present(tx: &mut Tx, accept: &Accept, fingerprint: Hash, policy: &Policy) -> Result<Present> {
     let (partner, customer) = (accept.partner_id.0.as_bytes(), &accept.request.customer_id.0);
     let conn = &mut *tx.conn;
     let mut known = lists::ongoing_of(conn, accept.partner_id, &accept.request.customer_id)?;
@@ -176,7 +174,7 @@ fn present(tx: &mut Tx, accept: &Accept, policy: &Policy) -> Result<Present> {
     let keyed = if accept.draft.is_some() {
         lists::find(conn, accept.order_id)?.map(|order| Keyed {
             order_id: order.id,
-            fingerprint: accept.request.fingerprint(),
+            fingerprint,
             is_deleted: order.deleted_at.is_some(),
         })
     } else if let Some(key) = &accept.idempotency_key {
@@ -225,22 +223,10 @@ pub(super) fn taken(conn: &mut SqliteConnection, shop: ShopId, slot: Option<Inst
 }
 
 fn insert(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: Hash) -> Result<i64> {
-    diesel::insert_into(orders::table).values(OrderRow::of(order)).execute(tx.conn)?;
-    let name = |number: i64, key: &str| {
-        (
-            order_names::partner_id.eq(order.partner_id.0.as_bytes().to_vec()),
-            order_names::customer_id.eq(order.customer_id.0.clone()),
-            order_names::number.eq(number),
-            order_names::idempotency_key.eq(key.to_owned()),
-            order_names::order_id.eq(order.id.0.as_bytes().to_vec()),
-            order_names::nonce.eq(order.nonce),
-            order_names::fingerprint.eq(fingerprint.0.to_vec()),
-            order_names::created_at.eq(millis(order.created_at)),
-        )
-    };
-    diesel::insert_into(order_names::table).values(name(order.number, "")).execute(tx.conn)?;
-    if let Some(key) = key {
-        diesel::insert_into(order_names::table).values(name(0, key)).execute(tx.conn)?;
+    Insert(OrderRow::of(order)).execute(tx.conn)?;
+    Insert(NameRow::of(order, None, fingerprint)).execute(tx.conn)?;
+    if key.is_some() {
+        Insert(NameRow::of(order, key, fingerprint)).execute(tx.conn)?;
     }
     record_birth(tx, order)
 }

@@ -39,7 +39,7 @@ pub(super) struct InStage {
 /// Not those that merely wait for their time: the first attempt of a last look comes a day after the order's end.
 /// An order enters a status again with each step, so that this is the age of what is stuck, not of slow customers.
 pub(super) const OLDEST_IN_STAGE: &str = "
-    SELECT MAX((?1 / 1000.0) - (julianday(entered_at) - 2440587.5) * 86400.0) AS seconds FROM (
+    SELECT MAX(?1 - entered_at) / 1000.0 AS seconds FROM (
         SELECT json_extract(details, '$.entered_at') AS entered_at FROM orders
         WHERE stage = ?2 AND parked_at IS NULL AND next_attempt_at IS NOT NULL
             AND (attempts > 0 OR next_attempt_at <= ?1) AND (stage <> 'look_up' OR ongoing)

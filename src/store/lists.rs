@@ -7,7 +7,8 @@ use diesel::sqlite::SqliteConnection;
 
 use super::position::{Position, last_position};
 use super::readers::Age;
-use super::rows::{EventRow, OrderRow, millis, or_log, uuid, word};
+use super::rows::event::EventRow;
+use super::rows::{OrderRow, millis, or_log, uuid, word};
 use super::schema::{order_events, order_names, orders};
 use super::{Error, Result, Store};
 use crate::admission::Revision;

@@ -6,18 +6,18 @@ use chrono::Duration;
 use diesel::prelude::*;
 
 use super::accept::taken;
-use super::claim::{self, Claim};
+use super::changes::{apply, certain, surely, update_task, worked, write};
+use super::claim::Claim;
 use super::drafts::{self, Draft};
 use super::lanes::{Tx, Urgency};
 use super::position::Position;
-use super::rows::{ChangedColumns, NewEventRow, OrderRow, SeldomChangedColumns, millis, to_document, uuid};
+use super::rows::{OrderRow, millis, to_document, uuid};
 use super::schema::{order_events, orders};
-use super::statements::update_order;
-use super::{Error, Policy, Result, Store, lists};
+use super::{Policy, Result, Store, lists};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
 use crate::machine::{self, Refused};
-use crate::meters::{Happened, METERS, WordResult};
+use crate::meters::{METERS, WordResult};
 use crate::order::{Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
@@ -293,99 +293,6 @@ fn has_happened(conn: &mut SqliteConnection, order: &Order, event: &Event) -> Re
     Ok(earlier.iter().any(|data| says_no_more || *data == said))
 }
 
-/// One change of an order that was just read in this transaction, written as a whole, and handed to the local worker if
-/// there is more to do at once.
-pub(super) fn apply(
-    tx: &mut Tx,
-    before: &Order,
-    event: &Event,
-    by: Actor,
-    now: Instant,
-    policy: &Policy,
-) -> Result<std::result::Result<Order, Refused>> {
-    match change(before, event, by, now, policy) {
-        Ok((after, step)) => certain(write(tx, before, after, vec![step], now, policy)?).map(Ok),
-        Err(refused) => Ok(Err(refused)),
-    }
-}
-
-/// One step of an order, as the log is to have it.
-struct Step {
-    row: NewEventRow,
-    happened: Happened,
-}
-
-impl Step {
-    fn of(before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Self {
-        Self { row: NewEventRow::of(before, after, event, by), happened: Happened::new(before, after, event, by) }
-    }
-}
-
-/// THE function through which every order changes: one step of the machine, and one row for `order_events`. [`write`]
-/// writes both.
-fn change(
-    before: &Order,
-    event: &Event,
-    by: Actor,
-    now: Instant,
-    policy: &Policy,
-) -> std::result::Result<(Order, Step), Refused> {
-    let after = machine::step(before, event, by, now, &policy.deadlines)?;
-    let step = Step::of(Some(before), &after, event, by);
-    Ok((after, step))
-}
-
-/// What a worker's result makes of an order.
-fn worked(before: &Order, outcome: &Outcome, now: Instant, policy: &Policy) -> Result<(Order, Vec<Step>)> {
-    let mut steps = Vec::with_capacity(1);
-    let mut order = before.clone();
-    if let Some(event) = &outcome.event {
-        let event = machine::as_found(before, event.clone());
-        let (after, step) = match change(before, &event, Actor::Worker, now, policy) {
-            Ok(changed) => changed,
-            Err(refused) => {
-                let event = Event::Contradicted { what: refused.to_string() };
-                surely(change(before, &event, Actor::Worker, now, policy))?
-            }
-        };
-        order = after;
-        steps.push(step);
-    }
-    if order.task.fence == before.task.fence {
-        let (after, why, strike) = match &outcome.again {
-            Some(again) => (again.after, again.why.as_str(), again.strike),
-            None => (policy.lease, "the stage did not finish", Strike::None),
-        };
-        let task = &mut order.task;
-        task.fence += 1;
-        task.leased_until = None;
-        task.next_attempt_at = task.stage.map(|_| now + after);
-        task.errors += i32::from(strike == Strike::Error);
-        task.crashes += i32::from(strike == Strike::Panic);
-        // Whoever has to look at a contradiction needs to know what it was.
-        if task.last_error == before.task.last_error {
-            task.last_error = Some(why.to_owned());
-        }
-        if task.parked_at.is_none() && claim::is_poison(&order) {
-            let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
-            let (parked, step) = surely(change(&order, &event, Actor::Worker, now, policy))?;
-            order = parked;
-            steps.push(step);
-        }
-    }
-    Ok((order, steps))
-}
-
-/// A change that the machine never refuses, unless the row is not what it should be.
-fn surely<T>(changed: std::result::Result<T, Refused>) -> Result<T> {
-    changed.map_err(|refused| Error::Damaged(refused.to_string()))
-}
-
-/// What was read in this transaction can still be written: there is one writer.
-fn certain(written: Option<Order>) -> Result<Order> {
-    written.ok_or_else(|| Error::Damaged("an order changed between being read and being written".into()))
-}
-
 /// The order of a row; `None` if it cannot be read. One such row must not hold up the others: it is set aside for an
 /// operator, and its deadline is put off.
 pub(super) fn readable(tx: &mut Tx, row: OrderRow, now: Instant) -> Result<Option<Order>> {
@@ -411,64 +318,5 @@ fn wake_release(tx: &mut Tx, before: Order, now: Instant) -> Result<()> {
         order.task.next_attempt_at = Some(now);
         update_task(tx, &before, &order)?;
     }
-    Ok(())
-}
-
-/// Writes an order and its steps, and hands it to the local worker if there is more to do at once. `None`, and nothing
-/// done, if the row is no longer as it was `before`.
-fn write(
-    tx: &mut Tx,
-    before: &Order,
-    mut after: Order,
-    steps: Vec<Step>,
-    now: Instant,
-    policy: &Policy,
-) -> Result<Option<Order>> {
-    let handover = tx.lease_locally(&mut after, now, policy.lease);
-    if !update(tx, before, &after)? {
-        return Ok(None);
-    }
-    for step in steps {
-        append(tx, step)?;
-    }
-    tx.hand_over(handover);
-    Ok(Some(after))
-}
-
-/// Writes the first step of an order, and gives its place in the log.
-pub(super) fn record_birth(tx: &mut Tx, order: &Order) -> Result<i64> {
-    append(tx, Step::of(None, order, &Event::Created, Actor::Partner))
-}
-
-/// Appends to the event log, and gives the place in it.
-fn append(tx: &mut Tx, Step { row, happened }: Step) -> Result<i64> {
-    let position = tx.next_position()?;
-    diesel::insert_into(order_events::table).values((order_events::position.eq(position), row)).execute(tx.conn)?;
-    tx.count(happened);
-    Ok(position)
-}
-
-/// Writes what has changed of an order. False, and nothing done, if the row is no longer as it was `before`: a worker's
-/// claim raises the fence, everything else the version.
-fn update(tx: &mut Tx, before: &Order, after: &Order) -> Result<bool> {
-    let seldom = SeldomChangedColumns::of(after);
-    let changed = if seldom == SeldomChangedColumns::of(before) {
-        update_order(before, ChangedColumns::of(after)).execute(tx.conn)?
-    } else {
-        update_order(before, (ChangedColumns::of(after), seldom)).execute(tx.conn)?
-    };
-    Ok(changed == 1)
-}
-
-/// Writes only what a claim changes.
-pub(super) fn update_task(tx: &mut Tx, before: &Order, after: &Order) -> Result<()> {
-    let task = (
-        orders::fence.eq(after.task.fence),
-        orders::attempts.eq(after.task.attempts),
-        orders::crashes.eq(after.task.crashes),
-        orders::leased_until.eq(after.task.leased_until.map(millis)),
-        orders::next_attempt_at.eq(after.task.next_attempt_at.map(millis)),
-    );
-    update_order(before, task).execute(tx.conn)?;
     Ok(())
 }

@@ -4,11 +4,13 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use strum::VariantArray;
 
+use super::changes::{apply, update_task};
 use super::claim::{Claim, is_poison, lease};
 use super::lanes::Urgency;
+use super::orders::readable;
 use super::rows::{OrderRow, instant, millis, word};
 use super::schema::orders;
-use super::{Error, Result, Store, orders as changes};
+use super::{Error, Result, Store};
 use crate::lifecycle::{Actor, Event, Stage};
 use crate::order::Instant;
 
@@ -43,18 +45,18 @@ impl Store {
                     .collect::<QueryResult<Vec<_>>>()?;
                 let mut claims = Vec::with_capacity(due.len());
                 for row in due {
-                    let Some(before) = changes::readable(tx, row, now)? else { continue };
+                    let Some(before) = readable(tx, row, now)? else { continue };
                     let mut order = before.clone();
                     // Whoever held it before never came back.
                     order.task.crashes += i32::from(order.task.leased_until.is_some());
                     if is_poison(&order) {
                         let why = format!("{} crashes, {} errors", order.task.crashes, order.task.errors);
-                        changes::apply(tx, &order, &Event::Parked { why }, Actor::Worker, now, &policy)?
+                        apply(tx, &order, &Event::Parked { why }, Actor::Worker, now, &policy)?
                             .map_err(|refused| Error::Damaged(refused.to_string()))?;
                         continue;
                     }
                     let claim = lease(&mut order, stage, now, policy.lease);
-                    changes::update_task(tx, &before, &order)?;
+                    update_task(tx, &before, &order)?;
                     claims.push(claim);
                 }
                 Ok(claims)

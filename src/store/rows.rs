@@ -1,13 +1,15 @@
 //! Between rows and what they mean. The only place that knows how an order is laid out in columns.
 
+pub(super) mod event;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::schema::{order_events, orders};
+use super::statements::columns;
 use super::{Error, Result};
-use crate::lifecycle::{Actor, Event};
+use crate::lifecycle::Actor;
 use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, PaymentAction, Pickup, Placed, ShopId};
 use crate::state::{Order, Payment, PendingOperation, Task};
 
@@ -35,77 +37,104 @@ pub(super) fn to_document(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data serialises")
 }
 
-/// A row of `orders`, column by column.
-#[derive(Queryable, Insertable, Clone)]
-#[diesel(table_name = orders, treat_none_as_default_value = false)]
-pub(super) struct OrderRow {
-    id: Vec<u8>,
-    partner_id: Vec<u8>,
-    customer_id: String,
-    shop_id: Vec<u8>,
-    number: i64,
-    placed: String,
-    placed_hash: Vec<u8>,
-    total: i64,
-    currency: String,
-    slot_at: Option<i64>,
-    status: String,
-    reason: Option<String>,
-    payment_status: String,
-    authorized: i64,
-    captured: i64,
-    refunded: i64,
-    owed: i64,
-    stage: Option<String>,
-    next_attempt_at: Option<i64>,
-    attempts: i32,
-    errors: i32,
-    crashes: i32,
-    fence: i64,
-    leased_until: Option<i64>,
-    parked_at: Option<i64>,
-    deadline_at: Option<i64>,
-    ongoing: bool,
-    version: i64,
-    created_at: i64,
-    closed_at: Option<i64>,
-    deleted_at: Option<i64>,
-    details: String,
+columns! {
+    /// A row of `orders`, column by column.
+    #[derive(Queryable, Clone)]
+    pub(super) struct OrderRow in orders {
+        id: Vec<u8>,
+        partner_id: Vec<u8>,
+        customer_id: String,
+        shop_id: Vec<u8>,
+        number: i64,
+        placed: String,
+        placed_hash: Vec<u8>,
+        total: i64,
+        currency: String,
+        slot_at: Option<i64>,
+        status: String,
+        reason: Option<String>,
+        payment_status: String,
+        authorized: i64,
+        captured: i64,
+        refunded: i64,
+        owed: i64,
+        stage: Option<String>,
+        next_attempt_at: Option<i64>,
+        attempts: i32,
+        errors: i32,
+        crashes: i32,
+        fence: i64,
+        leased_until: Option<i64>,
+        parked_at: Option<i64>,
+        deadline_at: Option<i64>,
+        ongoing: bool,
+        version: i64,
+        created_at: i64,
+        closed_at: Option<i64>,
+        deleted_at: Option<i64>,
+        details: String,
+    }
 }
 
-/// The columns of `orders` that every change may touch. What was accepted is not among them.
-#[derive(AsChangeset)]
-#[diesel(table_name = orders, treat_none_as_null = true)]
-pub(super) struct ChangedColumns {
-    status: &'static str,
-    reason: Option<&'static str>,
-    payment_status: &'static str,
-    authorized: i64,
-    captured: i64,
-    refunded: i64,
-    stage: Option<&'static str>,
-    next_attempt_at: Option<i64>,
-    attempts: i32,
-    errors: i32,
-    crashes: i32,
-    fence: i64,
-    leased_until: Option<i64>,
-    deadline_at: Option<i64>,
-    version: i64,
-    details: String,
+columns! {
+    /// The columns of `orders` that every change may touch. What was accepted is not among them.
+    pub(super) struct ChangedColumns in orders {
+        status: &'static str,
+        reason: Option<&'static str>,
+        payment_status: &'static str,
+        authorized: i64,
+        captured: i64,
+        refunded: i64,
+        stage: Option<&'static str>,
+        next_attempt_at: Option<i64>,
+        attempts: i32,
+        errors: i32,
+        crashes: i32,
+        fence: i64,
+        leased_until: Option<i64>,
+        deadline_at: Option<i64>,
+        version: i64,
+        details: String,
+    }
 }
 
-/// The columns that few changes touch. They are written only then: a statement that names a column of an index
-/// rewrites its entry, whether or not the value is another one.
-#[derive(AsChangeset, PartialEq, Eq)]
-#[diesel(table_name = orders, treat_none_as_null = true)]
-pub(super) struct SeldomChangedColumns {
-    slot_at: Option<i64>,
-    owed: i64,
-    parked_at: Option<i64>,
-    ongoing: bool,
-    closed_at: Option<i64>,
-    deleted_at: Option<i64>,
+columns! {
+    /// The columns that few changes touch. They are written only then: a statement that names a column of an index
+    /// rewrites its entry, whether or not the value is another one.
+    #[derive(PartialEq, Eq)]
+    pub(super) struct SeldomChangedColumns in orders {
+        slot_at: Option<i64>,
+        owed: i64,
+        parked_at: Option<i64>,
+        ongoing: bool,
+        closed_at: Option<i64>,
+        deleted_at: Option<i64>,
+    }
+}
+
+columns! {
+    /// What a claim changes.
+    pub(super) struct TaskColumns in orders {
+        fence: i64,
+        attempts: i32,
+        crashes: i32,
+        leased_until: Option<i64>,
+        next_attempt_at: Option<i64>,
+    }
+}
+
+columns! {
+    /// A row of `order_names`.
+    pub(super) struct NameRow in order_names {
+        partner_id: Vec<u8>,
+        customer_id: String,
+        number: i64,
+        idempotency_key: String,
+        order_id: Vec<u8>,
+        nonce: i64,
+        fingerprint: Vec<u8>,
+        created_at: i64,
+    }
 }
 
 /// What only the code reads of an order.
@@ -128,31 +157,31 @@ struct Details {
     #[serde(default, skip_serializing_if = "is_zero")]
     refund_target: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    unknown_since: Option<Instant>,
+    unknown_since: Option<i64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     last_look: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    capture_before: Option<Instant>,
+    capture_before: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dropped_lines: Vec<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    offer_at: Option<Instant>,
+    offer_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    offered_at: Option<Instant>,
+    offered_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    promise_at: Option<Instant>,
+    promise_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    expected_ready_at: Option<Instant>,
+    expected_ready_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ready_at: Option<Instant>,
+    ready_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    arrived_at: Option<Instant>,
+    arrived_at: Option<i64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     recalled: bool,
-    entered_at: Instant,
-    updated_at: Instant,
+    entered_at: i64,
+    updated_at: i64,
 }
 
 fn is_zero(amount: &i64) -> bool {
@@ -172,20 +201,20 @@ impl Details {
             refusal: payment.refusal,
             release: payment.release,
             refund_target: payment.refund_target,
-            unknown_since: payment.unknown_since,
+            unknown_since: payment.unknown_since.map(millis),
             last_look: payment.last_look,
-            capture_before: payment.capture_before,
+            capture_before: payment.capture_before.map(millis),
             last_error: order.task.last_error.clone(),
             dropped_lines: order.dropped_lines.clone(),
-            offer_at: order.offer_at,
-            offered_at: order.offered_at,
-            promise_at: order.promise_at,
-            expected_ready_at: order.expected_ready_at,
-            ready_at: order.ready_at,
-            arrived_at: order.arrived_at,
+            offer_at: order.offer_at.map(millis),
+            offered_at: order.offered_at.map(millis),
+            promise_at: order.promise_at.map(millis),
+            expected_ready_at: order.expected_ready_at.map(millis),
+            ready_at: order.ready_at.map(millis),
+            arrived_at: order.arrived_at.map(millis),
             recalled: order.recalled,
-            entered_at: order.entered_at,
-            updated_at: order.updated_at,
+            entered_at: millis(order.entered_at),
+            updated_at: millis(order.updated_at),
         }
     }
 }
@@ -281,9 +310,9 @@ impl OrderRow {
                 refusal: details.refusal,
                 release: details.release,
                 refund_target: details.refund_target,
-                unknown_since: details.unknown_since,
+                unknown_since: details.unknown_since.map(instant),
                 last_look: details.last_look,
-                capture_before: details.capture_before,
+                capture_before: details.capture_before.map(instant),
             },
             task: Task {
                 stage: self.stage.as_deref().map(word).transpose()?,
@@ -296,19 +325,19 @@ impl OrderRow {
                 parked_at: self.parked_at.map(instant),
                 last_error: details.last_error,
             },
-            entered_at: details.entered_at,
+            entered_at: instant(details.entered_at),
             deadline_at: self.deadline_at.map(instant),
             dropped_lines: details.dropped_lines,
-            offer_at: details.offer_at,
-            offered_at: details.offered_at,
-            promise_at: details.promise_at,
-            expected_ready_at: details.expected_ready_at,
-            ready_at: details.ready_at,
-            arrived_at: details.arrived_at,
+            offer_at: details.offer_at.map(instant),
+            offered_at: details.offered_at.map(instant),
+            promise_at: details.promise_at.map(instant),
+            expected_ready_at: details.expected_ready_at.map(instant),
+            ready_at: details.ready_at.map(instant),
+            arrived_at: details.arrived_at.map(instant),
             recalled: details.recalled,
             version: self.version,
             created_at: instant(self.created_at),
-            updated_at: details.updated_at,
+            updated_at: instant(details.updated_at),
             closed_at: self.closed_at.map(instant),
             deleted_at: self.deleted_at.map(instant),
         })
@@ -338,6 +367,34 @@ impl SeldomChangedColumns {
     }
 }
 
+impl TaskColumns {
+    pub(super) fn of(order: &Order) -> Self {
+        Self {
+            fence: order.task.fence,
+            attempts: order.task.attempts,
+            crashes: order.task.crashes,
+            leased_until: order.task.leased_until.map(millis),
+            next_attempt_at: order.task.next_attempt_at.map(millis),
+        }
+    }
+}
+
+impl NameRow {
+    /// The name of an order among its customer's: its number, or else its Idempotency-Key.
+    pub(super) fn of(order: &Order, key: Option<&str>, fingerprint: Hash) -> Self {
+        Self {
+            partner_id: order.partner_id.0.as_bytes().to_vec(),
+            customer_id: order.customer_id.0.clone(),
+            number: if key.is_some() { 0 } else { order.number },
+            idempotency_key: key.unwrap_or_default().to_owned(),
+            order_id: order.id.0.as_bytes().to_vec(),
+            nonce: order.nonce,
+            fingerprint: fingerprint.0.to_vec(),
+            created_at: millis(order.created_at),
+        }
+    }
+}
+
 impl ChangedColumns {
     pub(super) fn of(order: &Order) -> Self {
         Self {
@@ -358,81 +415,5 @@ impl ChangedColumns {
             version: order.version,
             details: to_document(&Details::of(order)),
         }
-    }
-}
-
-/// A row of `order_events` that is about to be written; its position is given when it is.
-#[derive(Insertable)]
-#[diesel(table_name = order_events, treat_none_as_default_value = false)]
-pub(super) struct NewEventRow {
-    partner_id: Vec<u8>,
-    shop_id: Vec<u8>,
-    order_id: Vec<u8>,
-    version: i64,
-    kind: &'static str,
-    from_status: Option<&'static str>,
-    to_status: &'static str,
-    payment_status: &'static str,
-    actor: &'static str,
-    reason: Option<&'static str>,
-    at: i64,
-    elapsed_ms: Option<i64>,
-    data: String,
-}
-
-impl NewEventRow {
-    pub(super) fn of(before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Self {
-        let left = before.filter(|before| before.status != after.status);
-        Self {
-            partner_id: after.partner_id.0.as_bytes().to_vec(),
-            shop_id: after.shop_id.0.as_bytes().to_vec(),
-            order_id: after.id.0.as_bytes().to_vec(),
-            version: after.version,
-            kind: event.kind().word(),
-            from_status: before.map(|order| order.status.word()),
-            to_status: after.status.word(),
-            payment_status: after.payment.status.word(),
-            actor: by.word(),
-            reason: after.reason.filter(|_| before.is_some_and(|b| b.reason != after.reason)).map(|r| r.word()),
-            at: millis(after.updated_at),
-            elapsed_ms: left.map(|before| (after.updated_at - before.entered_at).num_milliseconds()),
-            data: to_document(event),
-        }
-    }
-}
-
-/// A row of `order_events`.
-#[derive(Queryable)]
-pub(super) struct EventRow {
-    pub position: i64,
-    _partner_id: Vec<u8>,
-    _shop_id: Vec<u8>,
-    order_id: Vec<u8>,
-    version: i64,
-    _kind: String,
-    from_status: Option<String>,
-    to_status: String,
-    payment_status: String,
-    actor: String,
-    reason: Option<String>,
-    at: i64,
-    _elapsed_ms: Option<i64>,
-    data: String,
-}
-
-impl EventRow {
-    pub(super) fn into_recorded(self) -> Result<super::Recorded> {
-        Ok(super::Recorded {
-            position: self.position,
-            order_id: OrderId(uuid(&self.order_id)?),
-            version: self.version,
-            event: document(&self.data)?,
-            from: self.from_status.as_deref().map(word).transpose()?,
-            to: word(&self.to_status)?,
-            payment_status: word(&self.payment_status)?,
-            actor: word(&self.actor)?,
-            reason: self.reason.as_deref().map(word).transpose()?,
-            at: instant(self.at),
-        })
     }
 }

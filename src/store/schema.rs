@@ -121,7 +121,6 @@ diesel::table! {
         shop_id -> Binary,
         order_id -> Binary,
         version -> BigInt,
-        #[sql_name = "type"]
         kind -> Text,
         from_status -> Nullable<Text>,
         to_status -> Text,

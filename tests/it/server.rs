@@ -274,6 +274,8 @@ impl Process {
         };
         let url = format!("{}/readyz", process.url);
         until("the server is ready", || HTTP.get(&url).send().ok().filter(|answer| answer.status() == 200));
+        // While it certainly answers: a test may kill it at any time.
+        contract::document(&process.url);
         Ok(process)
     }
 

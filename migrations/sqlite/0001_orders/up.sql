@@ -145,7 +145,7 @@ CREATE TABLE order_events (
     shop_id        BLOB NOT NULL,
     order_id       BLOB NOT NULL,
     version        BIGINT NOT NULL,
-    type           TEXT NOT NULL,
+    kind           TEXT NOT NULL,
     from_status    TEXT,
     to_status      TEXT NOT NULL,
     payment_status TEXT NOT NULL,

@@ -1,0 +1,88 @@
+//! The log's rows.
+
+use diesel::prelude::*;
+
+use super::{document, instant, millis, to_document, uuid, word};
+use crate::lifecycle::{Actor, Event};
+use crate::order::OrderId;
+use crate::state::Order;
+use crate::store::statements::columns;
+use crate::store::{Recorded, Result};
+
+columns! {
+    /// A row of `order_events` that is about to be written. Its position is given by the lane, just before.
+    pub(in crate::store) struct NewEventRow in order_events {
+        position: i64,
+        partner_id: Vec<u8>,
+        shop_id: Vec<u8>,
+        order_id: Vec<u8>,
+        version: i64,
+        kind: &'static str,
+        from_status: Option<&'static str>,
+        to_status: &'static str,
+        payment_status: &'static str,
+        actor: &'static str,
+        reason: Option<&'static str>,
+        at: i64,
+        elapsed_ms: Option<i64>,
+        data: String,
+    }
+}
+
+impl NewEventRow {
+    pub(in crate::store) fn of(before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Self {
+        let left = before.filter(|before| before.status != after.status);
+        Self {
+            position: 0,
+            partner_id: after.partner_id.0.as_bytes().to_vec(),
+            shop_id: after.shop_id.0.as_bytes().to_vec(),
+            order_id: after.id.0.as_bytes().to_vec(),
+            version: after.version,
+            kind: event.kind().word(),
+            from_status: before.map(|order| order.status.word()),
+            to_status: after.status.word(),
+            payment_status: after.payment.status.word(),
+            actor: by.word(),
+            reason: after.reason.filter(|_| before.is_some_and(|b| b.reason != after.reason)).map(|r| r.word()),
+            at: millis(after.updated_at),
+            elapsed_ms: left.map(|before| (after.updated_at - before.entered_at).num_milliseconds()),
+            data: to_document(event),
+        }
+    }
+}
+
+/// A row of `order_events`.
+#[derive(Queryable)]
+pub(in crate::store) struct EventRow {
+    pub position: i64,
+    _partner_id: Vec<u8>,
+    _shop_id: Vec<u8>,
+    order_id: Vec<u8>,
+    version: i64,
+    _kind: String,
+    from_status: Option<String>,
+    to_status: String,
+    payment_status: String,
+    actor: String,
+    reason: Option<String>,
+    at: i64,
+    _elapsed_ms: Option<i64>,
+    data: String,
+}
+
+impl EventRow {
+    pub(in crate::store) fn into_recorded(self) -> Result<Recorded> {
+        Ok(Recorded {
+            position: self.position,
+            order_id: OrderId(uuid(&self.order_id)?),
+            version: self.version,
+            event: document(&self.data)?,
+            from: self.from_status.as_deref().map(word).transpose()?,
+            to: word(&self.to_status)?,
+            payment_status: word(&self.payment_status)?,
+            actor: word(&self.actor)?,
+            reason: self.reason.as_deref().map(word).transpose()?,
+            at: instant(self.at),
+        })
+    }
+}
