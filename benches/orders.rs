@@ -7,6 +7,9 @@
 //!
 //! All of it shares the same cores, and all writes are as durable as in production.
 
+#[path = "support/lives.rs"]
+mod lives;
+
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,21 +17,19 @@ use std::time::{Duration, Instant};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, DATE};
 use actix_web::{App, HttpResponse, HttpServer, web};
-use chrono::Utc;
 use clap::Parser;
 use color_eyre::eyre::{Result, bail, eyre};
 use futures_util::future::try_join_all;
 use hyper::Uri;
-use lungo::catalogue::Catalogue;
-use lungo::catalogue::demo::{LUNGO_CENTRAL, PARTNER, demo};
-use lungo::lifecycle::{Event, Stage};
+use lives::{accept, catalogue, event, now, take};
+use lungo::catalogue::demo::demo;
+use lungo::lifecycle::Stage;
 use lungo::load::client::{Answer, Connection, Target};
 use lungo::load::plan::{Arrivals, Plan};
 use lungo::load::report::{Machine, Quantiles, Report};
 use lungo::load::server::Server;
 use lungo::load::{LoadArgs, run, send_only};
-use lungo::order::{CustomerId, Instant as At, Money, NewOrder, OnUnavailable, OrderId, Pickup, RequestedLine};
-use lungo::store::{Accept, Claim, Claims, Options, Outcome, Policy, Store};
+use lungo::store::{Options, Outcome, Policy, Store};
 
 const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 /// Orders that the store alone is given at once: what its writer takes into one transaction.
@@ -170,15 +171,15 @@ fn store_alone(orders: u64) -> Result<f64> {
         clock: now,
     };
     let (store, mut claims) = Store::open(directory.path(), options)?;
-    let demo = demo();
-    let catalogue = Catalogue::new(demo.shops.clone(), demo.items.clone(), demo.shop_items.clone(), Default::default());
+    let catalogue = catalogue();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        store.seed(demo, Vec::new(), now()).await?;
+        store.seed(demo(), Vec::new(), now()).await?;
         let started = Instant::now();
         let mut number = 0;
         while number < orders {
             let until = orders.min(number + BATCH as u64);
-            let accepts = (number..until).map(|number| store.accept(accept(&catalogue, number)));
+            let accepts =
+                (number..until).map(|number| store.accept(accept(&catalogue, format!("bench-{number}"), now())));
             number = until;
             let created = try_join_all(accepts).await?.len();
             for stage in [Stage::Authorize, Stage::Offer] {
@@ -192,56 +193,4 @@ fn store_alone(orders: u64) -> Result<f64> {
         }
         Ok(orders as f64 / started.elapsed().as_secs_f64())
     })
-}
-
-fn now() -> At {
-    Utc::now()
-}
-
-fn accept(catalogue: &Catalogue, number: u64) -> Accept {
-    let euro = "EUR".parse().expect("the euro is a known currency");
-    let customer = format!("bench-{number}");
-    let request = NewOrder {
-        customer_id: CustomerId(customer.clone()),
-        shop_id: LUNGO_CENTRAL,
-        lines: vec![RequestedLine { item_id: "lungo".into(), options: vec!["milk_oat".into()], quantity: 2 }],
-        total: Some(Money { amount: 820, currency: euro }),
-        payment_method: "pm_card_visa".into(),
-        pickup: Pickup::default(),
-        on_unavailable: OnUnavailable::Cancel,
-        metadata: Default::default(),
-        replaces_order_id: None,
-    };
-    let now = now();
-    Accept {
-        order_id: OrderId::new(),
-        partner_id: PARTNER,
-        catalogue: catalogue.verdict(PARTNER, &request, now, None),
-        request,
-        idempotency_key: Some(customer),
-        seen: None,
-        draft: None,
-        now,
-    }
-}
-
-/// The claims that the store handed over: those of the batch that was just committed.
-async fn take(claims: &mut Claims, stage: Stage, count: usize) -> Result<Vec<Claim>> {
-    let (_, queue) = claims.0.iter_mut().find(|(known, _)| *known == stage).expect("every stage has a queue");
-    let mut taken = Vec::with_capacity(count);
-    while taken.len() < count {
-        taken.push(queue.recv().await.ok_or_else(|| eyre!("the store has ended"))?);
-    }
-    Ok(taken)
-}
-
-fn event(stage: Stage, claim: &Claim) -> Event {
-    match stage {
-        Stage::Authorize => Event::PaymentAuthorized {
-            amount: claim.order().placed.total.amount,
-            reference: format!("sim_{:032x}", claim.order().id.0.as_u128()),
-            capture_before: Some(now() + chrono::Duration::days(7)),
-        },
-        _ => Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() },
-    }
 }
