@@ -25,7 +25,7 @@ use lungo::lifecycle::{Event, Stage};
 use lungo::load::client::{Answer, Connection, Target};
 use lungo::load::plan::{Arrivals, Plan};
 use lungo::load::report::{Machine, Quantiles, Report};
-use lungo::load::server::Server;
+use lungo::load::server::{Server, Setup};
 use lungo::load::{LoadArgs, run, send_only};
 use lungo::order::{CustomerId, Instant as At, Money, NewOrder, OnUnavailable, OrderId, Pickup, RequestedLine};
 use lungo::store::{Accept, Claim, Claims, Options, Outcome, Policy, Store};
@@ -106,7 +106,7 @@ fn plan(connections: usize, orders: u64) -> Result<Plan> {
 
 /// A 202 as the service gives it.
 fn one_answer() -> Result<Answer> {
-    let server = Server::start(None)?;
+    let server = Server::start(None, Setup::default())?;
     let plan = plan(1, 1)?;
     let customer = plan.customer(0);
     let mut connection = Connection::new(server.target.clone());

@@ -48,6 +48,7 @@ pub mod meters;
 pub mod operator;
 pub mod order;
 pub mod pace;
+pub mod plot;
 pub mod reconcile;
 pub mod serve;
 pub mod shop;

@@ -27,6 +27,8 @@ pub struct FeedEvent {
     #[serde(rename = "type")]
     pub kind: EventKind,
     pub to: Status,
+    /// The order's, once this had happened.
+    pub version: i64,
     pub at: order::Instant,
 }
 
@@ -164,6 +166,7 @@ mod tests {
             order_id: Uuid::nil(),
             kind,
             to,
+            version: second,
             at: order::Instant::from_timestamp(second, 0).unwrap(),
         };
         let mut life = Life::default();
