@@ -34,6 +34,7 @@ pub mod app;
 pub mod breaker;
 pub mod catalogue;
 pub mod clock;
+pub mod collisions;
 pub mod config;
 pub mod error;
 #[cfg(test)]

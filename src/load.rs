@@ -15,7 +15,7 @@
 
 pub mod client;
 pub mod drive;
-mod feed;
+pub mod feed;
 pub mod plan;
 pub mod policies;
 pub mod polling;
@@ -183,7 +183,7 @@ pub fn send_only(plan: Plan, target: &Target) -> Result<(Sending, f64, Quantiles
     })
 }
 
-fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
@@ -192,7 +192,8 @@ async fn measure(args: &LoadArgs, target: &Target, server: Option<&Server>) -> R
     let polling = Polling { most: args.polls, every: args.poll };
     let start = Reader::new(target).read_all(drop).await?;
     let seen = Seen::default();
-    let following = tokio::spawn(feed::follow(Reader::at(target, start.clone()), seen.clone()));
+    let shown = seen.clone();
+    let following = tokio::spawn(feed::follow(Reader::at(target, start.clone()), move |events| shown.add(events)));
     let answered = Arc::new(AtomicU64::new(0));
     let progress = tokio::spawn(show(plan.orders, answered.clone(), seen.clone()));
 

@@ -29,6 +29,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// The same partner, at another address.
+    pub fn at(&self, address: SocketAddr) -> Self {
+        let host = HeaderValue::try_from(address.to_string()).expect("an address is visible ASCII");
+        Self { address, host, ..self.clone() }
+    }
+
     /// # Errors
     /// When the key cannot stand in a header.
     pub fn new(address: SocketAddr, partner_key: &str) -> Result<Self> {
@@ -104,13 +110,7 @@ impl Connection {
     ///
     /// # Errors
     /// When no answer comes.
-    pub async fn ask(
-        &mut self,
-        method: Method,
-        uri: &Uri,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Answer, Silence> {
+    pub async fn ask(&mut self, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, Silence> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();

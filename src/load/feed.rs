@@ -97,7 +97,7 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, events: &[FeedEvent]) {
+    pub fn add(&self, events: &[FeedEvent]) {
         let (now, mut map) = (Instant::now(), self.map());
         for event in events.iter().filter(|event| is_carried_to_its_end(event.to)) {
             map.entry(event.order_id).or_insert(now);
@@ -106,7 +106,7 @@ impl Seen {
 }
 
 /// Follows the feed until it is dropped, or fails too often.
-pub async fn follow(mut reader: Reader, seen: Seen) -> Result<()> {
+pub async fn follow(mut reader: Reader, mut each: impl FnMut(&[FeedEvent])) -> Result<()> {
     let mut failures = 0;
     loop {
         let events = match reader.next_page().await {
@@ -120,7 +120,7 @@ pub async fn follow(mut reader: Reader, seen: Seen) -> Result<()> {
         };
         failures = 0;
         let is_last = events.len() < PAGE;
-        seen.add(&events);
+        each(&events);
         if is_last {
             tokio::time::sleep(REST).await;
         }

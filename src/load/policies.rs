@@ -27,7 +27,7 @@ use super::drive::located;
 use super::feed::{FeedEvent, Reader};
 use super::on_one_thread;
 use super::plan::{Arrivals, Mix, Plan};
-use super::polling::{Polled, PollEvery, Polling, poll};
+use super::polling::{PollEvery, Polled, Polling, poll};
 use super::report::Machine;
 use super::server::{Server, Setup};
 use crate::config::{Pace, Span};

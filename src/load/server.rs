@@ -75,6 +75,8 @@ impl Server {
         let settings = Settings {
             pace: setup.pace,
             replica_lag: setup.replica_lag.map(Span),
+            // Whoever sends anything knows when it stops.
+            unready_for: Span(Duration::ZERO),
             ..Settings::from_arg_matches(&matches)?
         };
         let rules = Rules { refuse_similar: setup.refuse_similar, ..settings.rules() };

@@ -123,7 +123,8 @@ impl View {
             let area = (over + share / 2.0) * length;
             if left <= area {
                 let slope = share / length;
-                let into = if slope > 0.0 { ((over * over + 2.0 * slope * left).sqrt() - over) / slope } else { left / over };
+                let into =
+                    if slope > 0.0 { ((over * over + 2.0 * slope * left).sqrt() - over) / slope } else { left / over };
                 return Some(start + into - elapsed);
             }
             left -= area;
