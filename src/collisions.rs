@@ -30,9 +30,11 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::catalogue::demo::LUNGO_CENTRAL;
 use crate::config::{Pace, Span};
+use crate::load::feed::{Life, Reader};
 use crate::load::on_one_thread;
 use crate::load::report::Machine;
 use crate::load::server::{Server, Setup};
@@ -41,12 +43,14 @@ use report::Report;
 
 /// How long the simulated bank takes on average; the rest of an order's creation is the shop's.
 const BANK: Duration = Duration::from_millis(175);
+/// Customers of one design that come in a second: so few that nothing but what is measured keeps anybody waiting.
+const CUSTOMERS_A_SECOND: f64 = 40.0;
 
 /// The options of `lungo collisions`.
 #[derive(Args, Clone, Debug)]
 pub struct CollisionsArgs {
     /// Customers, in each design and under each condition
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=5_000), value_name = "COUNT")]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5_000), value_name = "COUNT")]
     pub clients: u64,
 
     /// Decides when each app starts, crashes and restarts
@@ -70,11 +74,11 @@ pub struct CollisionsArgs {
     pub creation: Span,
 
     /// An app crashes at any time up to this after it ordered
-    #[arg(long, default_value = "2s", value_name = "TIME")]
+    #[arg(long, default_value = "1s", value_name = "TIME")]
     pub crash: Span,
 
     /// … and is opened again at any time from 200 ms up to this after the crash
-    #[arg(long, default_value = "4s", value_name = "TIME")]
+    #[arg(long, default_value = "3s", value_name = "TIME")]
     pub restart: Span,
 
     /// Where the temporary databases are made
@@ -128,6 +132,8 @@ pub struct Count {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub condition: Condition,
+    /// How long payment and shop really took, in the middle, where nothing was refused.
+    pub took: Duration,
     /// In the order of [`Design::VARIANTS`].
     pub counts: [Count; Design::COUNT],
 }
@@ -187,6 +193,7 @@ fn under(args: &CollisionsArgs, condition: Condition) -> Result<Found> {
     let unguarded = Server::start(args.data.as_deref(), Setup { refuse_similar: false, ..setup })?;
     on_one_thread(async {
         let takes = condition.creation.saturating_sub(BANK);
+        let start = Duration::from_secs_f64(args.clients as f64 / CUSTOMERS_A_SECOND);
         for server in [&guarded, &unguarded] {
             server.make_room().await?;
         }
@@ -208,7 +215,7 @@ fn under(args: &CollisionsArgs, condition: Condition) -> Result<Found> {
                 let app = App {
                     target: target.clone(),
                     customer: customer(*design, client),
-                    fate: Fate::draw(seed, args.crash.0, args.crash.0, args.restart.0),
+                    fate: Fate::draw(seed, start, args.crash.0, args.restart.0),
                     keeps_position: *design == Design::Position,
                     shop: LUNGO_CENTRAL.to_string(),
                 };
@@ -232,8 +239,18 @@ fn under(args: &CollisionsArgs, condition: Condition) -> Result<Found> {
                 without: count.without + usize::from(coffees == 0),
             })
         };
-        Ok(Found { condition, counts: std::array::from_fn(|i| count(Design::VARIANTS[i])) })
+        let took = creation_time(&unguarded).await?;
+        Ok(Found { condition, took, counts: std::array::from_fn(|i| count(Design::VARIANTS[i])) })
     })
+}
+
+/// The median from an order's creation to the shop's acceptance.
+async fn creation_time(server: &Server) -> Result<Duration> {
+    let mut lives: HashMap<Uuid, Life> = HashMap::new();
+    Reader::new(&server.target).read_all(|event| lives.entry(event.order_id).or_default().add(&event)).await?;
+    let mut took: Vec<_> = lives.values().filter_map(|life| life.until_acceptance()?.to_std().ok()).collect();
+    took.sort();
+    Ok(took.get(took.len() / 2).copied().unwrap_or_default())
 }
 
 fn customer(design: Design, client: u64) -> String {
@@ -284,7 +301,11 @@ mod tests {
             machine: Machine::here(),
             clients: 10,
             seed: 1,
-            over_lag: vec![Found { condition, counts: [waiting, count(0, 0), count(0, 0), admission] }],
+            over_lag: vec![Found {
+                condition,
+                took: condition.creation,
+                counts: [waiting, count(0, 0), count(0, 0), admission],
+            }],
             over_creation: Vec::new(),
         };
         assert!(report(count(9, 0), count(0, 0)).is_sound());

@@ -144,6 +144,7 @@ impl Panel {
             .y_desc(&self.y.label)
             .x_label_formatter(&number)
             .y_label_formatter(&number)
+            .y_labels(if self.y.is_logarithmic { 24 } else { 10 })
             .draw()?;
         for (series, colour) in self.series.iter().zip(COLOURS) {
             let points = || series.points.iter().map(|point| (point.x, point.y));

@@ -24,7 +24,7 @@ use crate::load::feed::{Seen, is_carried_to_its_end};
 /// Connections to the service behind.
 const CONNECTIONS: usize = 32;
 /// How often it is looked whether an order was taken.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(20);
 /// These are between two neighbours only.
 const OF_THE_HOP: [hyper::header::HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 

@@ -279,7 +279,7 @@ impl Comparison {
         let axis = |label: &str, of: fn(&Point) -> f64| Axis {
             label: label.into(),
             from: points.iter().map(of).fold(f64::MAX, f64::min) * 0.7,
-            to: points.iter().map(of).fold(0.0, f64::max) * 1.6,
+            to: points.iter().map(of).fold(0.0, f64::max) * 1.4,
             is_logarithmic: true,
         };
         let title = match &self.as_early {
