@@ -43,15 +43,17 @@ use report::Report;
 
 /// How long the simulated bank takes on average; the rest of an order's creation is the shop's.
 const BANK: Duration = Duration::from_millis(175);
-/// Customers of one design that come in a second: so few that nothing but what is measured keeps anybody waiting.
-const CUSTOMERS_A_SECOND: f64 = 40.0;
 
 /// The options of `lungo collisions`.
 #[derive(Args, Clone, Debug)]
 pub struct CollisionsArgs {
     /// Customers, in each design and under each condition
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5_000), value_name = "COUNT")]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=5_000), value_name = "COUNT")]
     pub clients: u64,
+
+    /// Customers of one design that come in a second: so few that nothing but what is measured keeps them waiting
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "COUNT")]
+    pub rate: u32,
 
     /// Decides when each app starts, crashes and restarts
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
@@ -155,7 +157,7 @@ pub fn collisions(args: &CollisionsArgs) -> Result<ExitCode> {
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Lets every design meet the same customers under each condition.
+/// Lets every design meet the same customers under every condition.
 ///
 /// # Errors
 /// When a server does not start, or its database cannot be read.
@@ -193,7 +195,7 @@ fn under(args: &CollisionsArgs, condition: Condition) -> Result<Found> {
     let unguarded = Server::start(args.data.as_deref(), Setup { refuse_similar: false, ..setup })?;
     on_one_thread(async {
         let takes = condition.creation.saturating_sub(BANK);
-        let start = Duration::from_secs_f64(args.clients as f64 / CUSTOMERS_A_SECOND);
+        let start = Duration::from_secs_f64(args.clients as f64 / f64::from(args.rate));
         for server in [&guarded, &unguarded] {
             server.make_room().await?;
         }
@@ -209,9 +211,7 @@ fn under(args: &CollisionsArgs, condition: Condition) -> Result<Found> {
                 Design::Admission => &guarded.target,
             };
             for client in 0..args.clients {
-                // The seeds of other conditions lie elsewhere, so that each has customers of its own.
-                let place = (condition.lag.as_millis() << 20 ^ condition.creation.as_millis()) as u64;
-                let seed = args.seed.wrapping_add(place << 16).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ client;
+                let seed = args.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ client;
                 let app = App {
                     target: target.clone(),
                     customer: customer(*design, client),
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn without_admission_there_are_second_coffees_and_with_it_none() {
-        let few = ["--clients", "40", "--crash", "500ms", "--restart", "700ms"];
+        let few = ["--clients", "40", "--rate", "40", "--crash", "500ms", "--restart", "700ms"];
         let args = args(
             &[&few[..], &["--lags", "1500ms", "--creations", "1500ms", "--creation", "1500ms", "--lag", "0s"]].concat(),
         );

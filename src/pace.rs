@@ -87,8 +87,8 @@ const ENOUGH_LEFT: u64 = 5;
 /// Shops that are told apart; the others are counted with all of them. Bounds the memory: about 6 kB a shop.
 const MAX_SHOPS: usize = 5_000;
 /// A poll is worth this much of a customer's waiting: it comes when a change, if there was one, has gone unnoticed for
-/// this long on average. It is small right after a change is due and grows with what is not known, as the square root
-/// of the duration: about 25 polls until an order of ten minutes is ready.
+/// this long on average. The wait is short while a change is due, and grows with what is not known as the square root of
+/// the duration: some 30 polls in the five minutes until an order is ready.
 const POLL_WORTH: Duration = Duration::milliseconds(500);
 /// Nobody is told to come back sooner, or later, than this.
 const SHORTEST_POLL: Duration = Duration::seconds(1);

@@ -276,9 +276,10 @@ impl Comparison {
         let fixed = self.fixed.iter().map(|row| point(row, format!("every {}", row.policy)));
         let obeying = Series { name: "obeying next_poll_at".into(), points: vec![point(&self.obeying, String::new())] };
         let points: Vec<Point> = self.rows().map(|row| point(row, String::new())).collect();
-        let axis = |label: &str, of: fn(&Point) -> f64| Axis {
+        let least = |of: fn(&Point) -> f64| points.iter().map(of).fold(f64::MAX, f64::min);
+        let axis = |label: &str, from: f64, of: fn(&Point) -> f64| Axis {
             label: label.into(),
-            from: points.iter().map(of).fold(f64::MAX, f64::min) * 0.7,
+            from,
             to: points.iter().map(of).fold(0.0, f64::max) * 1.4,
             is_logarithmic: true,
         };
@@ -299,8 +300,13 @@ impl Comparison {
                 self.machine
             ),
             panels: vec![Panel {
-                x: axis("median delay with which a change of status is noticed, s", |point| point.x),
-                y: axis("polls an order", |point| point.y),
+                x: axis(
+                    "median delay with which a change of status is noticed, s",
+                    least(|point| point.x) * 0.7,
+                    |point| point.x,
+                ),
+                // The marks of a logarithmic axis begin with a power of ten.
+                y: axis("polls an order", 10_f64.powf(least(|point| point.y).log10().floor()) * 0.9, |point| point.y),
                 series: vec![Series { name: "fixed intervals".into(), points: fixed.collect() }, obeying],
             }],
         }
