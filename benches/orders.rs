@@ -27,7 +27,7 @@ use lungo::lifecycle::Stage;
 use lungo::load::client::{Answer, Connection, Target};
 use lungo::load::plan::{Arrivals, Plan};
 use lungo::load::report::{Machine, Quantiles, Report};
-use lungo::load::server::Server;
+use lungo::load::server::{Server, Setup};
 use lungo::load::{LoadArgs, run, send_only};
 use lungo::store::{Options, Outcome, Policy, Store};
 
@@ -107,7 +107,7 @@ fn plan(connections: usize, orders: u64) -> Result<Plan> {
 
 /// A 202 as the service gives it.
 fn one_answer() -> Result<Answer> {
-    let server = Server::start(None)?;
+    let server = Server::start(None, Setup::default())?;
     let plan = plan(1, 1)?;
     let customer = plan.customer(0);
     let mut connection = Connection::new(server.target.clone());

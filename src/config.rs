@@ -227,7 +227,11 @@ impl Settings {
     }
 
     pub fn rules(&self) -> Rules {
-        Rules { similar_within: self.similar_order_within.chrono(), max_ongoing: self.max_ongoing_orders as usize }
+        Rules {
+            similar_within: self.similar_order_within.chrono(),
+            max_ongoing: self.max_ongoing_orders as usize,
+            ..Rules::default()
+        }
     }
 
     pub fn deadlines(&self) -> Deadlines {

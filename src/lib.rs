@@ -34,6 +34,7 @@ pub mod app;
 pub mod breaker;
 pub mod catalogue;
 pub mod clock;
+pub mod collisions;
 pub mod config;
 pub mod error;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub mod meters;
 pub mod operator;
 pub mod order;
 pub mod pace;
+pub mod plot;
 pub mod reconcile;
 pub mod serve;
 pub mod shop;

@@ -15,8 +15,10 @@
 
 pub mod client;
 pub mod drive;
-mod feed;
+pub mod feed;
 pub mod plan;
+pub mod policies;
+pub mod polling;
 pub mod report;
 pub mod server;
 mod verify;
@@ -38,11 +40,12 @@ use crate::config::Span;
 use crate::lifecycle::Status;
 use crate::order::{self, ShopId};
 use client::Target;
-use drive::{PollEvery, Polled, Polling, Sending};
+use drive::Sending;
 use feed::{Life, Reader, Seen};
 use plan::{Arrivals, Mix, Plan};
+use polling::{PollEvery, Polled, Polling};
 use report::{Machine, Polls, Quantiles, Report};
-use server::Server;
+use server::{Server, Setup};
 
 /// Connections, where their number is not given.
 const CONNECTIONS: usize = 64;
@@ -86,7 +89,7 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
     pub polls: u32,
 
-    /// When to ask: `obey` (the answers' Retry-After) or every `1s`, `2s`, `5s`
+    /// When to ask: `obey` (when the answers say) or every `1s`, `2s`, `5s`
     #[arg(long, default_value = "obey", value_name = "TIME")]
     pub poll: PollEvery,
 
@@ -157,7 +160,7 @@ pub fn run(args: &LoadArgs) -> Result<Report> {
     let (server, target) = match args.url {
         Some(address) => (None, Target::new(address, args.partner_key.as_deref().unwrap_or_default())?),
         None => {
-            let server = Server::start(args.data.as_deref())?;
+            let server = Server::start(args.data.as_deref(), Setup::default())?;
             let target = server.target.clone();
             (Some(server), target)
         }
@@ -180,7 +183,7 @@ pub fn send_only(plan: Plan, target: &Target) -> Result<(Sending, f64, Quantiles
     })
 }
 
-fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
@@ -189,7 +192,8 @@ async fn measure(args: &LoadArgs, target: &Target, server: Option<&Server>) -> R
     let polling = Polling { most: args.polls, every: args.poll };
     let start = Reader::new(target).read_all(drop).await?;
     let seen = Seen::default();
-    let following = tokio::spawn(feed::follow(Reader::at(target, start.clone()), seen.clone()));
+    let shown = seen.clone();
+    let following = tokio::spawn(feed::follow(Reader::at(target, start.clone()), move |events| shown.add(events)));
     let answered = Arc::new(AtomicU64::new(0));
     let progress = tokio::spawn(show(plan.orders, answered.clone(), seen.clone()));
 
@@ -282,12 +286,12 @@ fn polls(polled: &[Polled], lives: &HashMap<Uuid, Life>) -> Polls {
     let noticed_after = polled.iter().filter_map(|one| {
         let (_, at) = lives.get(&one.order_id)?.ended?;
         // The server's instants are whole milliseconds: what was noticed within the same one took no time.
-        Some(one.noticed_at?.duration_since(at.into()).unwrap_or_default())
+        Some(one.ended_at?.duration_since(at.into()).unwrap_or_default())
     });
     Polls {
         orders: polled.len() as u64,
         per_order: polled.iter().map(|one| f64::from(one.polls)).sum::<f64>() / polled.len().max(1) as f64,
-        given_up: polled.iter().filter(|one| one.noticed_at.is_none()).count() as u64,
+        given_up: polled.iter().filter(|one| one.ended_at.is_none()).count() as u64,
         noticed_after_ms: Quantiles::of(noticed_after),
     }
 }

@@ -31,6 +31,10 @@ enum Command {
     Keys(lungo::operator::KeysCommand),
     /// Order many coffees over HTTP, measure it, and check that none was lost or made twice
     Load(Box<lungo::load::LoadArgs>),
+    /// Replay the crash that orders the second coffee, against four designs, and count the coffees
+    Collisions(lungo::collisions::CollisionsArgs),
+    /// Compare who polls when told to with who polls at fixed intervals
+    Polls(lungo::load::policies::PollsArgs),
     /// Print the simulated gateway's ledger and reconcile it with the orders
     Simulator(SimulatorArgs),
     /// Print the lifecycle of an order as a Mermaid diagram
@@ -63,6 +67,14 @@ fn main() -> Result<ExitCode> {
         Some(Command::Load(args)) => {
             start_logging(&args.log, LogFormat::Text)?;
             lungo::load::load(&args)
+        }
+        Some(Command::Collisions(args)) => {
+            start_logging(&args.log, LogFormat::Text)?;
+            lungo::collisions::collisions(&args)
+        }
+        Some(Command::Polls(args)) => {
+            start_logging(&args.log, LogFormat::Text)?;
+            lungo::load::policies::polls(&args)
         }
         Some(Command::Simulator(args)) => block_on(lungo::operator::reconcile(&args.data, args.json)),
         Some(Command::Lifecycle) => {

@@ -24,7 +24,7 @@ pub struct Waiting {
     pub expected_ready_latest_at: Option<Instant>,
     /// It stands in its status longer than 95 of 100 such orders do.
     pub late: bool,
-    /// When asking again is likely to show something new; `None` once nothing more will happen.
+    /// When it is worth asking again; `None` once nothing more will happen.
     pub next_poll_at: Option<Instant>,
 }
 
@@ -86,8 +86,10 @@ const ENOUGH: u64 = 20;
 const ENOUGH_LEFT: u64 = 5;
 /// Shops that are told apart; the others are counted with all of them. Bounds the memory: about 6 kB a shop.
 const MAX_SHOPS: usize = 5_000;
-/// A poll comes when so many of the orders that lasted as long as this one have moved on.
-const POLL_QUANTILE: f64 = 0.5;
+/// A poll is worth this much of a customer's waiting: it comes when a change, if there was one, has gone unnoticed for
+/// this long on average. The wait is short while a change is due, and grows with what is not known as the square root of
+/// the duration: some 30 polls in the five minutes until an order is ready.
+const POLL_WORTH: Duration = Duration::milliseconds(500);
 /// Nobody is told to come back sooner, or later, than this.
 const SHORTEST_POLL: Duration = Duration::seconds(1);
 const LONGEST_POLL: Duration = Duration::minutes(5);
@@ -164,6 +166,26 @@ impl Pace {
         if elapsed < expected { expected - elapsed } else { elapsed / 4 }
     }
 
+    /// How long to wait until a poll is worth its price, for an order that has been in its status for `elapsed`.
+    fn worth_asking(
+        &self,
+        shop: ShopId,
+        status: Status,
+        elapsed: Duration,
+        making: Duration,
+        now: Instant,
+    ) -> Duration {
+        let (already, worth) = (elapsed.num_milliseconds() as f64, POLL_WORTH.num_milliseconds() as f64);
+        let measured = self.view(shop, status, now).and_then(|view| view.unnoticed_for(worth, already, ENOUGH_LEFT));
+        let millis = measured.unwrap_or_else(|| {
+            // Nothing is known but a length: as if a change were equally likely at any moment. Overdue already: the
+            // longer it took so far, the longer it is likely to take still.
+            let length = self.expected.of(status, making).max(elapsed).num_milliseconds() as f64;
+            (2.0 * worth * length).sqrt()
+        });
+        Duration::milliseconds(millis as i64)
+    }
+
     /// What to tell a client that waits for this order. `jitter`, in 0..1, spreads the phones of one second.
     ///
     /// Progress is measured against the duration that was expected when the order was created; since that is never
@@ -178,7 +200,7 @@ impl Pace {
         let is_ready = order.status == Status::Ready;
         let left = match order.status {
             Status::Scheduled => order.offer_at.map_or(LONGEST_POLL, |at| at - now),
-            status => self.usual(order.shop_id, status, elapsed, making, POLL_QUANTILE, now),
+            status => self.worth_asking(order.shop_id, status, elapsed, making, now),
         };
         let late = self
             .view(order.shop_id, order.status, now)
@@ -237,3 +259,6 @@ fn percent(order: &Order, now: Instant) -> Option<u8> {
     let elapsed = (now - order.created_at).num_milliseconds().max(0);
     u8::try_from((elapsed.saturating_mul(100) / whole).min(99)).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
+use crate::admission::Rules;
 use crate::app::App;
 use crate::clock::now;
 use crate::config::{InForce, Pace, Settings};
@@ -84,16 +85,12 @@ pub struct Running<'a> {
     pub gateway: &'a Arc<GatewaySimulator>,
 }
 
-/// Opens the store with these settings.
-///
-/// # Errors
-/// When the database cannot be opened, created or migrated.
-pub fn open_store(settings: &Settings) -> store::Result<(Store, store::Claims)> {
+fn open_store(settings: &Settings, admission: Rules) -> store::Result<(Store, store::Claims)> {
     Store::open(
         &settings.data,
         store::Options {
             policy: Policy {
-                admission: settings.rules(),
+                admission,
                 deadlines: settings.deadlines(),
                 lease: chrono::Duration::from_std(settings.lease.0).expect("spans are at most a year"),
             },
@@ -120,6 +117,21 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     announce: impl FnOnce(Running),
 ) -> Result<(), Error> {
+    let rules = settings.rules();
+    serve_by(rules, settings, in_force, stop, announce).await
+}
+
+/// Serves with other rules of admission than those of the settings: for experiments.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_by(
+    rules: Rules,
+    settings: Settings,
+    in_force: Vec<InForce>,
+    stop: impl Future<Output = ()>,
+    announce: impl FnOnce(Running),
+) -> Result<(), Error> {
     settings.check().map_err(Error::Settings)?;
     let io = |what: String| move |fault| Error::Io { what, fault };
     let listen =
@@ -132,7 +144,7 @@ pub async fn serve(
     meters::install();
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
-    let (store, claims) = open_store(&settings)?;
+    let (store, claims) = open_store(&settings, rules)?;
     let lapsed = store.lapse_leases(now()).await?;
     if lapsed > 0 {
         tracing::info!(orders = lapsed, "serve.taking_over");

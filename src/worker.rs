@@ -44,8 +44,10 @@ pub async fn run(
         stages.spawn(work(store.clone(), ports.clone(), stage, limit, handed_over, wake, stop.clone()));
     }
     tokio::select! {
-        () = look_round(&store, &due) => {}
+        // A stage that ends because all do is no fault, and the others are waited for.
+        biased;
         () = stopped(&mut stop) => {}
+        () = look_round(&store, &due) => {}
         // Nobody would work that stage any more: whoever runs this is told by its end.
         Some(ended) = stages.join_next() => {
             tracing::error!(?ended, "worker.stage_ended");

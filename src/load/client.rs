@@ -29,6 +29,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// The same partner, at another address.
+    pub fn at(&self, address: SocketAddr) -> Self {
+        let host = HeaderValue::try_from(address.to_string()).expect("an address is visible ASCII");
+        Self { address, host, ..self.clone() }
+    }
+
     /// # Errors
     /// When the key cannot stand in a header.
     pub fn new(address: SocketAddr, partner_key: &str) -> Result<Self> {
@@ -58,7 +64,7 @@ pub fn loopback(url: &str) -> Result<SocketAddr, String> {
 }
 
 /// An answer that was read to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -90,27 +96,28 @@ impl Connection {
     /// # Errors
     /// When no answer comes.
     pub async fn order(&mut self, uri: &Uri, key: &str, body: Bytes) -> Result<Answer, Silence> {
-        let mut request = self.request(Method::POST, uri, body);
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(IDEMPOTENCY_KEY, HeaderValue::try_from(key).expect("keys are visible ASCII"));
-        self.send(request).await
+        let key = HeaderValue::try_from(key).expect("keys are visible ASCII");
+        self.ask(Method::POST, uri, HeaderMap::from_iter([json(), (IDEMPOTENCY_KEY, key)]), body).await
     }
 
     /// # Errors
     /// When no answer comes.
     pub async fn get(&mut self, uri: &Uri) -> Result<Answer, Silence> {
-        let request = self.request(Method::GET, uri, Bytes::new());
-        self.send(request).await
+        self.ask(Method::GET, uri, HeaderMap::new(), Bytes::new()).await
     }
 
-    fn request(&self, method: Method, uri: &Uri, body: Bytes) -> Request<Full<Bytes>> {
+    /// Asks with this key of the target, whatever the headers say.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn ask(&mut self, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, Silence> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers;
         request.headers_mut().insert(HOST, self.target.host.clone());
         request.headers_mut().insert(AUTHORIZATION, self.target.authorization.clone());
-        request
+        self.send(request).await
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Silence> {
@@ -134,6 +141,11 @@ impl Connection {
     }
 }
 
+/// What says that a body is JSON.
+pub fn json() -> (HeaderName, HeaderValue) {
+    (CONTENT_TYPE, HeaderValue::from_static("application/json"))
+}
+
 async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Silence> {
     let refused = |_| Silence::ConnectionRefused;
     let stream = TcpStream::connect(address).await.map_err(refused)?;
@@ -144,7 +156,7 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Silenc
     Ok(sender)
 }
 
-/// A few connections that many share: for polls.
+/// A few connections that many share.
 #[derive(Clone)]
 pub struct Pool {
     room: Arc<Semaphore>,
@@ -160,10 +172,16 @@ impl Pool {
     /// # Errors
     /// When no answer comes.
     pub async fn get(&self, uri: &Uri) -> Result<Answer, Silence> {
+        self.ask(Method::GET, uri, HeaderMap::new(), Bytes::new()).await
+    }
+
+    /// # Errors
+    /// When no answer comes.
+    pub async fn ask(&self, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, Silence> {
         let _place = self.room.acquire().await.expect("the semaphore is never closed");
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = idle().pop().expect("there are as many connections as places");
-        let answer = connection.get(uri).await;
+        let answer = connection.ask(method, uri, headers, body).await;
         idle().push(connection);
         answer
     }

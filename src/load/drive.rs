@@ -1,12 +1,11 @@
-//! Sends the orders of a plan, and asks about them as an app would.
+//! Sends the orders of a plan, and has apps ask about them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use hyper::header::{LOCATION, RETRY_AFTER};
+use hyper::header::LOCATION;
 use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 use tokio::task::JoinSet;
@@ -15,34 +14,10 @@ use uuid::Uuid;
 use super::client::{Answer, Connection, Pool, Silence, Target};
 use super::feed::is_carried_to_its_end;
 use super::plan::Plan;
-use crate::config::Span;
-use crate::lifecycle::Status;
+use super::polling::{Polled, Polling, poll};
 
 /// Connections that all polls share.
 const POLL_CONNECTIONS: usize = 16;
-
-/// When an app asks again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollEvery {
-    /// After the `Retry-After` of the last answer.
-    Obey,
-    Fixed(Duration),
-}
-
-impl FromStr for PollEvery {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "obey" { Ok(Self::Obey) } else { text.parse().map(|Span(every)| Self::Fixed(every)) }
-    }
-}
-
-/// How each order is asked about.
-#[derive(Clone, Copy, Debug)]
-pub struct Polling {
-    /// At most so many polls an order; 0 for none.
-    pub most: u32,
-    pub every: PollEvery,
-}
 
 /// An order that was answered with 202.
 #[derive(Clone, Copy, Debug)]
@@ -51,15 +26,6 @@ pub struct Accepted {
     /// When it should have been sent: in a closed loop, when it was.
     pub intended: Instant,
     pub answered: Instant,
-}
-
-/// What came of asking about one order.
-#[derive(Clone, Copy, Debug)]
-pub struct Polled {
-    pub order_id: Uuid,
-    pub polls: u32,
-    /// When an answer first said that the order was carried to its end.
-    pub noticed_at: Option<SystemTime>,
 }
 
 /// What came of sending.
@@ -160,7 +126,7 @@ impl Sender {
             let answer = self.connection.order(&uri, &customer, body).await;
             let accepted = self.note(number, intended, &answer);
             if let (Some(order_id), Ok(answer), true) = (accepted, answer, self.polling.most > 0) {
-                apps.spawn(poll(self.pool.clone(), order_id, answer, self.polling));
+                apps.spawn(poll(self.pool.clone(), order_id, answer, self.polling, is_carried_to_its_end));
             }
             self.answered.fetch_add(1, Ordering::Relaxed);
         }
@@ -195,7 +161,7 @@ impl Sender {
 }
 
 /// The id of the order that was accepted.
-fn located(answer: &Answer) -> Option<Uuid> {
+pub fn located(answer: &Answer) -> Option<Uuid> {
     answer.headers.get(LOCATION)?.to_str().ok()?.strip_prefix("/v1/orders/")?.parse().ok()
 }
 
@@ -207,50 +173,4 @@ fn code(answer: &Answer) -> String {
     }
     serde_json::from_slice(&answer.body)
         .map_or_else(|_| format!("status_{}", answer.status.as_u16()), |Problem { code }| code)
-}
-
-/// Asks about one order until it is carried to its end, or often enough.
-async fn poll(pool: Pool, order_id: Uuid, accepted: Answer, polling: Polling) -> Polled {
-    #[derive(Deserialize)]
-    struct View {
-        status: Status,
-    }
-    let uri: Uri = format!("/v1/orders/{order_id}").parse().expect("an id is a path");
-    let mut wait = retry_after(&accepted);
-    let mut polled = Polled { order_id, polls: 0, noticed_at: None };
-    while polled.polls < polling.most {
-        tokio::time::sleep(match polling.every {
-            PollEvery::Obey => wait,
-            PollEvery::Fixed(every) => every,
-        })
-        .await;
-        polled.polls += 1;
-        let Ok(answer) = pool.get(&uri).await else { continue };
-        if let Ok(View { status }) = serde_json::from_slice(&answer.body)
-            && is_carried_to_its_end(status)
-        {
-            polled.noticed_at = Some(SystemTime::now());
-            break;
-        }
-        wait = retry_after(&answer);
-    }
-    polled
-}
-
-/// One second where the answer names no time.
-fn retry_after(answer: &Answer) -> Duration {
-    let seconds = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interval_is_obey_or_a_time() {
-        assert_eq!("obey".parse(), Ok(PollEvery::Obey));
-        assert_eq!("2s".parse(), Ok(PollEvery::Fixed(Duration::from_secs(2))));
-        assert!("often".parse::<PollEvery>().is_err());
-    }
 }

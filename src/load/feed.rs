@@ -27,6 +27,8 @@ pub struct FeedEvent {
     #[serde(rename = "type")]
     pub kind: EventKind,
     pub to: Status,
+    /// The order's, once this had happened.
+    pub version: i64,
     pub at: order::Instant,
 }
 
@@ -95,7 +97,7 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, events: &[FeedEvent]) {
+    pub fn add(&self, events: &[FeedEvent]) {
         let (now, mut map) = (Instant::now(), self.map());
         for event in events.iter().filter(|event| is_carried_to_its_end(event.to)) {
             map.entry(event.order_id).or_insert(now);
@@ -104,7 +106,7 @@ impl Seen {
 }
 
 /// Follows the feed until it is dropped, or fails too often.
-pub async fn follow(mut reader: Reader, seen: Seen) -> Result<()> {
+pub async fn follow(mut reader: Reader, mut each: impl FnMut(&[FeedEvent])) -> Result<()> {
     let mut failures = 0;
     loop {
         let events = match reader.next_page().await {
@@ -118,7 +120,7 @@ pub async fn follow(mut reader: Reader, seen: Seen) -> Result<()> {
         };
         failures = 0;
         let is_last = events.len() < PAGE;
-        seen.add(&events);
+        each(&events);
         if is_last {
             tokio::time::sleep(REST).await;
         }
@@ -164,6 +166,7 @@ mod tests {
             order_id: Uuid::nil(),
             kind,
             to,
+            version: second,
             at: order::Instant::from_timestamp(second, 0).unwrap(),
         };
         let mut life = Life::default();

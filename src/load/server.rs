@@ -1,5 +1,5 @@
 //! The server under load, where it is started by the load itself: the whole service in this process, on a fresh
-//! database, fully durable, with simulators that take no time and keep their ledger in memory.
+//! database, fully durable.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -7,15 +7,18 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, FromArgMatches};
 use color_eyre::eyre::{Result, eyre};
+use hyper::{HeaderMap, Method, StatusCode, Uri};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use super::client::Target;
-use crate::config::Settings;
+use super::client::{self, Connection, Target};
+use crate::admission::Rules;
+use crate::catalogue::demo::{LUNGO_CENTRAL, PARTNER};
+use crate::config::{Pace, Settings, Span};
 use crate::gateway::simulator::{Entry, GatewaySimulator};
 use crate::order::OrderId;
 use crate::serve;
@@ -24,6 +27,24 @@ use crate::store::Store;
 
 /// Rows read at once when all of them are.
 const ROWS: i64 = 10_000;
+
+/// What is different from one server to another. Other settings come from the environment, as always.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// How fast the simulated bank and shops are.
+    pub pace: Pace,
+    /// How old the snapshot may be that lists are read from.
+    pub replica_lag: Option<Duration>,
+    /// Whether admission refuses the same coffee.
+    pub refuse_similar: bool,
+}
+
+impl Default for Setup {
+    /// The service as it is, with simulators that take no time and keep their ledger in memory.
+    fn default() -> Self {
+        Self { pace: Pace::Zero, replica_lag: None, refuse_similar: true }
+    }
+}
 
 /// A running server. It stops, and its database is deleted, when it is dropped.
 pub struct Server {
@@ -34,25 +55,31 @@ pub struct Server {
     gateway: Arc<GatewaySimulator>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Server {
-    /// Starts the service on a random port of loopback, with its database in a new folder of `parent`. Its other
-    /// settings come from the environment, as always.
+    /// Starts the service on a random port of loopback, with its database in a new folder of `parent`.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start(parent: Option<&Path>) -> Result<Self> {
+    pub fn start(parent: Option<&Path>, setup: Setup) -> Result<Self> {
         let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = tempfile::Builder::new().prefix("lungo-load-").tempdir_in(parent)?;
         let fsync_ms = fsync_ms(directory.path())?;
-        let flags = ["lungo", "--listen", "127.0.0.1:0", "--pace", "zero", "--demo", "true"];
+        let flags = ["lungo", "--listen", "127.0.0.1:0", "--demo", "true"];
         // Only what the service can do is to limit the load.
         let flags = flags.into_iter().chain(["--partner-rate", "1000000", "--data"]);
         let flags = flags.map(Into::into).chain([directory.path().as_os_str().to_owned()]);
         let matches = Settings::augment_args(clap::Command::new("lungo")).try_get_matches_from(flags)?;
-        let settings = Settings::from_arg_matches(&matches)?;
+        let settings = Settings {
+            pace: setup.pace,
+            replica_lag: setup.replica_lag.map(Span),
+            // Whoever sends anything knows when it stops.
+            unready_for: Span(Duration::ZERO),
+            ..Settings::from_arg_matches(&matches)?
+        };
+        let rules = Rules { refuse_similar: setup.refuse_similar, ..settings.rules() };
 
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, starting) = mpsc::channel();
@@ -61,7 +88,7 @@ impl Server {
             let announce = move |running: serve::Running| {
                 let _ = started.send(Ok((running.address, running.store.clone(), running.gateway.clone())));
             };
-            serve::serve(settings, Vec::new(), async { drop(stopped.await) }, announce).await
+            serve::serve_by(rules, settings, Vec::new(), async { drop(stopped.await) }, announce).await
         };
         let thread = thread::Builder::new().name("server".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -76,14 +103,41 @@ impl Server {
         let (address, store, gateway): (SocketAddr, _, _) =
             starting.recv()?.map_err(|fault: String| eyre!("the server did not start: {fault}"))?;
         Ok(Self {
-            target: Target::new(address, &partner_key(directory.path())?)?,
+            target: Target::new(address, &key(directory.path(), "LUNGO_PARTNER_KEY")?)?,
             fsync_ms,
             store: Some(store),
             gateway,
             stop: Some(stop),
             thread: Some(thread),
-            _directory: directory,
+            directory,
         })
+    }
+
+    /// The same server, for the tablet of the demo's first shop.
+    ///
+    /// # Errors
+    /// When its key is not where the first start wrote it.
+    pub fn for_shop(&self) -> Result<Target> {
+        Target::new(self.target.address, &key(self.directory.path(), "LUNGO_SHOP_KEY")?)
+    }
+
+    /// Gives the demo's first shop room for as many orders as a shop can have.
+    ///
+    /// # Errors
+    /// When the service refuses it.
+    pub async fn make_room(&self) -> Result<()> {
+        let target = Target::new(self.target.address, &key(self.directory.path(), "LUNGO_ADMIN_KEY")?)?;
+        let uri: Uri = format!("/v1/admin/shops/{LUNGO_CENTRAL}").parse().expect("an id is a path");
+        let body = format!(
+            r#"{{"partner_id":"{PARTNER}","name":"Lungo Central","currency":"EUR","simulated":true,"max_in_progress":10000}}"#
+        );
+        let headers = HeaderMap::from_iter([client::json()]);
+        let answer = Connection::new(target).ask(Method::PUT, &uri, headers, body.into()).await;
+        let answer = answer.map_err(|silence| eyre!("the shop's settings: {silence:?}"))?;
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            status => Err(eyre!("the shop's settings: {status} {}", String::from_utf8_lossy(&answer.body))),
+        }
     }
 
     /// All rows of orders, and all charges of the gateway.
@@ -114,11 +168,11 @@ impl Drop for Server {
     }
 }
 
-/// The key that the first start wrote for people to try things with.
-fn partner_key(directory: &Path) -> Result<String> {
+/// A key that the first start wrote for people to try things with.
+fn key(directory: &Path, name: &str) -> Result<String> {
     let text = fs::read_to_string(directory.join("demo.env"))?;
-    let key = text.lines().find_map(|line| line.strip_prefix("LUNGO_PARTNER_KEY="));
-    key.map(str::to_owned).ok_or_else(|| eyre!("demo.env holds no partner key"))
+    let key = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    key.map(str::to_owned).ok_or_else(|| eyre!("demo.env holds no {name}"))
 }
 
 fn fsync_ms(directory: &Path) -> Result<f64> {

@@ -101,36 +101,59 @@ impl View {
     /// The duration, in milliseconds, that a share `q` of those that lasted longer than `elapsed` did not exceed:
     /// the `q`-quantile of T given T > elapsed. `None` if too few of them lasted that long to say.
     pub fn quantile_after(&self, elapsed: f64, q: f64, at_least: u64) -> Option<f64> {
-        let longer = self.longer_than(elapsed);
-        if longer < at_least.max(1) as f64 {
-            return None;
-        }
-        let mut wanted = longer * q;
-        for (i, count) in self.counts.iter().enumerate() {
-            let (start, end) = (start_of(i).max(elapsed), start_of(i + 1));
-            if end <= elapsed || *count == 0 {
-                continue;
+        let mut wanted = self.longer_than(elapsed, at_least)? * q;
+        for Stretch { start, end, count } in self.after(elapsed).filter(|stretch| stretch.count > 0.0) {
+            if wanted <= count {
+                return Some(start + (end - start) * (wanted / count));
             }
-            let share = f64::from(*count) * (end - start) / (end - start_of(i));
-            if wanted <= share {
-                return Some(start + (end - start) * (wanted / share));
-            }
-            wanted -= share;
+            wanted -= count;
         }
         Some(start_of(BUCKETS))
     }
 
-    /// How many lasted longer, with the bucket it falls into taken as evenly filled.
-    fn longer_than(&self, elapsed: f64) -> f64 {
-        self.counts
-            .iter()
-            .enumerate()
-            .map(|(i, count)| {
-                let (start, end) = (start_of(i), start_of(i + 1));
-                f64::from(*count) * ((end - elapsed.max(start)) / (end - start)).clamp(0.0, 1.0)
-            })
-            .sum()
+    /// How many milliseconds from `elapsed` on those that lasted longer have been over for `mean` milliseconds on
+    /// average, those that are not over yet counted as 0: the `w` for which E[max(0, w − (T − elapsed))] = `mean`,
+    /// given T > elapsed. `None` if too few of them lasted that long to say.
+    pub fn unnoticed_for(&self, mean: f64, elapsed: f64, at_least: u64) -> Option<f64> {
+        let longer = self.longer_than(elapsed, at_least)?;
+        // The mean grows with time by the share that is over: it is the area under that share.
+        let (mut left, mut over) = (mean, 0.0);
+        for Stretch { start, end, count } in self.after(elapsed) {
+            let (length, share) = (end - start, count / longer);
+            let area = (over + share / 2.0) * length;
+            if left <= area {
+                let slope = share / length;
+                let into =
+                    if slope > 0.0 { ((over * over + 2.0 * slope * left).sqrt() - over) / slope } else { left / over };
+                return Some(start + into - elapsed);
+            }
+            left -= area;
+            over += share;
+        }
+        Some(start_of(BUCKETS).max(elapsed) + left - elapsed)
     }
+
+    /// How many lasted longer, if they are enough.
+    fn longer_than(&self, elapsed: f64, at_least: u64) -> Option<f64> {
+        let longer = self.after(elapsed).map(|stretch| stretch.count).sum();
+        (longer >= at_least.max(1) as f64).then_some(longer)
+    }
+
+    /// The buckets behind `elapsed`; the one that it falls into is taken as evenly filled.
+    fn after(&self, elapsed: f64) -> impl Iterator<Item = Stretch> {
+        self.counts.iter().enumerate().filter_map(move |(i, count)| {
+            let (start, end) = (start_of(i).max(elapsed), start_of(i + 1));
+            let count = f64::from(*count) * (end - start) / (end - start_of(i));
+            (end > elapsed).then_some(Stretch { start, end, count })
+        })
+    }
+}
+
+/// So many durations lie between these two.
+struct Stretch {
+    start: f64,
+    end: f64,
+    count: f64,
 }
 
 #[cfg(test)]
@@ -164,6 +187,28 @@ mod tests {
         assert!(view.quantile_after(0.0, 0.4, 1).unwrap() < 1_200.0);
         assert!(view.quantile_after(5_000.0, 0.1, 1).unwrap() > 50_000.0);
         assert_eq!(view.quantile_after(120_000.0, 0.5, 10), None);
+    }
+
+    #[test]
+    fn nobody_asks_before_anything_can_have_happened_nor_long_after_it_did() {
+        let mut sketch = Sketch::default();
+        (0..1_000).for_each(|i| sketch.record(60_000 + i, at(0), WINDOW));
+        let view = sketch.view(at(0), WINDOW);
+        let wait = |elapsed| view.unnoticed_for(500.0, elapsed, 1).unwrap();
+        assert!((55_000.0..70_000.0).contains(&wait(0.0)), "{}", wait(0.0));
+        assert!((wait(0.0) - 20_000.0 - wait(20_000.0)).abs() < 1.0);
+        assert_eq!(view.unnoticed_for(500.0, 90_000.0, 1), None);
+    }
+
+    #[test]
+    fn with_a_steady_chance_the_wait_grows_as_the_root_of_the_duration() {
+        let mut sketch = Sketch::default();
+        (1..10_000).for_each(|i| sketch.record((-20_000.0 * (f64::from(i) / 1e4).ln()) as i64, at(0), WINDOW));
+        let view = sketch.view(at(0), WINDOW);
+        for (worth, elapsed) in [(100.0, 0.0), (100.0, 10_000.0), (400.0, 25_000.0)] {
+            let (wait, exact) = (view.unnoticed_for(worth, elapsed, 1).unwrap(), f64::sqrt(2.0 * worth * 20_000.0));
+            assert!((wait / exact - 1.0).abs() < 0.1, "{wait} against {exact}");
+        }
     }
 
     #[test]

@@ -321,6 +321,18 @@ fn the_wall_clock_is_read_in_one_place() {
 }
 
 #[test]
+fn admission_is_switched_off_in_experiments_only() {
+    let names = |line: &Line| ["refuse_similar", "serve_by"].iter().any(|word| line.code.contains(word));
+    let may =
+        |line: &Line| ["admission", "serve", "load::server", "collisions"].iter().any(|module| line.is_in(module));
+    let lines = code();
+    let guilty = lines.iter().filter(|line| names(line) && !may(line));
+    assert_none("only experiments serve by other rules than those of the settings", guilty.map(Line::place));
+    let reached = |line: &Line| line.is_in("serve") && line.code.contains("refuse_similar");
+    assert_none("no setting switches admission off", lines.iter().filter(|line| reached(line)).map(Line::place));
+}
+
+#[test]
 fn nothing_is_left_half_done_or_unsafe() {
     let words = ["unsafe ", "todo!", "unimplemented!", "dbg!"];
     let has = |line: &Line| words.iter().any(|word| line.code.contains(word));
