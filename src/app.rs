@@ -2,10 +2,11 @@
 //! the time.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use crate::catalogue::{Catalogue, Priced, Refusal};
 use crate::config::{InForce, Settings};
@@ -13,7 +14,8 @@ use crate::keys::{KeyRecord, Keys};
 use crate::meters::{self, METERS};
 use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
 use crate::pace::{Expectations, Pace};
-use crate::store::{Draft, Result, Store};
+use crate::store::{Accept, Admitted, Draft, Error, Result, Store};
+use crate::turns::{Crowd, Peer};
 
 /// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
 #[async_trait]
@@ -37,6 +39,11 @@ const MEASURING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2
 /// Whether the database can be written to is asked of it no oftener than this, whoever asks.
 const PINGED_EVERY: chrono::Duration = chrono::Duration::seconds(1);
 
+/// New orders that may wait for the writing thread at once: what about four full transactions take, so that whoever is
+/// let in is answered long before its caller's patience ends. Beyond it new orders are turned away at once, and
+/// whatever makes room is not.
+const CREATES: usize = 512;
+
 /// The running service, as the web sees it.
 pub struct App {
     pub store: Store,
@@ -45,6 +52,9 @@ pub struct App {
     /// Durations as measured by all instances: see [`App::learn`].
     pub pace: RwLock<Pace>,
     pub bank: Option<Arc<dyn Bank>>,
+    /// In front of whom too many orders wait already.
+    pub crowd: Arc<Mutex<Crowd>>,
+    creates: Semaphore,
     catalogue: ArcSwap<Catalogue>,
     /// The keys, as of the last refresh.
     pub keys: Arc<ArcSwap<Keys>>,
@@ -77,6 +87,8 @@ impl App {
             in_force,
             pace: RwLock::new(Pace::new(expectations, span)),
             bank,
+            crowd: Arc::default(),
+            creates: Semaphore::new(CREATES),
             learned: AtomicI64::new(0),
             catalogue: ArcSwap::default(),
             keys: Arc::default(),
@@ -108,6 +120,7 @@ impl App {
     ) -> std::result::Result<Priced, Refusal> {
         let catalogue = self.catalogue();
         let priced = catalogue.verdict(partner, request, now, traceparent)?;
+        self.check_crowd(request)?;
         Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
     }
 
@@ -118,7 +131,32 @@ impl App {
     pub fn recheck(&self, partner: PartnerId, draft: &Draft, now: Instant) -> std::result::Result<Priced, Refusal> {
         let (catalogue, request) = (self.catalogue(), &draft.request);
         let priced = catalogue.recheck(partner, &draft.placed, request.shop_id, &request.pickup, now)?;
+        self.check_crowd(request)?;
         Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
+    }
+
+    /// Refuses what would only wait: an argument of admission like all refusals, so that a key still finds its order.
+    fn check_crowd(&self, request: &NewOrder) -> std::result::Result<(), Refusal> {
+        let (crowd, now) = (self.crowd.lock().unwrap_or_else(PoisonError::into_inner), std::time::Instant::now());
+        let peers = [Peer::Method(request.payment_method.clone()), Peer::Shop(request.shop_id)];
+        if peers.iter().any(|peer| crowd.holds(peer, now)) { Err(Refusal::Crowded) } else { Ok(()) }
+    }
+
+    /// Decides about a new order, unless too many wait for that already.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at once, or whatever kept the store from deciding.
+    pub async fn accept(&self, accept: Accept) -> Result<Admitted> {
+        let Ok(_place) = self.creates.try_acquire() else {
+            METERS.lane_refused.of(meters::Urgency::Create).increment(1);
+            return Err(Error::Overloaded);
+        };
+        self.store.accept(accept).await
+    }
+
+    /// Whether another new order would be turned away now, whatever it says.
+    pub fn is_full(&self) -> bool {
+        self.creates.available_permits() == 0
     }
 
     /// What was measured is told instead of what the menu says. A simulated barista may be faster than the menu.
