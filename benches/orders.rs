@@ -106,7 +106,7 @@ fn plan(connections: usize, orders: u64) -> Result<Plan> {
 
 /// A 202 as the service gives it.
 fn one_answer() -> Result<Answer> {
-    let server = Server::start(None)?;
+    let server = Server::start(None, &[])?;
     let plan = plan(1, 1)?;
     let customer = plan.customer(0);
     let mut connection = Connection::new(server.target.clone());

@@ -104,6 +104,15 @@ impl Connection {
         self.send(request).await
     }
 
+    /// Asks for something to be done that needs no more words than its address.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn post(&mut self, uri: &Uri) -> Result<Answer, Silence> {
+        let request = self.request(Method::POST, uri, Bytes::new());
+        self.send(request).await
+    }
+
     fn request(&self, method: Method, uri: &Uri, body: Bytes) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
@@ -144,7 +153,7 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Silenc
     Ok(sender)
 }
 
-/// A few connections that many share: for polls.
+/// A few connections that many share: for what is asked for beside the orders.
 #[derive(Clone)]
 pub struct Pool {
     room: Arc<Semaphore>,
@@ -157,13 +166,12 @@ impl Pool {
         Self { room: Arc::new(Semaphore::new(connections)), idle: Arc::new(Mutex::new(idle)) }
     }
 
-    /// # Errors
-    /// When no answer comes.
-    pub async fn get(&self, uri: &Uri) -> Result<Answer, Silence> {
+    /// Asks over whichever connection is free first.
+    pub async fn ask<T>(&self, ask: impl AsyncFnOnce(&mut Connection) -> T) -> T {
         let _place = self.room.acquire().await.expect("the semaphore is never closed");
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = idle().pop().expect("there are as many connections as places");
-        let answer = connection.get(uri).await;
+        let answer = ask(&mut connection).await;
         idle().push(connection);
         answer
     }

@@ -16,6 +16,7 @@ use super::client::{Answer, Connection, Pool, Silence, Target};
 use super::feed::is_carried_to_its_end;
 use super::plan::Plan;
 use crate::config::Span;
+use crate::error::Code;
 use crate::lifecycle::Status;
 
 /// Connections that all polls share.
@@ -66,9 +67,12 @@ pub struct Polled {
 #[derive(Debug)]
 pub struct Sending {
     pub accepted: Vec<Accepted>,
+    /// When those should have been sent that were turned away because there was too much to do.
+    pub turned_away: Vec<Instant>,
     /// How often which code was answered instead.
     pub errors: BTreeMap<String, u64>,
-    /// Numbers of the orders that may or may not exist, because no answer or a 5xx came.
+    /// Numbers of the orders that may or may not exist, because no answer came, or a 5xx that does not say that
+    /// nothing was done.
     pub uncertain: HashSet<u64>,
     pub started: Instant,
     /// When the last answer came.
@@ -108,6 +112,7 @@ impl Sending {
     fn new(started: Instant) -> Self {
         Self {
             accepted: Vec::new(),
+            turned_away: Vec::new(),
             errors: BTreeMap::new(),
             uncertain: HashSet::new(),
             started,
@@ -119,6 +124,7 @@ impl Sending {
 
     fn add(&mut self, mut other: Self) {
         self.accepted.append(&mut other.accepted);
+        self.turned_away.append(&mut other.turned_away);
         self.uncertain.extend(other.uncertain);
         other.errors.into_iter().for_each(|(code, count)| *self.errors.entry(code).or_default() += count);
         self.polling.append(&mut other.polling);
@@ -182,8 +188,12 @@ impl Sender {
             Ok(answer) => code(answer),
             Err(silence) => <&str>::from(*silence).to_owned(),
         };
+        let is_turned_away = [Code::Overloaded, Code::TooManyRequests].iter().any(|known| code == <&str>::from(*known));
+        if is_turned_away {
+            self.sending.turned_away.push(intended);
+        }
         let is_certain = match answer {
-            Ok(answer) => answer.status.is_client_error(),
+            Ok(answer) => answer.status.is_client_error() || is_turned_away,
             Err(silence) => *silence == Silence::ConnectionRefused,
         };
         if !is_certain {
@@ -195,7 +205,7 @@ impl Sender {
 }
 
 /// The id of the order that was accepted.
-fn located(answer: &Answer) -> Option<Uuid> {
+pub fn located(answer: &Answer) -> Option<Uuid> {
     answer.headers.get(LOCATION)?.to_str().ok()?.strip_prefix("/v1/orders/")?.parse().ok()
 }
 
@@ -225,7 +235,7 @@ async fn poll(pool: Pool, order_id: Uuid, accepted: Answer, polling: Polling) ->
         })
         .await;
         polled.polls += 1;
-        let Ok(answer) = pool.get(&uri).await else { continue };
+        let Ok(answer) = pool.ask(async |connection| connection.get(&uri).await).await else { continue };
         if let Ok(View { status }) = serde_json::from_slice(&answer.body)
             && is_carried_to_its_end(status)
         {

@@ -28,6 +28,8 @@ const ROWS: i64 = 10_000;
 /// A running server. It stops, and its database is deleted, when it is dropped.
 pub struct Server {
     pub target: Target,
+    /// The same, for the tablet of the shop that is ordered from.
+    pub tablet: Target,
     /// Median of one small write that is made durable, in milliseconds: what the disk allows.
     pub fsync_ms: f64,
     store: Option<Store>,
@@ -38,18 +40,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the service on a random port of loopback, with its database in a new folder of `parent`. Its other
-    /// settings come from the environment, as always.
+    /// Starts the service on a random port of loopback, with its database in a new folder of `parent` and these flags.
+    /// Its other settings come from the environment, as always.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start(parent: Option<&Path>) -> Result<Self> {
+    pub fn start(parent: Option<&Path>, flags: &[&str]) -> Result<Self> {
         let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = tempfile::Builder::new().prefix("lungo-load-").tempdir_in(parent)?;
         let fsync_ms = fsync_ms(directory.path())?;
-        let flags = ["lungo", "--listen", "127.0.0.1:0", "--pace", "zero", "--demo", "true"];
+        let own = ["lungo", "--listen", "127.0.0.1:0", "--pace", "zero", "--demo", "true"];
         // Only what the service can do is to limit the load.
-        let flags = flags.into_iter().chain(["--partner-rate", "1000000", "--data"]);
+        let flags = own.into_iter().chain(flags.iter().copied()).chain(["--partner-rate", "1000000", "--data"]);
         let flags = flags.map(Into::into).chain([directory.path().as_os_str().to_owned()]);
         let matches = Settings::augment_args(clap::Command::new("lungo")).try_get_matches_from(flags)?;
         let settings = Settings::from_arg_matches(&matches)?;
@@ -76,7 +78,8 @@ impl Server {
         let (address, store, gateway): (SocketAddr, _, _) =
             starting.recv()?.map_err(|fault: String| eyre!("the server did not start: {fault}"))?;
         Ok(Self {
-            target: Target::new(address, &partner_key(directory.path())?)?,
+            target: Target::new(address, &key(directory.path(), "LUNGO_PARTNER_KEY")?)?,
+            tablet: Target::new(address, &key(directory.path(), "LUNGO_SHOP_KEY")?)?,
             fsync_ms,
             store: Some(store),
             gateway,
@@ -114,11 +117,11 @@ impl Drop for Server {
     }
 }
 
-/// The key that the first start wrote for people to try things with.
-fn partner_key(directory: &Path) -> Result<String> {
+/// A key that the first start wrote for people to try things with.
+fn key(directory: &Path, name: &str) -> Result<String> {
     let text = fs::read_to_string(directory.join("demo.env"))?;
-    let key = text.lines().find_map(|line| line.strip_prefix("LUNGO_PARTNER_KEY="));
-    key.map(str::to_owned).ok_or_else(|| eyre!("demo.env holds no partner key"))
+    let key = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    key.map(str::to_owned).ok_or_else(|| eyre!("demo.env holds no {name}"))
 }
 
 fn fsync_ms(directory: &Path) -> Result<f64> {
