@@ -301,3 +301,74 @@ impl App {
         self.is_ready.store(is_ready, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use actix_web::http::header;
+    use actix_web::test::TestRequest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::catalogue::demo::LUNGO_CENTRAL;
+    use crate::web::harness::{Answer, House};
+
+    fn order(customer: &str, method: &str) -> Value {
+        json!({"customer_id": customer, "shop_id": LUNGO_CENTRAL, "lines": [{"item_id": "tea", "quantity": 1}],
+            "total": {"amount": 300, "currency": "EUR"}, "payment": {"method": method}})
+    }
+
+    async fn create(house: &House, customer: &str, method: &str) -> Answer {
+        let key = (header::HeaderName::from_static("idempotency-key"), customer.to_owned());
+        let request = TestRequest::post().uri("/v1/orders").insert_header(key).set_json(order(customer, method));
+        house.send(request, &house.partner).await
+    }
+
+    /// What a client needs that was turned away.
+    fn assert_turned_away(answer: &Answer) {
+        assert_eq!((answer.status, answer.code()), (503, "overloaded"), "{answer:?}");
+        let seconds: u64 = answer.headers.get("retry-after").unwrap().to_str().unwrap().parse().unwrap();
+        assert!((1..=3).contains(&seconds), "{answer:?}");
+    }
+
+    #[actix_web::test]
+    async fn when_too_much_waits_new_orders_are_turned_away_and_what_makes_room_is_not() {
+        let house = House::open().await;
+        let first = create(&house, "early", "pm_card_visa").await;
+        let offered = house.awaiting().await;
+        let all = house.app.creates.acquire_many(CREATES as u32).await.unwrap();
+
+        assert_turned_away(&create(&house, "late", "pm_card_visa").await);
+        assert_turned_away(&house.post(&house.partner, "/v1/orders", json!("not even an order")).await);
+        let draft = house.post(&house.partner, "/v1/drafts", order("other", "pm_card_visa")).await;
+        let confirmation = format!("/v1/drafts/{}/confirmation", draft.body["order_id"].as_str().unwrap());
+        assert_turned_away(&house.put(&house.partner, &confirmation, json!({"confirmed": true})).await);
+        let cancel = format!("/v1/orders/{}/cancel", first.body["order_id"].as_str().unwrap());
+        assert_eq!(house.post(&house.partner, &cancel, Value::Null).await.status, 200);
+        assert_eq!(house.post(&house.shop, &format!("/v1/shop/orders/{offered}/accept"), json!({})).await.status, 200);
+
+        drop(all);
+        assert_eq!(create(&house, "late", "pm_card_visa").await.status, 202);
+        assert_eq!(house.put(&house.partner, &confirmation, json!({"confirmed": true})).await.status, 202);
+    }
+
+    #[actix_web::test]
+    async fn in_front_of_whom_too_many_wait_no_more_are_let_in_until_the_line_is_shorter() {
+        let house = House::open().await;
+        assert_eq!(create(&house, "early", "pm_slow").await.status, 202);
+        let note = |peer, until| house.app.crowd.lock().unwrap().note(peer, until, Instant::now());
+        let an_hour = Duration::from_secs(3600);
+        note(Peer::Method("pm_slow".into()), Instant::now() + an_hour);
+
+        assert_turned_away(&create(&house, "late", "pm_slow").await);
+        assert_eq!(create(&house, "early", "pm_slow").await.status, 202, "its key still finds its order");
+        assert_eq!(create(&house, "other", "pm_card_visa").await.status, 202);
+        note(Peer::Shop(LUNGO_CENTRAL), Instant::now() + an_hour);
+        assert_turned_away(&create(&house, "another", "pm_card_visa").await);
+
+        note(Peer::Method("pm_slow".into()), Instant::now());
+        note(Peer::Shop(LUNGO_CENTRAL), Instant::now());
+        assert_eq!(create(&house, "late", "pm_slow").await.status, 202);
+    }
+}

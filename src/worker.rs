@@ -278,3 +278,96 @@ async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::demo::LUNGO_CENTRAL;
+    use crate::gateway::simulator::GatewaySimulator;
+    use crate::lifecycle::{Actor, Event};
+    use crate::shop::simulator::ShopSimulator;
+    use crate::simulator::Speed;
+    use crate::web::harness::House;
+
+    /// A stage at which one act may be under way, with calls that may take so long.
+    fn at_authorize(house: &House, places: usize, timeout: Duration) -> AtStage {
+        let gateway = GatewaySimulator::open(None, Speed::Zero, String::new()).unwrap();
+        let shops = ShopSimulator::open(None, Speed::Zero).unwrap();
+        let ports = Ports::new(Arc::new(gateway), Arc::new(shops), Box::new(|_| false), timeout, timeout);
+        AtStage {
+            store: house.app.store.clone(),
+            ports: Arc::new(ports),
+            crowd: house.app.crowd.clone(),
+            stage: Stage::Authorize,
+            turns: Turns::new(places, ROOM),
+            acts: JoinSet::new(),
+            put_off: Vec::new(),
+        }
+    }
+
+    /// Claims on so many new orders of one method. The house keeps the very first for itself.
+    async fn claims(house: &House, count: usize) -> Vec<Claim> {
+        for _ in 0..=count {
+            house.place(house.request(LUNGO_CENTRAL)).await;
+        }
+        let claims = house.app.store.claim(Stage::Authorize, BATCH as i64, now()).await.unwrap();
+        assert_eq!(claims.len(), count);
+        claims
+    }
+
+    #[actix_web::test]
+    async fn the_order_of_a_customer_who_is_there_goes_first() {
+        let house = House::open().await;
+        let mut stage = at_authorize(&house, 1, Duration::from_secs(1));
+        house.place(house.request(LUNGO_CENTRAL)).await;
+        let [first, second] = [house.request(LUNGO_CENTRAL), house.request(LUNGO_CENTRAL)];
+        let (first, second) = (house.place(first).await, house.place(second).await);
+        house.hear(second, Actor::Partner, Event::Arrived).await;
+        let claims = house.app.store.claim(Stage::Authorize, 2, now()).await.unwrap();
+        assert_eq!(claims.iter().map(|claim| claim.order().id).collect::<Vec<_>>(), [first, second]);
+        claims.into_iter().for_each(|claim| stage.join(claim, Taken::Claimed));
+        let (_, next) = stage.turns.next(|_, _| true).unwrap();
+        assert_eq!(next.order().id, second);
+    }
+
+    #[actix_web::test]
+    async fn who_waits_too_long_is_put_off_and_loses_no_attempt() {
+        let house = House::open().await;
+        // Two of these calls take longer than any lease.
+        let mut stage = at_authorize(&house, 1, Duration::from_secs(20));
+        for claim in claims(&house, 3).await {
+            stage.join(claim, Taken::Claimed);
+        }
+        stage.look_at_the_lines();
+        assert_eq!(stage.turns.leave(|_| true).len(), 0);
+        let orders = loop {
+            let orders = house.app.store.all_orders(None, 10).await.unwrap();
+            if orders.iter().filter(|order| order.task.leased_until.is_none()).count() == 3 {
+                break orders;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        for order in orders.iter().filter(|order| order.task.leased_until.is_none()) {
+            assert!(order.task.attempts == 0 && order.task.next_attempt_at > Some(now()), "{:?}", order.task);
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_long_line_that_does_not_move_is_noted() {
+        let house = House::open().await;
+        let mut stage = at_authorize(&house, 2, Duration::from_secs(1));
+        let visa = Peer::Method("pm_card_visa".into());
+        let is_noted = |house: &House| house.app.crowd.lock().unwrap().holds(&visa, Instant::now());
+        let longest = Duration::from_secs(28);
+        let long_ago = Instant::now().checked_sub(longest).expect("the machine runs for longer");
+        for claim in claims(&house, 2).await {
+            stage.turns.join(visa.clone(), false, claim, long_ago);
+        }
+        stage.look_at_the_lines();
+        assert!(is_noted(&house));
+        stage.stage = Stage::Release;
+        house.app.crowd.lock().unwrap().note(visa.clone(), Instant::now(), Instant::now());
+        stage.look_at_the_lines();
+        assert!(!is_noted(&house), "whose money goes back has nothing to do with new orders");
+    }
+}
