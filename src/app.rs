@@ -39,10 +39,10 @@ const MEASURING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2
 /// Whether the database can be written to is asked of it no oftener than this, whoever asks.
 const PINGED_EVERY: chrono::Duration = chrono::Duration::seconds(1);
 
-/// New orders that may wait for the writing thread at once: what about four full transactions take, so that whoever is
-/// let in is answered long before its caller's patience ends. Beyond it new orders are turned away at once, and
-/// whatever makes room is not.
-const CREATES: usize = 512;
+/// New orders that may wait for the writing thread at once: what about two transactions of nothing else take, so that
+/// whoever is let in is answered long before its caller's patience ends. Beyond it new orders are turned away at once,
+/// and whatever makes room is not.
+const CREATES: usize = 256;
 
 /// The running service, as the web sees it.
 pub struct App {

@@ -58,8 +58,10 @@ pub async fn run(
             ports: ports.clone(),
             crowd: crowd.clone(),
             stage,
+            limit,
             turns: Turns::new(limit, ROOM),
             acts: JoinSet::new(),
+            commits: JoinSet::new(),
             put_off: Vec::new(),
         };
         stages.spawn(at_stage.work(handed_over, wake, stop.clone()));
@@ -123,9 +125,12 @@ struct AtStage {
     ports: Arc<Ports>,
     crowd: Arc<Mutex<Crowd>>,
     stage: Stage,
+    /// Acts that may be under way at once, and results that may wait to be committed.
+    limit: usize,
     turns: Turns<Claim>,
-    /// Each says at its end whom it asked.
-    acts: JoinSet<Peer>,
+    /// Each gives its place back as soon as it is answered: whoever is silent holds places, whoever is answered does not.
+    acts: JoinSet<(Peer, Claim, Outcome)>,
+    commits: JoinSet<()>,
     /// To be given back.
     put_off: Vec<Claim>,
 }
@@ -145,8 +150,11 @@ impl AtStage {
                 biased;
                 () = stopped(&mut stop) => break,
                 Some(ended) = self.acts.join_next() => {
-                    self.turns.done(&ended.expect("an act neither panics nor is aborted"));
+                    let (peer, claim, outcome) = ended.expect("an act neither panics nor is aborted");
+                    self.turns.done(&peer);
+                    self.commits.spawn(commit(self.store.clone(), claim, outcome));
                 }
+                Some(_) = self.commits.join_next() => {}
                 _ = look.tick() => self.look_at_the_lines(),
                 // Before what was handed over: what only the database holds must not starve behind it.
                 () = wake.notified() => {
@@ -171,8 +179,13 @@ impl AtStage {
         while let Some(claim) = handed_over.recv().await {
             unused.push(claim);
         }
-        give_back(self.store, unused, now).await;
-        while self.acts.join_next().await.is_some() {}
+        give_back(self.store.clone(), unused, now).await;
+        while let Some(ended) = self.acts.join_next().await {
+            if let Ok((_, claim, outcome)) = ended {
+                self.commits.spawn(commit(self.store.clone(), claim, outcome));
+            }
+        }
+        while self.commits.join_next().await.is_some() {}
     }
 
     fn join(&mut self, claim: Claim, taken: Taken) {
@@ -183,13 +196,18 @@ impl AtStage {
         }
     }
 
-    /// Begins whatever may begin.
+    /// Begins whatever may begin, unless the results come faster than they can be written.
     fn begin(&mut self) {
         let at = Instant::now();
-        while let Some((peer, claim)) = self.turns.next(|peer, under_way| self.ports.may_ask(peer, under_way, at)) {
+        while self.commits.len() < self.limit
+            && let Some((peer, claim)) = self.turns.next(|peer, under_way| self.ports.may_ask(peer, under_way, at))
+        {
             if claim.lasts(now()) > self.ports.longest_act() {
-                let act = AssertUnwindSafe(carry_on(self.store.clone(), self.ports.clone(), claim)).catch_unwind();
-                self.acts.spawn(act.map(|_| peer));
+                let ports = self.ports.clone();
+                self.acts.spawn(async move {
+                    let outcome = act(&claim, &ports).await;
+                    (peer, claim, outcome)
+                });
             } else {
                 self.turns.done(&peer);
                 self.put_off.push(claim);
@@ -239,11 +257,11 @@ async fn give_back(store: Store, claims: Vec<Claim>, due: impl Fn() -> order::In
 }
 
 /// One act under one claim.
-async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim) {
-    let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
+async fn act(claim: &Claim, ports: &Ports) -> Outcome {
+    let (stage, attempts) = (claim.stage(), claim.order().task.attempts);
     METERS.stage_acting.of(stage).increment(1);
     let began = Instant::now();
-    let outcome = AssertUnwindSafe(stages::act(&claim, &ports)).catch_unwind().await.unwrap_or_else(|_| Outcome {
+    let outcome = AssertUnwindSafe(stages::act(claim, ports)).catch_unwind().await.unwrap_or_else(|_| Outcome {
         event: None,
         again: Some(Again {
             after: backoff(attempts, chrono::Duration::seconds(15)),
@@ -261,6 +279,12 @@ async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim) {
     if acted == Acted::Panicked {
         METERS.stage_retries.of((stage, Trouble::Panic)).increment(1);
     }
+    outcome
+}
+
+/// Writes what came of an act.
+async fn commit(store: Store, claim: Claim, outcome: Outcome) {
+    let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
     let event = outcome.event.as_ref().map(crate::lifecycle::Event::kind);
     let why = outcome.again.as_ref().map(|again| again.why.clone());
     match store.commit(claim, outcome, now()).await {
@@ -289,7 +313,7 @@ mod tests {
     use crate::simulator::Speed;
     use crate::web::harness::House;
 
-    /// A stage at which one act may be under way, with calls that may take so long.
+    /// A stage at which so many acts may be under way, with calls that may take so long.
     fn at_authorize(house: &House, places: usize, timeout: Duration) -> AtStage {
         let gateway = GatewaySimulator::open(None, Speed::Zero, String::new()).unwrap();
         let shops = ShopSimulator::open(None, Speed::Zero).unwrap();
@@ -299,8 +323,10 @@ mod tests {
             ports: Arc::new(ports),
             crowd: house.app.crowd.clone(),
             stage: Stage::Authorize,
+            limit: places,
             turns: Turns::new(places, ROOM),
             acts: JoinSet::new(),
+            commits: JoinSet::new(),
             put_off: Vec::new(),
         }
     }
@@ -358,8 +384,7 @@ mod tests {
         let mut stage = at_authorize(&house, 2, Duration::from_secs(1));
         let visa = Peer::Method("pm_card_visa".into());
         let is_noted = |house: &House| house.app.crowd.lock().unwrap().holds(&visa, Instant::now());
-        let longest = Duration::from_secs(28);
-        let long_ago = Instant::now().checked_sub(longest).expect("the machine runs for longer");
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(28)).expect("the machine runs for longer");
         for claim in claims(&house, 2).await {
             stage.turns.join(visa.clone(), false, claim, long_ago);
         }
