@@ -120,7 +120,6 @@ impl App {
     ) -> std::result::Result<Priced, Refusal> {
         let catalogue = self.catalogue();
         let priced = catalogue.verdict(partner, request, now, traceparent)?;
-        self.check_crowd(request)?;
         Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
     }
 
@@ -131,7 +130,6 @@ impl App {
     pub fn recheck(&self, partner: PartnerId, draft: &Draft, now: Instant) -> std::result::Result<Priced, Refusal> {
         let (catalogue, request) = (self.catalogue(), &draft.request);
         let priced = catalogue.recheck(partner, &draft.placed, request.shop_id, &request.pickup, now)?;
-        self.check_crowd(request)?;
         Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
     }
 
@@ -146,11 +144,13 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Overloaded`] at once, or whatever kept the store from deciding.
-    pub async fn accept(&self, accept: Accept) -> Result<Admitted> {
+    pub async fn accept(&self, mut accept: Accept) -> Result<Admitted> {
         let Ok(_place) = self.creates.try_acquire() else {
             METERS.lane_refused.of(meters::Urgency::Create).increment(1);
             return Err(Error::Overloaded);
         };
+        let may_wait = self.check_crowd(&accept.request);
+        accept.catalogue = accept.catalogue.and_then(|priced| may_wait.map(|()| priced));
         self.store.accept(accept).await
     }
 
@@ -362,6 +362,8 @@ mod tests {
         note(Peer::Method("pm_slow".into()), Instant::now() + an_hour);
 
         assert_turned_away(&create(&house, "late", "pm_slow").await);
+        let draft = house.post(&house.partner, "/v1/drafts", order("late", "pm_slow")).await;
+        assert_eq!(draft.status, 201, "nobody works on a draft");
         assert_eq!(create(&house, "early", "pm_slow").await.status, 202, "its key still finds its order");
         assert_eq!(create(&house, "other", "pm_card_visa").await.status, 202);
         note(Peer::Shop(LUNGO_CENTRAL), Instant::now() + an_hour);

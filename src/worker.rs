@@ -1,4 +1,4 @@
-//! Carries orders on: claim → act → commit, one queue and one limit for each stage, and a timer.
+//! Carries orders on: claim → act → commit, one limit for each stage, and a timer.
 //!
 //! Within a stage each payment method and each shop waits in a line of its own (`turns`), so that one that does not
 //! answer holds up only itself. A claim that waits too long for its turn is put off before its lease ends.
