@@ -72,12 +72,17 @@ fn goal(is_met: bool, what: String) -> Goal {
     Goal { what, is_met }
 }
 
-/// Orders completed a second when 64 clients each send their next order as soon as the last was answered.
+/// Orders completed a second when clients each send their next order as soon as the last was answered: with as many of
+/// them as do best.
 fn peak(stretch: Duration) -> Result<f64> {
-    let server = Server::start(None, &[])?;
-    let run = sound(run_plan(plan("visa=1", 64, Arrivals::WhenAnswered, stretch)?, PATIENCE, &server)?)?;
-    let peak = run.report.completed_per_s;
-    println!("peak: {peak:.0} completed/s; acceptance ms {}", run.report.acceptance_ms);
+    let mut peak = 0.0_f64;
+    for connections in [64, 256] {
+        let server = Server::start(None, &[])?;
+        let run = sound(run_plan(plan("visa=1", connections, Arrivals::WhenAnswered, stretch)?, PATIENCE, &server)?)?;
+        let per_s = run.report.completed_per_s;
+        println!("{connections} connections: {per_s:.0} completed/s; acceptance ms {}", run.report.acceptance_ms);
+        peak = peak.max(per_s);
+    }
     Ok(peak)
 }
 
@@ -142,6 +147,8 @@ fn burst(peak: f64, stretch: Duration) -> Result<Vec<Goal>> {
     let (cancels, started) = (of_words(Word::Cancel), of_words(Word::Start));
     Ok(vec![
         goal(kept >= 0.9, format!("at twice the peak {:.0} % of the peak is completed (90 %)", kept * 100.0)),
+        // Otherwise the machine had other things to do then, and what follows was no overload.
+        goal(kept <= 1.15, "what was measured as the peak was the peak".into()),
         goal(turned_away(calm, burst) > 0, "what is too much is turned away".into()),
         goal(cancels <= 2.0, format!("p99 of cancellations is {cancels:.1} times that at half the peak (2)")),
         goal(started <= 2.0, format!("p99 of what the shop does is {started:.1} times that at half the peak (2)")),
