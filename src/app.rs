@@ -2,10 +2,11 @@
 //! the time.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use crate::catalogue::{Catalogue, Priced, Refusal};
 use crate::config::{InForce, Settings};
@@ -13,7 +14,8 @@ use crate::keys::{KeyRecord, Keys};
 use crate::meters::{self, METERS};
 use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
 use crate::pace::{Expectations, Pace};
-use crate::store::{Draft, Result, Store};
+use crate::store::{Accept, Admitted, Draft, Error, Result, Store};
+use crate::turns::{Crowd, Peer};
 
 /// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
 #[async_trait]
@@ -37,6 +39,11 @@ const MEASURING_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2
 /// Whether the database can be written to is asked of it no oftener than this, whoever asks.
 const PINGED_EVERY: chrono::Duration = chrono::Duration::seconds(1);
 
+/// New orders that may wait for the writing thread at once: what about two transactions of nothing else take, so that
+/// whoever is let in is answered long before its caller's patience ends. Beyond it new orders are turned away at once,
+/// and whatever makes room is not.
+const CREATES: usize = 256;
+
 /// The running service, as the web sees it.
 pub struct App {
     pub store: Store,
@@ -45,6 +52,9 @@ pub struct App {
     /// Durations as measured by all instances: see [`App::learn`].
     pub pace: RwLock<Pace>,
     pub bank: Option<Arc<dyn Bank>>,
+    /// In front of whom too many orders wait already.
+    pub crowd: Arc<Mutex<Crowd>>,
+    creates: Semaphore,
     catalogue: ArcSwap<Catalogue>,
     /// The keys, as of the last refresh.
     pub keys: Arc<ArcSwap<Keys>>,
@@ -77,6 +87,8 @@ impl App {
             in_force,
             pace: RwLock::new(Pace::new(expectations, span)),
             bank,
+            crowd: Arc::default(),
+            creates: Semaphore::new(CREATES),
             learned: AtomicI64::new(0),
             catalogue: ArcSwap::default(),
             keys: Arc::default(),
@@ -119,6 +131,32 @@ impl App {
         let (catalogue, request) = (self.catalogue(), &draft.request);
         let priced = catalogue.recheck(partner, &draft.placed, request.shop_id, &request.pickup, now)?;
         Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
+    }
+
+    /// Refuses what would only wait: an argument of admission like all refusals, so that a key still finds its order.
+    fn check_crowd(&self, request: &NewOrder) -> std::result::Result<(), Refusal> {
+        let (crowd, now) = (self.crowd.lock().unwrap_or_else(PoisonError::into_inner), std::time::Instant::now());
+        let peers = [Peer::Method(request.payment_method.clone()), Peer::Shop(request.shop_id)];
+        if peers.iter().any(|peer| crowd.holds(peer, now)) { Err(Refusal::Crowded) } else { Ok(()) }
+    }
+
+    /// Decides about a new order, unless too many wait for that already.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at once, or whatever kept the store from deciding.
+    pub async fn accept(&self, mut accept: Accept) -> Result<Admitted> {
+        let Ok(_place) = self.creates.try_acquire() else {
+            METERS.lane_refused.of(meters::Urgency::Create).increment(1);
+            return Err(Error::Overloaded);
+        };
+        let may_wait = self.check_crowd(&accept.request);
+        accept.catalogue = accept.catalogue.and_then(|priced| may_wait.map(|()| priced));
+        self.store.accept(accept).await
+    }
+
+    /// Whether another new order would be turned away now, whatever it says.
+    pub fn is_full(&self) -> bool {
+        self.creates.available_permits() == 0
     }
 
     /// What was measured is told instead of what the menu says. A simulated barista may be faster than the menu.
@@ -261,5 +299,78 @@ impl App {
 
     pub fn set_ready(&self, is_ready: bool) {
         self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use actix_web::http::header;
+    use actix_web::test::TestRequest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::catalogue::demo::LUNGO_CENTRAL;
+    use crate::web::harness::{Answer, House};
+
+    fn order(customer: &str, method: &str) -> Value {
+        json!({"customer_id": customer, "shop_id": LUNGO_CENTRAL, "lines": [{"item_id": "tea", "quantity": 1}],
+            "total": {"amount": 300, "currency": "EUR"}, "payment": {"method": method}})
+    }
+
+    async fn create(house: &House, customer: &str, method: &str) -> Answer {
+        let key = (header::HeaderName::from_static("idempotency-key"), customer.to_owned());
+        let request = TestRequest::post().uri("/v1/orders").insert_header(key).set_json(order(customer, method));
+        house.send(request, &house.partner).await
+    }
+
+    /// What a client needs that was turned away.
+    fn assert_turned_away(answer: &Answer) {
+        assert_eq!((answer.status, answer.code()), (503, "overloaded"), "{answer:?}");
+        let seconds: u64 = answer.headers.get("retry-after").unwrap().to_str().unwrap().parse().unwrap();
+        assert!((1..=3).contains(&seconds), "{answer:?}");
+    }
+
+    #[actix_web::test]
+    async fn when_too_much_waits_new_orders_are_turned_away_and_what_makes_room_is_not() {
+        let house = House::open().await;
+        let first = create(&house, "early", "pm_card_visa").await;
+        let offered = house.awaiting().await;
+        let all = house.app.creates.acquire_many(CREATES as u32).await.unwrap();
+
+        assert_turned_away(&create(&house, "late", "pm_card_visa").await);
+        assert_turned_away(&house.post(&house.partner, "/v1/orders", json!("not even an order")).await);
+        let draft = house.post(&house.partner, "/v1/drafts", order("other", "pm_card_visa")).await;
+        let confirmation = format!("/v1/drafts/{}/confirmation", draft.body["order_id"].as_str().unwrap());
+        assert_turned_away(&house.put(&house.partner, &confirmation, json!({"confirmed": true})).await);
+        let cancel = format!("/v1/orders/{}/cancel", first.body["order_id"].as_str().unwrap());
+        assert_eq!(house.post(&house.partner, &cancel, Value::Null).await.status, 200);
+        assert_eq!(house.post(&house.shop, &format!("/v1/shop/orders/{offered}/accept"), json!({})).await.status, 200);
+
+        drop(all);
+        assert_eq!(create(&house, "late", "pm_card_visa").await.status, 202);
+        assert_eq!(house.put(&house.partner, &confirmation, json!({"confirmed": true})).await.status, 202);
+    }
+
+    #[actix_web::test]
+    async fn in_front_of_whom_too_many_wait_no_more_are_let_in_until_the_line_is_shorter() {
+        let house = House::open().await;
+        assert_eq!(create(&house, "early", "pm_slow").await.status, 202);
+        let note = |peer, until| house.app.crowd.lock().unwrap().note(peer, until, Instant::now());
+        let an_hour = Duration::from_secs(3600);
+        note(Peer::Method("pm_slow".into()), Instant::now() + an_hour);
+
+        assert_turned_away(&create(&house, "late", "pm_slow").await);
+        let draft = house.post(&house.partner, "/v1/drafts", order("late", "pm_slow")).await;
+        assert_eq!(draft.status, 201, "nobody works on a draft");
+        assert_eq!(create(&house, "early", "pm_slow").await.status, 202, "its key still finds its order");
+        assert_eq!(create(&house, "other", "pm_card_visa").await.status, 202);
+        note(Peer::Shop(LUNGO_CENTRAL), Instant::now() + an_hour);
+        assert_turned_away(&create(&house, "another", "pm_card_visa").await);
+
+        note(Peer::Method("pm_slow".into()), Instant::now());
+        note(Peer::Shop(LUNGO_CENTRAL), Instant::now());
+        assert_eq!(create(&house, "late", "pm_slow").await.status, 202);
     }
 }

@@ -37,6 +37,11 @@ impl Breaker {
         }
     }
 
+    /// Whether nobody would be let through now.
+    pub fn is_pausing(&self, now: Instant) -> bool {
+        self.open_until.is_some_and(|until| now < until)
+    }
+
     pub fn is_open(&self) -> bool {
         self.open_until.is_some()
     }
@@ -58,6 +63,7 @@ mod tests {
         assert_eq!(breaker.ask(start, PAUSE), Ok(()));
         breaker.tell(false, start, PAUSE);
         assert_eq!(breaker.ask(start + PAUSE / 5, PAUSE), Err(PAUSE / 5 * 4));
+        assert!(breaker.is_pausing(start + PAUSE / 5) && !breaker.is_pausing(start + PAUSE));
         assert_eq!(breaker.ask(start + PAUSE, PAUSE), Ok(()), "one is let through");
         assert!(breaker.ask(start + PAUSE, PAUSE).is_err(), "the others are not");
         breaker.tell(true, start + PAUSE, PAUSE);

@@ -190,7 +190,7 @@ pub fn run(args: &CollisionsArgs) -> Result<Report> {
 
 fn under(args: &CollisionsArgs, condition: Condition) -> Result<Found> {
     let setup =
-        Setup { pace: Pace::Fast, replica_lag: Some(condition.lag).filter(|lag| !lag.is_zero()), refuse_similar: true };
+        Setup { pace: Pace::Fast, replica_lag: Some(condition.lag).filter(|lag| !lag.is_zero()), ..Setup::default() };
     let guarded = Server::start(args.data.as_deref(), setup)?;
     let unguarded = Server::start(args.data.as_deref(), Setup { refuse_similar: false, ..setup })?;
     on_one_thread(async {

@@ -147,23 +147,23 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_BREAKER_PAUSE", default_value = "5s", value_name = "TIME")]
     pub breaker_pause: Span,
 
-    /// Authorizations under way at once
+    /// Authorizations under way at once; one payment method takes at most half of them
     #[arg(long, env = "LUNGO_AUTHORIZE_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub authorize_limit: usize,
 
-    /// Look-ups under way at once
+    /// Look-ups under way at once; one payment method takes at most half of them
     #[arg(long, env = "LUNGO_LOOK_UP_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub look_up_limit: usize,
 
-    /// Offers to shops under way at once
+    /// Offers to shops under way at once; one shop takes at most half of them
     #[arg(long, env = "LUNGO_OFFER_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub offer_limit: usize,
 
-    /// Captures under way at once
+    /// Captures under way at once; one payment method takes at most half of them
     #[arg(long, env = "LUNGO_CAPTURE_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub capture_limit: usize,
 
-    /// Releases under way at once
+    /// Releases under way at once; one payment method takes at most half of them
     #[arg(long, env = "LUNGO_RELEASE_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub release_limit: usize,
 

@@ -24,8 +24,8 @@
 //! - No clock is read below `web`, `worker` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
-//! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `error` and `config` are pure and
-//! know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
+//! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`, `error` and
+//! `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
 //! knows the store, and neither the worker nor the ports. `serve` wires it all. Whoever is not pure may count in
 //! `meters`, which knows only pure ones. A test holds this.
 
@@ -57,6 +57,7 @@ pub mod simulator;
 pub mod stages;
 pub mod state;
 pub mod store;
+pub mod turns;
 pub mod web;
 pub mod why;
 pub mod worker;

@@ -47,6 +47,8 @@ use polling::{PollEvery, Polled, Polling};
 use report::{Machine, Polls, Quantiles, Report};
 use server::{Server, Setup};
 
+const NO_POLLS: Polling = Polling { most: 0, every: PollEvery::Obey };
+
 /// Connections, where their number is not given.
 const CONNECTIONS: usize = 64;
 
@@ -93,7 +95,7 @@ pub struct LoadArgs {
     #[arg(long, default_value = "obey", value_name = "TIME")]
     pub poll: PollEvery,
 
-    /// What becomes of the orders, in parts: visa, declined, flaky, slow, timeout_after_charge
+    /// What becomes of the orders, in parts: visa, declined, flaky, slow, silent, timeout_after_charge
     #[arg(long, default_value = "visa=96,declined=4", value_name = "PARTS")]
     pub mix: Mix,
 
@@ -165,7 +167,25 @@ pub fn run(args: &LoadArgs) -> Result<Report> {
             (Some(server), target)
         }
     };
-    on_one_thread(measure(args, &target, server.as_ref()))
+    let polling = Polling { most: args.polls, every: args.poll };
+    let run = on_one_thread(measure(args.plan(), polling, args.patience.0, &target, server.as_ref()))?;
+    Ok(Report { rate: args.rate, ..run.report })
+}
+
+/// All that is known of one run.
+pub struct Run {
+    pub report: Report,
+    pub sending: Sending,
+    /// What the feed says of every order since the run began.
+    pub lives: HashMap<Uuid, Life>,
+}
+
+/// Runs one plan against a server that was started for it, and waits for the last completions for `patience`.
+///
+/// # Errors
+/// When the feed or the books cannot be read.
+pub fn run_plan(plan: Plan, patience: Duration, server: &Server) -> Result<Run> {
+    on_one_thread(measure(plan, NO_POLLS, patience, &server.target, Some(server)))
 }
 
 /// Sends a plan to a server that only answers, without following what becomes of the orders: for measuring what
@@ -175,8 +195,7 @@ pub fn run(args: &LoadArgs) -> Result<Report> {
 /// When the generator cannot start.
 pub fn send_only(plan: Plan, target: &Target) -> Result<(Sending, f64, Quantiles)> {
     on_one_thread(async {
-        let polling = Polling { most: 0, every: PollEvery::Obey };
-        let sending = drive::send(&Arc::new(plan), target, polling, &Arc::default()).await;
+        let sending = drive::send(&Arc::new(plan), target, NO_POLLS, &Arc::default()).await;
         let rate = sending.accepted.len() as f64 / (sending.ended - sending.started).as_secs_f64();
         let latencies = acceptance(&sending);
         Ok((sending, rate, latencies))
@@ -187,11 +206,20 @@ pub(crate) fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-async fn measure(args: &LoadArgs, target: &Target, server: Option<&Server>) -> Result<Report> {
-    let plan = Arc::new(args.plan());
-    let polling = Polling { most: args.polls, every: args.poll };
+async fn measure(
+    plan: Plan,
+    polling: Polling,
+    patience: Duration,
+    target: &Target,
+    server: Option<&Server>,
+) -> Result<Run> {
+    let plan = Arc::new(plan);
     let start = Reader::new(target).read_all(drop).await?;
     let seen = Seen::default();
+    let earlier = match server {
+        Some(server) => server.books().await?.0.len(),
+        None => 0,
+    };
     let shown = seen.clone();
     let following = tokio::spawn(feed::follow(Reader::at(target, start.clone()), move |events| shown.add(events)));
     let answered = Arc::new(AtomicU64::new(0));
@@ -200,7 +228,7 @@ async fn measure(args: &LoadArgs, target: &Target, server: Option<&Server>) -> R
     let cpu_before = cpu_of_this_thread();
     let mut sending = drive::send(&plan, target, polling, &answered).await;
     let cpu = cpu_of_this_thread().saturating_sub(cpu_before);
-    let until = tokio::time::Instant::now() + args.patience.0;
+    let until = tokio::time::Instant::now() + patience;
     let polled = tokio::time::timeout_at(until, stop_polling(&mut sending)).await.unwrap_or_default();
     wait_for_completions(&sending, &seen, until).await;
     progress.abort();
@@ -215,7 +243,7 @@ async fn measure(args: &LoadArgs, target: &Target, server: Option<&Server>) -> R
     checks.push(verify::no_order_beyond(&plan, target, &sending, &lives).await?);
     if let Some(server) = server {
         let (orders, charges) = server.books().await?;
-        checks.extend(verify::against_books(&sending, &orders, &charges));
+        checks.extend(verify::against_books(&sending, &orders, &charges, earlier));
     }
 
     let ours: Vec<&Life> = sending.accepted.iter().filter_map(|accepted| lives.get(&accepted.order_id)).collect();
@@ -226,13 +254,13 @@ async fn measure(args: &LoadArgs, target: &Target, server: Option<&Server>) -> R
     let after_sending = last_end.and_then(|last| last.duration_since(sending.ended_at).ok()).unwrap_or_default();
     let in_time = ended.iter().filter(|(_, at)| SystemTime::from(*at) <= sending.ended_at).count();
     let map = seen.map();
-    Ok(Report {
+    let report = Report {
         machine: Machine::here(),
         target: target.address.to_string(),
         in_process: server.is_some(),
         fsync_ms: server.map(|server| server.fsync_ms),
         connections: plan.connections,
-        rate: args.rate,
+        rate: None,
         mix: plan.mix.to_string(),
         orders: plan.orders,
         accepted: sending.accepted.len() as u64,
@@ -248,10 +276,11 @@ async fn measure(args: &LoadArgs, target: &Target, server: Option<&Server>) -> R
         sent_to_seen_ms: Quantiles::of(
             sending.accepted.iter().filter_map(|one| Some(map.get(&one.order_id)?.into_std() - one.intended)),
         ),
-        polls: (args.polls > 0).then(|| polls(&polled, &lives)),
+        polls: (polling.most > 0).then(|| polls(&polled, &lives)),
         generator_core_share: cpu.as_secs_f64() / sending_s,
         checks,
-    })
+    };
+    Ok(Run { report, sending, lives })
 }
 
 fn acceptance(sending: &Sending) -> Quantiles {

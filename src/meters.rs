@@ -148,6 +148,9 @@ meters! {
     stage_claims: Family<Counter, (Stage, Taken)>,
         Counter "lungo_stage_claims_total" ["stage", "source"], Count, NONE,
         "Orders taken to work on: handed over in memory, or claimed from the database.";
+    stage_put_off: Family<Counter, Stage>,
+        Counter "lungo_stage_put_off_total" ["stage"], Count, NONE,
+        "Orders given back to the database because they waited too long for their turn.";
     stage_retries: Family<Counter, (Stage, Trouble)>,
         Counter "lungo_stage_retries_total" ["stage", "trouble"], Count, NONE,
         "Attempts that came to nothing and will be repeated, by the trouble.";

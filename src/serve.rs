@@ -178,8 +178,14 @@ pub async fn serve_by(
     );
     let (stop_worker, stopped) = watch::channel(false);
     let limits = limits(&settings);
-    let mut working =
-        tokio::spawn(worker::run(store, claims, Arc::new(ports), move |stage| limits[&stage], stopped.clone()));
+    let mut working = tokio::spawn(worker::run(
+        store,
+        claims,
+        Arc::new(ports),
+        app.crowd.clone(),
+        move |stage| limits[&stage],
+        stopped,
+    ));
     let mut refreshing = tokio::spawn(refresh(app.clone().into_inner()));
 
     let keys = actix::Data::from(app.keys.clone());

@@ -6,7 +6,7 @@ mod payment;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
@@ -14,26 +14,28 @@ use crate::gateway::{Gateway, Trouble};
 use crate::lifecycle::{Event, Stage};
 use crate::meters::{self, Called, METERS, Port};
 use crate::shop::{Shops, Unreachable};
+use crate::state::Order;
 use crate::store::{Again, Claim, Outcome, Strike};
+use crate::turns::Peer;
 
 /// The outside world, as the stages see it.
 pub struct Ports {
     pub gateway: Arc<dyn Gateway>,
     pub shops: Arc<dyn Shops>,
     /// Whether a shop accepts an order by itself, without being asked: open, online and below its capacity.
-    pub auto_accepts: Box<dyn Fn(&crate::state::Order) -> bool + Send + Sync>,
+    pub auto_accepts: Box<dyn Fn(&Order) -> bool + Send + Sync>,
     /// The longest call. At most a third of the lease, because an act may make two.
     pub timeout: Duration,
     /// How long a dependency that does not answer is left alone.
     pub pause: Duration,
-    breakers: Mutex<HashMap<String, Breaker>>,
+    breakers: Mutex<HashMap<Peer, Breaker>>,
 }
 
 impl Ports {
     pub fn new(
         gateway: Arc<dyn Gateway>,
         shops: Arc<dyn Shops>,
-        auto_accepts: Box<dyn Fn(&crate::state::Order) -> bool + Send + Sync>,
+        auto_accepts: Box<dyn Fn(&Order) -> bool + Send + Sync>,
         timeout: Duration,
         pause: Duration,
     ) -> Self {
@@ -45,65 +47,71 @@ impl Ports {
         chrono::Duration::from_std(self.timeout * 2).unwrap_or(chrono::Duration::MAX)
     }
 
-    /// Calls a dependency, with a deadline and behind its breaker.
+    /// Whether the peer may be asked now, while `under_way` others ask it: one that does not answer is left alone, and
+    /// then tried by one caller at a time.
+    pub fn may_ask(&self, peer: &Peer, under_way: usize, now: Instant) -> bool {
+        let breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let breaker = breakers.get(peer).filter(|breaker| breaker.is_open());
+        breaker.is_none_or(|breaker| !breaker.is_pausing(now) && under_way == 0)
+    }
+
+    /// Calls a peer for a stage, with a deadline and behind its breaker.
     async fn call<T, E: Silence>(
         &self,
-        dependency: &Dependency,
+        order: &Order,
+        peer: &Peer,
         call: impl Future<Output = Result<T, E>> + Send,
     ) -> Result<T, E> {
-        if let Err(wait) = self.breaker(dependency, |breaker| breaker.ask(Instant::now(), self.pause)) {
-            dependency.count(Called::BreakerOpen);
+        let stage = order.task.stage;
+        if let Err(wait) = self.breaker(peer, |breaker| breaker.ask(Instant::now(), self.pause)) {
+            count(stage, peer, Called::BreakerOpen);
             return Err(E::unavailable(format!("not asked for another {wait:?}: it did not answer")));
         }
         let result = match tokio::time::timeout(self.timeout, call).await {
             Ok(result) => result,
             Err(_) => Err(E::unanswered(format!("no answer within {:?}", self.timeout))),
         };
-        dependency.count(result.as_ref().map_or_else(Silence::counted, |_| Called::Answered));
+        count(stage, peer, result.as_ref().map_or_else(Silence::counted, |_| Called::Answered));
         let answered = !matches!(&result, Err(error) if error.is_silence());
-        self.breaker(dependency, |breaker| breaker.tell(answered, Instant::now(), self.pause));
+        self.breaker(peer, |breaker| breaker.tell(answered, Instant::now(), self.pause));
         result
     }
 
-    fn breaker<T>(&self, dependency: &Dependency, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        let Dependency { port, name, .. } = dependency;
-        let mut breakers = self.breakers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn breaker<T>(&self, peer: &Peer, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         // Payment methods are the clients' words: nobody may fill the memory with them.
-        if breakers.len() > 1_000 && !breakers.contains_key(name) {
+        if breakers.len() > 1_000 && !breakers.contains_key(peer) {
             breakers.retain(|_, breaker| breaker.is_open());
         }
-        let breaker = breakers.entry(name.clone()).or_default();
+        let breaker = breakers.entry(peer.clone()).or_default();
         let was_open = breaker.is_open();
         let done = act(breaker);
         match (was_open, breaker.is_open()) {
-            (false, true) => METERS.breakers_open.of(*port).increment(1),
-            (true, false) => METERS.breakers_open.of(*port).decrement(1),
+            (false, true) => METERS.breakers_open.of(port(peer)).increment(1),
+            (true, false) => METERS.breakers_open.of(port(peer)).decrement(1),
             _ => {}
         }
         done
     }
 }
 
-/// Who is called, and for which stage.
-struct Dependency {
-    port: Port,
-    /// What shares a breaker.
-    name: String,
-    stage: Option<Stage>,
+fn port(peer: &Peer) -> Port {
+    match peer {
+        Peer::Method(_) => Port::Gateway,
+        Peer::Shop(_) => Port::Shop,
+    }
 }
 
-impl Dependency {
-    fn count(&self, called: Called) {
-        METERS.calls.of((self.port, called)).increment(1);
-        let trouble = match called {
-            Called::Answered | Called::Refused => return,
-            Called::Unavailable => meters::Trouble::Unavailable,
-            Called::Unanswered => meters::Trouble::Unanswered,
-            Called::BreakerOpen => meters::Trouble::BreakerOpen,
-        };
-        if let Some(stage) = self.stage {
-            METERS.stage_retries.of((stage, trouble)).increment(1);
-        }
+fn count(stage: Option<Stage>, peer: &Peer, called: Called) {
+    METERS.calls.of((port(peer), called)).increment(1);
+    let trouble = match called {
+        Called::Answered | Called::Refused => return,
+        Called::Unavailable => meters::Trouble::Unavailable,
+        Called::Unanswered => meters::Trouble::Unanswered,
+        Called::BreakerOpen => meters::Trouble::BreakerOpen,
+    };
+    if let Some(stage) = stage {
+        METERS.stage_retries.of((stage, trouble)).increment(1);
     }
 }
 
@@ -147,6 +155,14 @@ impl Silence for Unreachable {
     // Whatever a shop did not answer is offered again: there is nothing to tell apart.
     fn counted(&self) -> Called {
         Called::Unanswered
+    }
+}
+
+/// Who is asked for what is pending on a claimed order.
+pub fn peer(claim: &Claim) -> Peer {
+    match claim.stage() {
+        Stage::Offer => offer::peer(claim.order()),
+        Stage::Authorize | Stage::LookUp | Stage::Capture | Stage::Release => payment::peer(claim.order()),
     }
 }
 

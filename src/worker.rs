@@ -1,36 +1,48 @@
-//! Carries orders on: claim → act → commit, one queue and one limit for each stage, and a timer.
+//! Carries orders on: claim → act → commit, one limit for each stage, and a timer.
+//!
+//! Within a stage each payment method and each shop waits in a line of its own (`turns`), so that one that does not
+//! answer holds up only itself. A claim that waits too long for its turn is put off before its lease ends.
 //!
 //! Nothing here is needed for correctness: whatever this process holds when it dies lapses, and is simply due
 //! again.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use futures_util::future::join_all;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::clock::now;
 use crate::lifecycle::Stage;
 use crate::meters::{Acted, METERS, Taken, Trouble};
+use crate::order;
 use crate::stages::{self, Ports, backoff};
 use crate::store::{self, Again, Claim, Claims, Committed, Outcome, Store, Strike};
+use crate::turns::{Crowd, Peer, Turns};
 
-/// How often somebody looks for work that nobody was told of, for example after another process died.
+/// How often somebody looks for work that nobody was told of, for example after another process died, and at who has
+/// waited too long.
 const LOOK_ROUND: Duration = Duration::from_millis(250);
 /// Rows one claim takes, and deadlines one transaction decides.
 const BATCH: usize = 250;
 /// A claim takes at least so many, so that a busy stage does not pay a transaction for every row.
 const SMALL_BATCH: usize = 16;
+/// Claims that may wait for their turn at a stage: a few seconds' work, in a few megabytes.
+const ROOM: usize = 4_096;
 /// How long a shutdown waits for the acts under way.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Works until told to stop. `limit` says how many acts of a stage may be under way at once.
+/// Works until told to stop. `limit` says how many acts of a stage may be under way at once. Who should not be given
+/// more to do is noted in `crowd`.
 pub async fn run(
     store: Store,
     claims: Claims,
     ports: Arc<Ports>,
+    crowd: Arc<Mutex<Crowd>>,
     limit: impl Fn(Stage) -> usize,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -41,7 +53,18 @@ pub async fn run(
         due.push((stage, wake.clone()));
         let limit = limit(stage).max(1);
         METERS.stage_limit.of(stage).set(limit as f64);
-        stages.spawn(work(store.clone(), ports.clone(), stage, limit, handed_over, wake, stop.clone()));
+        let at_stage = AtStage {
+            store: store.clone(),
+            ports: ports.clone(),
+            crowd: crowd.clone(),
+            stage,
+            limit,
+            turns: Turns::new(limit, ROOM),
+            acts: JoinSet::new(),
+            commits: JoinSet::new(),
+            put_off: Vec::new(),
+        };
+        stages.spawn(at_stage.work(handed_over, wake, stop.clone()));
     }
     tokio::select! {
         // A stage that ends because all do is no fault, and the others are waited for.
@@ -99,78 +122,148 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// One stage: takes what this instance accepted itself, and claims what nobody holds.
-async fn work(
+struct AtStage {
     store: Store,
     ports: Arc<Ports>,
+    crowd: Arc<Mutex<Crowd>>,
     stage: Stage,
+    /// Acts that may be under way at once, and results that may wait to be committed.
     limit: usize,
-    mut handed_over: mpsc::Receiver<Claim>,
-    wake: Arc<Notify>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let room = Arc::new(Semaphore::new(limit));
-    let mut acts = JoinSet::new();
-    loop {
-        let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
-        while acts.try_join_next().is_some() {}
-        tokio::select! {
-            biased;
-            () = stopped(&mut stop) => break,
-            // Before what was handed over: what only the database holds must not starve behind a full local queue.
-            () = wake.notified() => {
-                drop(place);
-                let places = room.available_permits().clamp(SMALL_BATCH, BATCH);
-                match store.claim(stage, places as i64, now()).await {
-                    Ok(claims) => {
-                        // There may be more where these came from.
-                        if claims.len() == places {
-                            wake.notify_one();
-                        }
-                        for claim in claims {
-                            METERS.stage_claims.of((stage, Taken::Claimed)).increment(1);
-                            let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
-                            acts.spawn(begin(store.clone(), ports.clone(), claim, place));
-                        }
-                    }
-                    Err(fault) => tracing::error!(%fault, %stage, "worker.claim_failed"),
+    turns: Turns<Claim>,
+    /// Each gives its place back as soon as it is answered: whoever is silent holds places, whoever is answered does not.
+    acts: JoinSet<(Peer, Claim, Outcome)>,
+    commits: JoinSet<()>,
+    /// To be given back.
+    put_off: Vec<Claim>,
+}
+
+impl AtStage {
+    async fn work(
+        mut self,
+        mut handed_over: mpsc::Receiver<Claim>,
+        wake: Arc<Notify>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut look = tokio::time::interval(LOOK_ROUND);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.begin();
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                Some(ended) = self.acts.join_next() => {
+                    let (peer, claim, outcome) = ended.expect("an act neither panics nor is aborted");
+                    self.turns.done(&peer);
+                    self.commits.spawn(commit(self.store.clone(), claim, outcome));
                 }
+                Some(_) = self.commits.join_next() => {}
+                _ = look.tick() => self.look_at_the_lines(),
+                // Before what was handed over: what only the database holds must not starve behind it.
+                () = wake.notified() => {
+                    let places = self.turns.free().clamp(SMALL_BATCH, BATCH);
+                    match self.store.claim(self.stage, places as i64, now()).await {
+                        Ok(claims) => {
+                            // There may be more where these came from.
+                            if claims.len() == places {
+                                wake.notify_one();
+                            }
+                            claims.into_iter().for_each(|claim| self.join(claim, Taken::Claimed));
+                        }
+                        Err(fault) => tracing::error!(%fault, stage = %self.stage, "worker.claim_failed"),
+                    }
+                }
+                Some(claim) = handed_over.recv() => self.join(claim, Taken::HandedOver),
             }
-            Some(claim) = handed_over.recv() => {
-                METERS.stage_claims.of((stage, Taken::HandedOver)).increment(1);
-                acts.spawn(begin(store.clone(), ports.clone(), claim, place));
+        }
+        handed_over.close();
+        let mut unused = self.turns.leave(|_| true);
+        unused.append(&mut self.put_off);
+        while let Some(claim) = handed_over.recv().await {
+            unused.push(claim);
+        }
+        give_back(self.store.clone(), unused, now).await;
+        while let Some(ended) = self.acts.join_next().await {
+            if let Ok((_, claim, outcome)) = ended {
+                self.commits.spawn(commit(self.store.clone(), claim, outcome));
+            }
+        }
+        while self.commits.join_next().await.is_some() {}
+    }
+
+    fn join(&mut self, claim: Claim, taken: Taken) {
+        METERS.stage_claims.of((self.stage, taken)).increment(1);
+        let has_arrived = claim.order().arrived_at.is_some();
+        if let Some(last) = self.turns.join(stages::peer(&claim), has_arrived, claim, Instant::now()) {
+            self.put_off.push(last);
+        }
+    }
+
+    /// Begins whatever may begin, unless the results come faster than they can be written.
+    fn begin(&mut self) {
+        let at = Instant::now();
+        while self.commits.len() < self.limit
+            && let Some((peer, claim)) = self.turns.next(|peer, under_way| self.ports.may_ask(peer, under_way, at))
+        {
+            if claim.lasts(now()) > self.ports.longest_act() {
+                let ports = self.ports.clone();
+                self.acts.spawn(async move {
+                    let outcome = act(&claim, &ports).await;
+                    (peer, claim, outcome)
+                });
+            } else {
+                self.turns.done(&peer);
+                self.put_off.push(claim);
             }
         }
     }
-    handed_over.close();
-    while let Some(claim) = handed_over.recv().await {
-        give_back(store.clone(), claim).await;
+
+    /// Puts off who has waited too long, and notes in front of whom too many wait.
+    fn look_at_the_lines(&mut self) {
+        let (at, longest_act) = (now(), self.ports.longest_act());
+        // Before the next look they would lapse under their own work, and count as crashes.
+        let too_late = |claim: &Claim| claim.lasts(at) <= longest_act + chrono_of(LOOK_ROUND);
+        self.put_off.append(&mut self.turns.leave(too_late));
+        if !self.put_off.is_empty() {
+            METERS.stage_put_off.of(self.stage).increment(self.put_off.len() as u64);
+            // When those who ask now have been answered, or have given up.
+            let timeout = self.ports.timeout;
+            let due = move || now() + chrono_of(timeout.mul_f64(rand::random_range(0.5..1.5)));
+            tokio::spawn(give_back(self.store.clone(), std::mem::take(&mut self.put_off), due));
+        }
+        // The stages that every new order comes to: what waits at others is no reason to take none.
+        if matches!(self.stage, Stage::Authorize | Stage::Offer) {
+            let waits = (self.store.policy().lease - longest_act).to_std().unwrap_or_default();
+            let at = Instant::now();
+            let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+            for peer in self.turns.crowded(waits / 4, at) {
+                crowd.note(peer.clone(), at + LOOK_ROUND * 2, at);
+            }
+        }
     }
-    while acts.join_next().await.is_some() {}
 }
 
-/// Works on a claim whose turn has come, unless it waited too long for it: then it would lapse under its own work, and
-/// count as a crash.
-async fn begin(store: Store, ports: Arc<Ports>, claim: Claim, place: OwnedSemaphorePermit) {
-    if claim.lasts(now()) > ports.longest_act() {
-        carry_on(store, ports, claim, place).await;
-    } else {
-        give_back(store, claim).await;
-    }
+fn chrono_of(span: Duration) -> chrono::Duration {
+    chrono::Duration::from_std(span).unwrap_or(chrono::Duration::MAX)
 }
 
-/// Gives a claim back that nobody has begun to work on.
-async fn give_back(store: Store, claim: Claim) {
-    if let Err(fault) = store.give_back(claim, now()).await {
-        tracing::warn!(%fault, "worker.give_back_failed");
+/// Gives claims back that nobody has begun to work on, each to be `due` again then; not all at once, which would fill
+/// the way of those who bring results.
+async fn give_back(store: Store, claims: Vec<Claim>, due: impl Fn() -> order::Instant) {
+    let mut claims = claims.into_iter().peekable();
+    while claims.peek().is_some() {
+        let some = claims.by_ref().take(BATCH).map(|claim| store.give_back(claim, due()));
+        for fault in join_all(some).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(%fault, "worker.give_back_failed");
+        }
     }
 }
 
 /// One act under one claim.
-async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim, _place: OwnedSemaphorePermit) {
-    let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
+async fn act(claim: &Claim, ports: &Ports) -> Outcome {
+    let (stage, attempts) = (claim.stage(), claim.order().task.attempts);
     METERS.stage_acting.of(stage).increment(1);
     let began = Instant::now();
-    let outcome = AssertUnwindSafe(stages::act(&claim, &ports)).catch_unwind().await.unwrap_or_else(|_| Outcome {
+    let outcome = AssertUnwindSafe(stages::act(claim, ports)).catch_unwind().await.unwrap_or_else(|_| Outcome {
         event: None,
         again: Some(Again {
             after: backoff(attempts, chrono::Duration::seconds(15)),
@@ -188,6 +281,12 @@ async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim, _place: OwnedSe
     if acted == Acted::Panicked {
         METERS.stage_retries.of((stage, Trouble::Panic)).increment(1);
     }
+    outcome
+}
+
+/// Writes what came of an act.
+async fn commit(store: Store, claim: Claim, outcome: Outcome) {
+    let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
     let event = outcome.event.as_ref().map(crate::lifecycle::Event::kind);
     let why = outcome.again.as_ref().map(|again| again.why.clone());
     match store.commit(claim, outcome, now()).await {
@@ -203,5 +302,99 @@ async fn carry_on(store: Store, ports: Arc<Ports>, claim: Claim, _place: OwnedSe
             METERS.stage_commits_failed.of(stage).increment(1);
             tracing::error!(order.id = %order, %stage, %fault, "stage.commit_failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::demo::LUNGO_CENTRAL;
+    use crate::gateway::simulator::GatewaySimulator;
+    use crate::lifecycle::{Actor, Event};
+    use crate::shop::simulator::ShopSimulator;
+    use crate::simulator::Speed;
+    use crate::web::harness::House;
+
+    /// A stage at which so many acts may be under way, with calls that may take so long.
+    fn at_authorize(house: &House, places: usize, timeout: Duration) -> AtStage {
+        let gateway = GatewaySimulator::open(None, Speed::Zero, String::new()).unwrap();
+        let shops = ShopSimulator::open(None, Speed::Zero).unwrap();
+        let ports = Ports::new(Arc::new(gateway), Arc::new(shops), Box::new(|_| false), timeout, timeout);
+        AtStage {
+            store: house.app.store.clone(),
+            ports: Arc::new(ports),
+            crowd: house.app.crowd.clone(),
+            stage: Stage::Authorize,
+            limit: places,
+            turns: Turns::new(places, ROOM),
+            acts: JoinSet::new(),
+            commits: JoinSet::new(),
+            put_off: Vec::new(),
+        }
+    }
+
+    /// Claims on so many new orders of one method. The house keeps the very first for itself.
+    async fn claims(house: &House, count: usize) -> Vec<Claim> {
+        for _ in 0..=count {
+            house.place(house.request(LUNGO_CENTRAL)).await;
+        }
+        let claims = house.app.store.claim(Stage::Authorize, BATCH as i64, now()).await.unwrap();
+        assert_eq!(claims.len(), count);
+        claims
+    }
+
+    #[actix_web::test]
+    async fn the_order_of_a_customer_who_is_there_goes_first() {
+        let house = House::open().await;
+        let mut stage = at_authorize(&house, 1, Duration::from_secs(1));
+        house.place(house.request(LUNGO_CENTRAL)).await;
+        let [first, second] = [house.request(LUNGO_CENTRAL), house.request(LUNGO_CENTRAL)];
+        let (first, second) = (house.place(first).await, house.place(second).await);
+        house.hear(second, Actor::Partner, Event::Arrived).await;
+        let claims = house.app.store.claim(Stage::Authorize, 2, now()).await.unwrap();
+        assert_eq!(claims.iter().map(|claim| claim.order().id).collect::<Vec<_>>(), [first, second]);
+        claims.into_iter().for_each(|claim| stage.join(claim, Taken::Claimed));
+        let (_, next) = stage.turns.next(|_, _| true).unwrap();
+        assert_eq!(next.order().id, second);
+    }
+
+    #[actix_web::test]
+    async fn who_waits_too_long_is_put_off_and_loses_no_attempt() {
+        let house = House::open().await;
+        // Two of these calls take longer than any lease.
+        let mut stage = at_authorize(&house, 1, Duration::from_secs(20));
+        for claim in claims(&house, 3).await {
+            stage.join(claim, Taken::Claimed);
+        }
+        stage.look_at_the_lines();
+        assert_eq!(stage.turns.leave(|_| true).len(), 0);
+        let orders = loop {
+            let orders = house.app.store.all_orders(None, 10).await.unwrap();
+            if orders.iter().filter(|order| order.task.leased_until.is_none()).count() == 3 {
+                break orders;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        for order in orders.iter().filter(|order| order.task.leased_until.is_none()) {
+            assert!(order.task.attempts == 0 && order.task.next_attempt_at > Some(now()), "{:?}", order.task);
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_long_line_that_does_not_move_is_noted() {
+        let house = House::open().await;
+        let mut stage = at_authorize(&house, 2, Duration::from_secs(1));
+        let visa = Peer::Method("pm_card_visa".into());
+        let is_noted = |house: &House| house.app.crowd.lock().unwrap().holds(&visa, Instant::now());
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(28)).expect("the machine runs for longer");
+        for claim in claims(&house, 2).await {
+            stage.turns.join(visa.clone(), false, claim, long_ago);
+        }
+        stage.look_at_the_lines();
+        assert!(is_noted(&house));
+        stage.stage = Stage::Release;
+        house.app.crowd.lock().unwrap().note(visa.clone(), Instant::now(), Instant::now());
+        stage.look_at_the_lines();
+        assert!(!is_noted(&house), "whose money goes back has nothing to do with new orders");
     }
 }

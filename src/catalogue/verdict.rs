@@ -22,6 +22,8 @@ pub struct Priced {
 pub enum Refusal {
     /// The partner has no such shop.
     UnknownShop,
+    /// Too many orders wait for this payment method or this shop already.
+    Crowded,
     /// The draft that is being confirmed binds nobody any more.
     DraftExpired,
     /// The draft was replaced while it was being judged: judge what it holds now.

@@ -106,6 +106,14 @@ impl Connection {
         self.ask(Method::GET, uri, HeaderMap::new(), Bytes::new()).await
     }
 
+    /// Asks for something to be done that needs no more words than its address.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn post(&mut self, uri: &Uri) -> Result<Answer, Silence> {
+        self.ask(Method::POST, uri, HeaderMap::new(), Bytes::new()).await
+    }
+
     /// Asks with this key of the target, whatever the headers say.
     ///
     /// # Errors
@@ -156,7 +164,7 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Silenc
     Ok(sender)
 }
 
-/// A few connections that many share.
+/// A few connections that many share: for what is asked for beside the orders.
 #[derive(Clone)]
 pub struct Pool {
     room: Arc<Semaphore>,
@@ -172,16 +180,21 @@ impl Pool {
     /// # Errors
     /// When no answer comes.
     pub async fn get(&self, uri: &Uri) -> Result<Answer, Silence> {
-        self.ask(Method::GET, uri, HeaderMap::new(), Bytes::new()).await
+        self.with(async |connection| connection.get(uri).await).await
     }
 
     /// # Errors
     /// When no answer comes.
     pub async fn ask(&self, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, Silence> {
+        self.with(async |connection| connection.ask(method, uri, headers, body).await).await
+    }
+
+    /// Asks over whichever connection is free first.
+    pub async fn with<T>(&self, ask: impl AsyncFnOnce(&mut Connection) -> T) -> T {
         let _place = self.room.acquire().await.expect("the semaphore is never closed");
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = idle().pop().expect("there are as many connections as places");
-        let answer = connection.ask(method, uri, headers, body).await;
+        let answer = ask(&mut connection).await;
         idle().push(connection);
         answer
     }

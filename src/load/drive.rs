@@ -15,6 +15,7 @@ use super::client::{Answer, Connection, Pool, Silence, Target};
 use super::feed::is_carried_to_its_end;
 use super::plan::Plan;
 use super::polling::{Polled, Polling, poll};
+use crate::error::Code;
 
 /// Connections that all polls share.
 const POLL_CONNECTIONS: usize = 16;
@@ -32,9 +33,12 @@ pub struct Accepted {
 #[derive(Debug)]
 pub struct Sending {
     pub accepted: Vec<Accepted>,
+    /// When those should have been sent that were turned away because there was too much to do.
+    pub turned_away: Vec<Instant>,
     /// How often which code was answered instead.
     pub errors: BTreeMap<String, u64>,
-    /// Numbers of the orders that may or may not exist, because no answer or a 5xx came.
+    /// Numbers of the orders that may or may not exist, because no answer came, or a 5xx that does not say that
+    /// nothing was done.
     pub uncertain: HashSet<u64>,
     pub started: Instant,
     /// When the last answer came.
@@ -74,6 +78,7 @@ impl Sending {
     fn new(started: Instant) -> Self {
         Self {
             accepted: Vec::new(),
+            turned_away: Vec::new(),
             errors: BTreeMap::new(),
             uncertain: HashSet::new(),
             started,
@@ -85,6 +90,7 @@ impl Sending {
 
     fn add(&mut self, mut other: Self) {
         self.accepted.append(&mut other.accepted);
+        self.turned_away.append(&mut other.turned_away);
         self.uncertain.extend(other.uncertain);
         other.errors.into_iter().for_each(|(code, count)| *self.errors.entry(code).or_default() += count);
         self.polling.append(&mut other.polling);
@@ -148,8 +154,12 @@ impl Sender {
             Ok(answer) => code(answer),
             Err(silence) => <&str>::from(*silence).to_owned(),
         };
+        let is_turned_away = [Code::Overloaded, Code::TooManyRequests].iter().any(|known| code == <&str>::from(*known));
+        if is_turned_away {
+            self.sending.turned_away.push(intended);
+        }
         let is_certain = match answer {
-            Ok(answer) => answer.status.is_client_error(),
+            Ok(answer) => answer.status.is_client_error() || is_turned_away,
             Err(silence) => *silence == Silence::ConnectionRefused,
         };
         if !is_certain {

@@ -22,6 +22,8 @@ pub enum Outcome {
     Flaky,
     /// Authorized after 30 s.
     Slow,
+    /// Never answered, until the order's deadline.
+    Silent,
     /// Held, but the answer is lost: found out by a look-up.
     TimeoutAfterCharge,
 }

@@ -37,12 +37,14 @@ pub struct Setup {
     pub replica_lag: Option<Duration>,
     /// Whether admission refuses the same coffee.
     pub refuse_similar: bool,
+    /// Settings of the service, as they are given to it.
+    pub flags: &'static [&'static str],
 }
 
 impl Default for Setup {
     /// The service as it is, with simulators that take no time and keep their ledger in memory.
     fn default() -> Self {
-        Self { pace: Pace::Zero, replica_lag: None, refuse_similar: true }
+        Self { pace: Pace::Zero, replica_lag: None, refuse_similar: true, flags: &[] }
     }
 }
 
@@ -67,9 +69,9 @@ impl Server {
         let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = tempfile::Builder::new().prefix("lungo-load-").tempdir_in(parent)?;
         let fsync_ms = fsync_ms(directory.path())?;
-        let flags = ["lungo", "--listen", "127.0.0.1:0", "--demo", "true"];
+        let own = ["lungo", "--listen", "127.0.0.1:0", "--demo", "true"];
         // Only what the service can do is to limit the load.
-        let flags = flags.into_iter().chain(["--partner-rate", "1000000", "--data"]);
+        let flags = own.into_iter().chain(setup.flags.iter().copied()).chain(["--partner-rate", "1000000", "--data"]);
         let flags = flags.map(Into::into).chain([directory.path().as_os_str().to_owned()]);
         let matches = Settings::augment_args(clap::Command::new("lungo")).try_get_matches_from(flags)?;
         let settings = Settings {

@@ -94,11 +94,12 @@ pub async fn no_order_beyond(
     Ok(check(what, beyond == 0, found))
 }
 
-/// What the rows and the gateway's ledger say of the accepted orders. Only a server of our own shows them.
-pub fn against_books(sending: &Sending, orders: &[Order], charges: &[Entry]) -> Vec<Check> {
+/// What the rows and the gateway's ledger say of the accepted orders, beside `earlier` ones that were there before. Only
+/// a server of our own shows them.
+pub fn against_books(sending: &Sending, orders: &[Order], charges: &[Entry], earlier: usize) -> Vec<Check> {
     let rows: HashSet<Uuid> = orders.iter().map(|order| order.id.0).collect();
     let missing = sending.accepted.iter().filter(|accepted| !rows.contains(&accepted.order_id)).count();
-    let beyond = (rows.len() + missing).saturating_sub(sending.accepted.len());
+    let beyond = (rows.len() + missing).saturating_sub(sending.accepted.len() + earlier);
     let findings = reconcile(orders, charges);
     let wrong: Vec<_> = findings.iter().filter(|finding| finding.verdict.is_wrong()).collect();
     let under_way = findings.iter().filter(|finding| finding.verdict == Verdict::UnderWay).count();
@@ -107,7 +108,7 @@ pub fn against_books(sending: &Sending, orders: &[Order], charges: &[Entry]) -> 
         check(
             "there is a row for every 202, and no other",
             missing == 0 && beyond <= sending.uncertain.len(),
-            format!("{} rows, {missing} missing, {beyond} beyond", rows.len()),
+            format!("{} rows, {missing} missing, {beyond} beyond", rows.len() - earlier),
         ),
         check(
             "orders and the gateway's ledger agree",
@@ -131,6 +132,7 @@ mod tests {
         let accepted = ids.iter().map(|id| Accepted { order_id: Uuid::from_u128(*id), intended: now, answered: now });
         Sending {
             accepted: accepted.collect(),
+            turned_away: Vec::new(),
             errors: BTreeMap::new(),
             uncertain: HashSet::new(),
             started: now,

@@ -44,6 +44,7 @@ words! {
     Decision {
         Accepted, Replayed, Deleted, KeyReused, StaleRevision, HistoryDiverged, Similar, LimitExceeded, SlotFull,
         UnknownShop, DraftExpired, Unprocessable, ShopNotAccepting, ItemUnavailable, PriceMismatch,
+        Crowded,
     }
 
     /// What became of a word from outside.
@@ -120,6 +121,7 @@ impl<R: std::borrow::Borrow<Refusal>> From<&Verdict<R>> for Decision {
             Verdict::SlotFull => Self::SlotFull,
             Verdict::Catalogue(refusal) => match refusal.borrow() {
                 Refusal::UnknownShop => Self::UnknownShop,
+                Refusal::Crowded => Self::Crowded,
                 Refusal::DraftExpired | Refusal::DraftReplaced => Self::DraftExpired,
                 Refusal::Unprocessable(_) => Self::Unprocessable,
                 Refusal::ShopNotAccepting { .. } => Self::ShopNotAccepting,

@@ -1,11 +1,15 @@
 //! Brings an authorized order to its shop. Its undo is the release of the money, in `payment`.
 
-use super::{Dependency, Ports, again, backoff, happened};
+use super::{Ports, again, backoff, happened};
 use crate::lifecycle::Event;
-use crate::meters::Port;
 use crate::shop::{Answer, Offer};
 use crate::state::Order;
 use crate::store::Outcome;
+use crate::turns::Peer;
+
+pub(super) fn peer(order: &Order) -> Peer {
+    Peer::Shop(order.shop_id)
+}
 
 /// Offers the order to its shop, which may answer at once or later by the shop API.
 pub(super) async fn offer(order: &Order, ports: &Ports) -> Outcome {
@@ -19,8 +23,7 @@ pub(super) async fn offer(order: &Order, ports: &Ports) -> Outcome {
         pickup_at: order.pickup.at,
         simulate: order.placed.metadata.get("simulate").cloned(),
     };
-    let shop = Dependency { port: Port::Shop, name: format!("shop {}", order.shop_id), stage: order.task.stage };
-    match ports.call(&shop, ports.shops.offer(&offer)).await {
+    match ports.call(order, &peer(order), ports.shops.offer(&offer)).await {
         // The shop has it and wants us to accept on its behalf.
         Ok(Answer::Received) if (ports.auto_accepts)(order) => {
             happened(Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() })

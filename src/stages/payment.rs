@@ -5,13 +5,13 @@
 
 use chrono::Duration;
 
-use super::{Dependency, Ports, again, backoff, happened};
+use super::{Ports, again, backoff, happened};
 use crate::gateway::{Charge, Held, HeldStatus, Trouble};
 use crate::lifecycle::{Event, PaymentStatus, Status};
 use crate::machine;
-use crate::meters::Port;
 use crate::state::Order;
 use crate::store::{Again, Outcome, Strike};
+use crate::turns::Peer;
 
 /// The longest pause between two tries of what an order waits for …
 const PATIENCE: Duration = Duration::seconds(15);
@@ -23,7 +23,7 @@ pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
     if !order.intact {
         return happened(Event::OrderDamaged);
     }
-    match ports.call(&dependency(order), ports.gateway.authorize(&charge(order))).await {
+    match ports.call(order, &peer(order), ports.gateway.authorize(&charge(order))).await {
         Ok(held) => found(order, &held),
         Err(Trouble::Refused(refusal)) => happened(Event::PaymentDeclined { refusal }),
         Err(Trouble::Unanswered(why)) if order.payment.status == PaymentStatus::Unknown => {
@@ -50,7 +50,7 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
     if order.status == Status::New && order.task.attempts % 2 == 0 {
         return authorize(order, ports).await;
     }
-    match ports.call(&dependency(order), ports.gateway.look_up(&key)).await {
+    match ports.call(order, &peer(order), ports.gateway.look_up(&key)).await {
         Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
         Ok(held) if order.payment.last_look => last_look(held.as_ref()),
         Ok(Some(held)) if held.status == HeldStatus::ActionRequired && order.status == Status::ActionRequired => {
@@ -84,7 +84,7 @@ pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
     }
     let amount = order.amount_due();
     let key = order.authorization_key();
-    match ports.call(&dependency(order), ports.gateway.capture(&key, amount)).await {
+    match ports.call(order, &peer(order), ports.gateway.capture(&key, amount)).await {
         Ok(held) if is_ours(order, &held) => happened(Event::PaymentCaptured { amount: held.captured }),
         Ok(held) => contradiction(order, &held),
         Err(Trouble::Refused(refusal)) => happened(Event::CaptureRefused { refusal }),
@@ -104,7 +104,7 @@ pub(super) async fn release(order: &Order, ports: &Ports) -> Outcome {
 
 async fn refund(order: &Order, ports: &Ports) -> Outcome {
     let target = if order.payment.release { order.payment.captured } else { order.payment.refund_target };
-    match ports.call(&dependency(order), ports.gateway.refund(&order.authorization_key(), target)).await {
+    match ports.call(order, &peer(order), ports.gateway.refund(&order.authorization_key(), target)).await {
         Ok(held) if is_ours(order, &held) => happened(Event::PaymentRefunded { amount: held.refunded }),
         Ok(held) => contradiction(order, &held),
         Err(trouble) => unanswered(order, "refund", target, trouble, RELEASE_PATIENCE),
@@ -113,12 +113,12 @@ async fn refund(order: &Order, ports: &Ports) -> Outcome {
 
 async fn void(order: &Order, ports: &Ports) -> Outcome {
     let key = order.authorization_key();
-    let refused = match ports.call(&dependency(order), ports.gateway.void(&key, order.id)).await {
+    let refused = match ports.call(order, &peer(order), ports.gateway.void(&key, order.id)).await {
         Ok(()) => return happened(Event::PaymentVoided),
         Err(Trouble::Refused(why)) => why,
         Err(trouble) => return unanswered(order, "void", order.placed.total.amount, trouble, RELEASE_PATIENCE),
     };
-    match ports.call(&dependency(order), ports.gateway.look_up(&key)).await {
+    match ports.call(order, &peer(order), ports.gateway.look_up(&key)).await {
         Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
         // The answer to a capture was lost: write down what was taken before any of it is given back.
         Ok(Some(held)) if held.status == HeldStatus::Captured => Outcome {
@@ -143,10 +143,9 @@ fn charge(order: &Order) -> Charge {
     }
 }
 
-/// One breaker for each payment method: a method whose bank is silent does not hold the others up.
-fn dependency(order: &Order) -> Dependency {
-    let name = format!("gateway {}", order.placed.payment_method);
-    Dependency { port: Port::Gateway, name, stage: order.task.stage }
+/// Each payment method by itself: one whose bank is silent does not hold the others up.
+pub(super) fn peer(order: &Order) -> Peer {
+    Peer::Method(order.placed.payment_method.clone())
 }
 
 /// What the gateway says about an authorization, as an event.

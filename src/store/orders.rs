@@ -136,8 +136,9 @@ impl Store {
             .await
     }
 
-    /// Gives a claim back unused, as if it had never been taken: a shutdown consumes no attempt.
-    pub async fn give_back(&self, claim: Claim, now: Instant) -> Result<()> {
+    /// Gives a claim back unused, as if it had never been taken, to be `due` again then: neither a shutdown nor a
+    /// long line consumes an attempt.
+    pub async fn give_back(&self, claim: Claim, due: Instant) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let Some(before) = lists::find(tx.conn, claim.order().id)? else { return Ok(()) };
@@ -146,7 +147,7 @@ impl Store {
                     order.task.fence += 1;
                     order.task.attempts -= 1;
                     order.task.leased_until = None;
-                    order.task.next_attempt_at = Some(now);
+                    order.task.next_attempt_at = Some(due);
                     update_task(tx, &before, &order)?;
                 }
                 Ok(())

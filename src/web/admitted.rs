@@ -134,6 +134,10 @@ pub fn view(app: &App, order: &Order, present: Option<Revision>, now: Instant) -
 pub fn refusal(refusal: &Refusal) -> Failure {
     match refusal {
         Refusal::UnknownShop => Failure::new(Code::NotFound, "There is no such shop."),
+        Refusal::Crowded => Failure::new(
+            Code::Overloaded,
+            "Too many orders wait for this payment method or this shop already. Nothing was done: try again.",
+        ),
         Refusal::DraftReplaced => Failure::new(Code::Overloaded, "The draft is being replaced: try again."),
         Refusal::DraftExpired => Failure::new(Code::DraftExpired, "The draft is no longer valid: make a new one."),
         Refusal::Unprocessable(faults) => {

@@ -3,7 +3,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use arc_swap::ArcSwap;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::error::{Code, Failure};
 use crate::keys::{KeyKind, KeyRecord, Keys, Owner};
 use crate::order::{PartnerId, ShopId};
-use crate::web::limits::Limits;
+use crate::web::limits::{Bucket, Limits};
 use crate::web::problem::Problem;
 
 /// The record of the key in an `Authorization` header.
@@ -80,11 +80,16 @@ fn identify(request: &HttpRequest) -> Result<KeyRecord, Problem> {
     let record = authenticate(&keys.load(), &headers)?;
     request.extensions_mut().insert(record.owner);
     if let (Owner::Partner(partner), Some(limits)) = (record.owner, request.app_data::<web::Data<Limits>>()) {
-        let (allowed, left) = limits.take(partner);
+        let (allowed, left) = limits.take(partner, bucket(request));
         request.extensions_mut().insert(left);
         allowed?;
     }
     Ok(record)
+}
+
+fn bucket(request: &HttpRequest) -> Bucket {
+    let is_cancellation = request.method() == Method::DELETE || request.path().ends_with("/cancel");
+    if is_cancellation { Bucket::Cancellations } else { Bucket::Others }
 }
 
 fn wrong_kind(got: KeyKind, needed: KeyKind) -> Problem {

@@ -4,6 +4,7 @@
 //! to it, and never at length.
 
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -15,8 +16,10 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::order::Currency;
+use crate::store;
 use crate::web::faults;
 use crate::web::problem::Problem;
 use crate::web::vocabulary::CURRENCY_FORMAT;
@@ -28,6 +31,11 @@ pub struct Body<T>(pub T);
 /// A parsed JSON body that may be left out: then it is the type's default. An extractor.
 #[derive(Clone, Debug)]
 pub struct OptionalBody<T>(pub T);
+
+/// A parsed JSON body of a new order, which is turned away first when there is too much to do: the body is read to its
+/// end, so that the connection can be used again, but not looked at. An extractor.
+#[derive(Clone, Debug)]
+pub struct NewOrderBody<T>(pub T);
 
 /// A type that a body may have. Declare it by [`bodies!`](crate::bodies), and list it in `web::openapi`.
 pub trait Schema: ToSchema + DeserializeOwned + 'static {
@@ -85,24 +93,46 @@ pub fn validator_of(schema: &str, schemas: &Value) -> Validator {
 
 impl<T: Schema> FromRequest for Body<T> {
     type Error = Problem;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limits = request.app_data::<Limits>().copied().unwrap_or_default();
-        let acceptable = check_head(request, limits);
-        let payload = web::Payload::from_request(request, payload).into_inner();
+        let bytes = bytes(request, payload);
+        Box::pin(async move { Ok(Self(parse(&bytes.await?)?)) })
+    }
+}
+
+impl<T: Schema> FromRequest for NewOrderBody<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = bytes(request, payload);
+        let app = request.app_data::<web::Data<App>>().cloned();
         Box::pin(async move {
-            acceptable?;
-            let payload = payload.map_err(|error| unreadable("The body cannot be read.").because(error))?;
-            let bytes = read(payload, limits).await?;
-            Ok(Self(parse(&bytes)?))
+            let bytes = bytes.await?;
+            match app {
+                Some(app) if app.is_full() => Err(Failure::from(store::Error::Overloaded).into()),
+                _ => Ok(Self(parse(&bytes)?)),
+            }
         })
+    }
+}
+
+/// The bytes of a JSON body that has to be there.
+fn bytes(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Bytes, Failure>> + use<> {
+    let limits = request.app_data::<Limits>().copied().unwrap_or_default();
+    let acceptable = check_head(request, limits);
+    let payload = web::Payload::from_request(request, payload).into_inner();
+    async move {
+        acceptable?;
+        let payload = payload.map_err(|error| unreadable("The body cannot be read.").because(error))?;
+        read(payload, limits).await
     }
 }
 
 impl<T: Schema + Default> FromRequest for OptionalBody<T> {
     type Error = Problem;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let limits = request.app_data::<Limits>().copied().unwrap_or_default();

@@ -162,7 +162,7 @@ pub async fn confirm_draft(
             draft: Some(draft),
             now,
         };
-        let admitted = app.store.accept(accept).await.map_err(Failure::from)?;
+        let admitted = app.accept(accept).await.map_err(Failure::from)?;
         // It was replaced while it was being judged: only what it holds now may be ordered.
         if admitted.verdict != Verdict::Catalogue(Refusal::DraftReplaced) {
             return admitted::answer(&app, partner, admitted);

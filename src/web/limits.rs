@@ -1,5 +1,6 @@
-//! How much one partner may ask for: a token bucket each, so that none of them crowds the others out. Shops and
-//! operators are not limited: they make room.
+//! How much one partner may ask for: token buckets of its own, so that none of them crowds the others out. Shops and
+//! operators are not limited: they make room. So do cancellations, which have a bucket to themselves: whoever has
+//! ordered too much can still take it back.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,9 +14,18 @@ use governor::{Quota, RateLimiter};
 use crate::error::{Code, Failure};
 use crate::order::PartnerId;
 
+/// What a bucket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    Cancellations,
+    Others,
+}
+
+type Owner = (PartnerId, Bucket);
+
 /// The buckets of all partners.
 pub struct Limits {
-    buckets: RateLimiter<PartnerId, DashMapStateStore<PartnerId>, DefaultClock, StateInformationMiddleware>,
+    buckets: RateLimiter<Owner, DashMapStateStore<Owner>, DefaultClock, StateInformationMiddleware>,
     clock: DefaultClock,
     per_second: u32,
     burst: u32,
@@ -41,13 +51,13 @@ impl Limits {
         }
     }
 
-    /// Takes one request out of the partner's bucket. The second value is what is left.
+    /// Takes one request out of this bucket of the partner. The second value is what is left.
     ///
     /// # Errors
     /// `too_many_requests`, with the time until there is room for one.
-    pub fn take(&self, partner: PartnerId) -> (Result<(), Failure>, Left) {
+    pub fn take(&self, partner: PartnerId, bucket: Bucket) -> (Result<(), Failure>, Left) {
         let left = |requests| Left { burst: self.burst, per_second: self.per_second, requests };
-        match self.buckets.check_key(&partner) {
+        match self.buckets.check_key(&(partner, bucket)) {
             Ok(state) => (Ok(()), left(state.remaining_burst_capacity())),
             Err(until) => {
                 let wait = until.wait_time_from(self.clock.now());
@@ -80,18 +90,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_is_emptied_by_its_own_partner_only() {
+    fn a_bucket_is_emptied_by_its_own_partner_only_and_never_by_others_for_cancellations() {
         let number = |n| NonZeroU32::new(n).unwrap();
         let limits = Limits::new(number(1), number(3));
         let (greedy, other) = (PartnerId::new(), PartnerId::new());
-        let allowed = (0..10).filter(|_| limits.take(greedy).0.is_ok()).count();
+        let allowed = (0..10).filter(|_| limits.take(greedy, Bucket::Others).0.is_ok()).count();
         assert_eq!(allowed, 3);
-        let (refused, left) = limits.take(greedy);
+        let (refused, left) = limits.take(greedy, Bucket::Others);
         let failure = refused.unwrap_err();
         assert_eq!(failure.code, Code::TooManyRequests);
         assert!(failure.retry_after.is_some_and(|wait| wait > Duration::ZERO));
         assert_eq!(left.requests, 0);
-        assert!(limits.take(other).0.is_ok());
+        assert!(limits.take(other, Bucket::Others).0.is_ok());
+        assert!(limits.take(greedy, Bucket::Cancellations).0.is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod deploy;
 mod derived;
 mod routes;
 mod server;
+mod stalled;
 mod support;
 mod tidy;
 mod unwinding;

@@ -5,8 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Decide and describe: no I/O, no clock, no chance.
-const PURE: &[&str] =
-    &["order", "lifecycle", "state", "machine", "admission", "pace", "error", "config", "catalogue", "breaker"];
+const PURE: &[&str] = &[
+    "order",
+    "lifecycle",
+    "state",
+    "machine",
+    "admission",
+    "pace",
+    "error",
+    "config",
+    "catalogue",
+    "breaker",
+    "turns",
+];
 /// The crates that pure modules may use.
 const PURE_CRATES: &[&str] = &[
     "std",
