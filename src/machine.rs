@@ -179,6 +179,15 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             next.payment.refusal = Some(refusal.clone());
             next.payment.action = None;
         }
+        Event::PaymentPrepared { reference } if order.status == Status::New => {
+            if order.payment.reference.as_ref().is_some_and(|known| known != reference) {
+                return Err(Refused::Mismatch(format!("this payment has another name than {reference}")));
+            }
+            if order.payment.status == PaymentStatus::None {
+                pay(&mut next, PaymentStatus::Authorizing)?;
+            }
+            next.payment.reference = Some(reference.clone());
+        }
         Event::PaymentAttempted if order.status == Status::New => pay(&mut next, PaymentStatus::Authorizing)?,
         Event::PaymentUnanswered if order.status == Status::New => {
             pay(&mut next, PaymentStatus::Unknown)?;
@@ -283,6 +292,10 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         Event::RefundRequested { amount, .. } => {
             let left = order.payment.captured - order.payment.refund_target.max(order.payment.refunded);
             let refundable = matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded);
+            // One after the other: two refunds under way at a gateway that knows only steps could add up to too much.
+            if order.payment.refund_target > order.payment.refunded {
+                return Err(Refused::Mismatch("a refund of this order is under way: wait for it".into()));
+            }
             if !refundable || order.payment.release || *amount <= 0 || *amount > left {
                 return Err(Refused::Mismatch(format!(
                     "{} of this order can be refunded, not {amount}",
@@ -330,7 +343,8 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             let attempts = order.task.attempts.min(1);
             next.task = Task { fence: order.task.fence, attempts, next_attempt_at: Some(now), ..Task::default() };
         }
-        Event::PaymentAttempted
+        Event::PaymentPrepared { .. }
+        | Event::PaymentAttempted
         | Event::PaymentUnanswered
         | Event::Offered
         | Event::PickupChanged { .. }

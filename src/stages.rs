@@ -14,6 +14,7 @@ use crate::gateway::{Gateway, Trouble};
 use crate::lifecycle::{Event, Stage};
 use crate::meters::{self, Called, METERS, Port};
 use crate::shop::{Shops, Unreachable};
+use crate::state::Order;
 use crate::store::{Again, Claim, Outcome, Strike};
 
 /// The outside world, as the stages see it.
@@ -21,7 +22,7 @@ pub struct Ports {
     pub gateway: Arc<dyn Gateway>,
     pub shops: Arc<dyn Shops>,
     /// Whether a shop accepts an order by itself, without being asked: open, online and below its capacity.
-    pub auto_accepts: Box<dyn Fn(&crate::state::Order) -> bool + Send + Sync>,
+    pub auto_accepts: Box<dyn Fn(&Order) -> bool + Send + Sync>,
     /// The longest call. At most a third of the lease, because an act may make two.
     pub timeout: Duration,
     /// How long a dependency that does not answer is left alone.
@@ -33,7 +34,7 @@ impl Ports {
     pub fn new(
         gateway: Arc<dyn Gateway>,
         shops: Arc<dyn Shops>,
-        auto_accepts: Box<dyn Fn(&crate::state::Order) -> bool + Send + Sync>,
+        auto_accepts: Box<dyn Fn(&Order) -> bool + Send + Sync>,
         timeout: Duration,
         pause: Duration,
     ) -> Self {
@@ -117,7 +118,7 @@ trait Silence {
 
 impl Silence for Trouble {
     fn is_silence(&self) -> bool {
-        !matches!(self, Trouble::Refused(_))
+        matches!(self, Trouble::Unavailable(_) | Trouble::Unanswered(_))
     }
     fn unavailable(why: String) -> Self {
         Trouble::Unavailable(why)
@@ -127,7 +128,7 @@ impl Silence for Trouble {
     }
     fn counted(&self) -> Called {
         match self {
-            Trouble::Unavailable(_) => Called::Unavailable,
+            Trouble::Unavailable(_) | Trouble::Later { .. } => Called::Unavailable,
             Trouble::Unanswered(_) => Called::Unanswered,
             Trouble::Refused(_) => Called::Refused,
         }
@@ -160,6 +161,14 @@ pub async fn act(claim: &Claim, ports: &Ports) -> Outcome {
         Stage::Release => payment::release(order, ports).await,
         Stage::Offer => offer::offer(order, ports).await,
     }
+}
+
+/// What the gateway has to say about an order's payment that the order does not know yet: whoever gets a hint asks.
+///
+/// # Errors
+/// Why the gateway gave no answer.
+pub async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>, Trouble> {
+    payment::news(order, gateway).await
 }
 
 fn happened(event: Event) -> Outcome {

@@ -23,7 +23,7 @@ use crate::order::{Hash, Instant, Money, OrderId, PaymentAction};
 use crate::simulator::{Speed, between, draw};
 
 /// How long `pm_slow` keeps its first caller waiting.
-const SLOW: Duration = Duration::from_secs(30);
+pub const SLOW: Duration = Duration::from_secs(30);
 /// Holds lapse after this many days.
 const HOLD_DAYS: i64 = 7;
 /// Charges are changed one caller at a time; those that share a turn wait for each other without need.
@@ -46,6 +46,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
+    Prepare,
     Authorize,
     BankApproved,
     BankDeclined,
@@ -64,7 +65,9 @@ pub enum Operation {
 /// | `pm_slow` | held at once, answered 30 s later; repeated calls answer normally |
 /// | `pm_silent` | `authorize` is never answered and never holds anything |
 /// | `pm_timeout_after_charge` | held, but the first `authorize` is never answered |
+/// | `pm_error_after_charge` | held, but every `authorize` is answered by an error that says nothing |
 /// | `pm_flaky` | every second call of each kind fails without effect, the first one included |
+/// | `pm_busy` | every second call of each kind is put off for a second, the first one included |
 /// | anything else | declined as `unknown_method` |
 pub struct GatewaySimulator {
     ledger: Arc<Ledger>,
@@ -88,10 +91,98 @@ impl GatewaySimulator {
         let ledger = Ledger {
             journal,
             latest: Mutex::new(latest),
-            flaky: Mutex::new(HashMap::new()),
+            unwilling: Mutex::new(HashMap::new()),
             turns: (0..TURNS).map(|_| Turn::new(())).collect(),
         };
         Ok(Self { ledger: Arc::new(ledger), speed, base_url: base_url.trim_end_matches('/').to_owned() })
+    }
+
+    /// Makes a charge known without holding anything yet. Repeated, it says what has become of it since.
+    ///
+    /// # Errors
+    /// As the port's calls.
+    pub async fn prepare(&self, charge: &Charge) -> Result<Held, Trouble> {
+        let charge = charge.clone();
+        self.call(self.delay(), |ledger| async move {
+            let _turn = ledger.turn(&charge.key).await;
+            ledger.unless_unwilling(Kind::Prepare, &charge.key, &charge.method)?;
+            match ledger.find(&charge.key)? {
+                Some(entry) => Ok(entry.held),
+                None => {
+                    let (key, at) = (charge.key.clone(), Utc::now());
+                    let held = Held { status: HeldStatus::Prepared, ..nothing_held(&charge) };
+                    let (operation, charge) = (Operation::Prepare, Some(charge));
+                    ledger.append(Entry { seq: 1, at, key, operation, held, charge }, None).await
+                }
+            }
+        })
+        .await
+    }
+
+    /// Holds the money, and says how the answer travels: what the port's `authorize` does, for those who have a wire
+    /// of their own.
+    ///
+    /// # Errors
+    /// As the port's calls.
+    pub async fn charge(&self, charge: &Charge) -> (Result<Held, Trouble>, Delivery) {
+        if charge.method == "pm_silent" {
+            return (Err(Trouble::Unanswered("silence".into())), Delivery::Never);
+        }
+        let wanted = charge.clone();
+        let page = format!("{}/simulator/bank/{}", self.base_url, charge.key);
+        let answer = self.call(self.authorize_delay(), |ledger| async move {
+            let _turn = ledger.turn(&wanted.key).await;
+            ledger.unless_unwilling(Kind::Authorize, &wanted.key, &wanted.method)?;
+            match ledger.find(&wanted.key)? {
+                Some(entry) if entry.held.status == HeldStatus::Prepared => {
+                    let held = decide(&wanted, Utc::now(), page);
+                    ledger.write(entry, Operation::Authorize, held).await.map(|held| (held, true))
+                }
+                Some(entry) => ledger.repeat(entry, wanted).await.map(|held| (held, false)),
+                None => ledger.hold(wanted, page).await.map(|held| (held, true)),
+            }
+        });
+        match answer.await {
+            Ok((held, is_first)) => {
+                let delivery = match charge.method.as_str() {
+                    "pm_timeout_after_charge" if is_first => Delivery::Never,
+                    "pm_slow" if is_first => Delivery::Slow,
+                    "pm_error_after_charge" => Delivery::Error,
+                    _ => Delivery::Prompt,
+                };
+                (Ok(held), delivery)
+            }
+            Err(trouble) => (Err(trouble), Delivery::Prompt),
+        }
+    }
+
+    /// Gives back until so much has been given back in all as `total` makes of what has been so far.
+    ///
+    /// # Errors
+    /// As the port's calls.
+    pub async fn give_back(
+        &self,
+        key: &str,
+        total: impl FnOnce(&Held) -> i64 + Send + 'static,
+    ) -> Result<Held, Trouble> {
+        let key = key.to_owned();
+        self.call(self.delay(), move |ledger| async move {
+            let _turn = ledger.turn(&key).await;
+            let entry = ledger.find_if_willing(Kind::Refund, &key)?.ok_or_else(no_charge)?;
+            match refunded(&entry.held, total(&entry.held))? {
+                Some(held) => ledger.write(entry, Operation::Refund, held).await,
+                None => Ok(entry.held),
+            }
+        })
+        .await
+    }
+
+    /// A charge as its key's latest line has it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn entry(&self, key: &str) -> Result<Option<Entry>, Trouble> {
+        self.ledger.find(key)
     }
 
     /// The customer's answer to the bank. The first one counts: a later one changes nothing and returns what is
@@ -178,42 +269,30 @@ pub fn ledger(path: &Path) -> io::Result<Vec<Entry>> {
 #[async_trait]
 impl Gateway for GatewaySimulator {
     async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble> {
-        if charge.method == "pm_silent" {
-            return pending().await;
+        let (held, delivery) = self.charge(charge).await;
+        match delivery {
+            Delivery::Never => return pending().await,
+            Delivery::Slow => sleep(SLOW).await,
+            Delivery::Error => return Err(Trouble::Unanswered("500".into())),
+            Delivery::Prompt => {}
         }
-        let wanted = charge.clone();
-        let page = format!("{}/simulator/bank/{}", self.base_url, charge.key);
-        let answer = self.call(self.authorize_delay(), |ledger| async move {
-            let _turn = ledger.turn(&wanted.key).await;
-            ledger.fail_if_flaky(Kind::Authorize, &wanted.key, &wanted.method)?;
-            match ledger.find(&wanted.key)? {
-                Some(entry) => ledger.repeat(entry, wanted).await.map(|held| (held, false)),
-                None => ledger.hold(wanted, page).await.map(|held| (held, true)),
-            }
-        });
-        let (held, is_first) = answer.await?;
-        match charge.method.as_str() {
-            "pm_timeout_after_charge" if is_first => pending().await,
-            "pm_slow" if is_first => sleep(SLOW).await,
-            _ => {}
-        }
-        Ok(held)
+        held
     }
 
-    async fn look_up(&self, key: &str) -> Result<Option<Held>, Trouble> {
-        let key = key.to_owned();
+    async fn look_up(&self, charge: &Charge) -> Result<Option<Held>, Trouble> {
+        let key = charge.key.clone();
         self.call(self.delay(), |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            Ok(ledger.find_unless_flaky(Kind::LookUp, &key)?.map(|entry| entry.held))
+            Ok(ledger.find_if_willing(Kind::LookUp, &key)?.map(|entry| entry.held))
         })
         .await
     }
 
-    async fn capture(&self, key: &str, amount: i64) -> Result<Held, Trouble> {
-        let key = key.to_owned();
+    async fn capture(&self, charge: &Charge, amount: i64) -> Result<Held, Trouble> {
+        let key = charge.key.clone();
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            let entry = ledger.find_unless_flaky(Kind::Capture, &key)?.ok_or_else(no_charge)?;
+            let entry = ledger.find_if_willing(Kind::Capture, &key)?.ok_or_else(no_charge)?;
             match captured(&entry.held, amount, Utc::now())? {
                 Some(held) => ledger.write(entry, Operation::Capture, held).await,
                 None => Ok(entry.held),
@@ -222,14 +301,14 @@ impl Gateway for GatewaySimulator {
         .await
     }
 
-    async fn void(&self, key: &str, order_id: OrderId) -> Result<(), Trouble> {
-        let key = key.to_owned();
+    async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
+        let (key, order_id) = (charge.key.clone(), charge.order_id);
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            match ledger.find_unless_flaky(Kind::Void, &key)? {
+            match ledger.find_if_willing(Kind::Void, &key)? {
                 Some(entry) => match voided(&entry.held, order_id)? {
-                    Some(held) => ledger.write(entry, Operation::Void, held).await.map(drop),
-                    None => Ok(()),
+                    Some(held) => ledger.write(entry, Operation::Void, held).await,
+                    None => Ok(entry.held),
                 },
                 None => ledger.bind(key, order_id).await,
             }
@@ -237,23 +316,26 @@ impl Gateway for GatewaySimulator {
         .await
     }
 
-    async fn refund(&self, key: &str, total_refunded: i64) -> Result<Held, Trouble> {
-        let key = key.to_owned();
-        self.call(self.delay(), move |ledger| async move {
-            let _turn = ledger.turn(&key).await;
-            let entry = ledger.find_unless_flaky(Kind::Refund, &key)?.ok_or_else(no_charge)?;
-            match refunded(&entry.held, total_refunded)? {
-                Some(held) => ledger.write(entry, Operation::Refund, held).await,
-                None => Ok(entry.held),
-            }
-        })
-        .await
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
+        self.give_back(&charge.key, move |_| total_refunded).await
     }
+}
+
+/// How an answer to `authorize` travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Prompt,
+    /// It takes [`SLOW`].
+    Slow,
+    Never,
+    /// Something else arrives, which says nothing.
+    Error,
 }
 
 /// The kinds of calls to a gateway.
 #[derive(Clone, Copy)]
 enum Kind {
+    Prepare,
     Authorize,
     LookUp,
     Capture,
@@ -268,9 +350,9 @@ struct Ledger {
     journal: Journal<Entry>,
     /// Where the latest line of each charge stands.
     latest: Mutex<HashMap<Name, u64>>,
-    /// Calls so far to each `pm_flaky` charge, of each kind: those who call in pairs would otherwise meet the same
-    /// half of the calls again and again, and never get anywhere.
-    flaky: Mutex<HashMap<Name, [u64; 5]>>,
+    /// Calls so far to each charge that fails every second one, of each kind, and with what it fails: those who call
+    /// in pairs would otherwise meet the same half of the calls again and again, and never get anywhere.
+    unwilling: Mutex<HashMap<Name, ([u64; 6], Trouble)>>,
     turns: Box<[Turn<()>]>,
 }
 
@@ -286,49 +368,35 @@ impl Ledger {
         offset.map(|offset| self.journal.read_at(offset)).transpose().map_err(unwritten)
     }
 
-    fn find_unless_flaky(&self, kind: Kind, key: &str) -> Result<Option<Entry>, Trouble> {
+    fn find_if_willing(&self, kind: Kind, key: &str) -> Result<Option<Entry>, Trouble> {
         let entry = self.find(key)?;
         let method = entry.as_ref().and_then(|entry| entry.charge.as_ref()).map(|charge| charge.method.as_str());
-        self.fail_if_flaky(kind, key, method.unwrap_or_default())?;
+        self.unless_unwilling(kind, key, method.unwrap_or_default())?;
         Ok(entry)
     }
 
-    /// A key counts as flaky from the first call that shows its method.
-    fn fail_if_flaky(&self, kind: Kind, key: &str, method: &str) -> Result<(), Trouble> {
-        let mut flaky = self.flaky.lock().unwrap_or_else(PoisonError::into_inner);
-        let calls = match flaky.entry(name(key)) {
-            Slot::Occupied(calls) => calls.into_mut(),
-            Slot::Vacant(place) if method == "pm_flaky" => place.insert([0; 5]),
-            Slot::Vacant(_) => return Ok(()),
+    /// A key counts as unwilling from the first call that shows its method.
+    fn unless_unwilling(&self, kind: Kind, key: &str, method: &str) -> Result<(), Trouble> {
+        let trouble = match method {
+            "pm_flaky" => Some(Trouble::Unanswered("500".into())),
+            "pm_busy" => Some(Trouble::Later { after: Duration::from_secs(1), why: "429".into() }),
+            _ => None,
+        };
+        let mut unwilling = self.unwilling.lock().unwrap_or_else(PoisonError::into_inner);
+        let (calls, trouble) = match (unwilling.entry(name(key)), trouble) {
+            (Slot::Occupied(calls), _) => calls.into_mut(),
+            (Slot::Vacant(place), Some(trouble)) => place.insert(([0; 6], trouble)),
+            (Slot::Vacant(_), None) => return Ok(()),
         };
         let calls = &mut calls[kind as usize];
         *calls += 1;
-        if *calls % 2 == 1 { Err(Trouble::Unanswered("500".into())) } else { Ok(()) }
+        if *calls % 2 == 1 { Err(trouble.clone()) } else { Ok(()) }
     }
 
     /// The first authorization under a key.
     async fn hold(&self, charge: Charge, bank_page: String) -> Result<Held, Trouble> {
-        let (status, refusal) = match charge.method.as_str() {
-            _ if charge.total.amount <= 0 => (HeldStatus::Declined, Some("invalid_amount")),
-            "pm_card_visa" | "pm_slow" | "pm_timeout_after_charge" | "pm_flaky" => (HeldStatus::Authorized, None),
-            "pm_action_required" => (HeldStatus::ActionRequired, None),
-            "pm_declined" => (HeldStatus::Declined, Some("card_declined")),
-            _ => (HeldStatus::Declined, Some("unknown_method")),
-        };
         let at = Utc::now();
-        let held = Held {
-            order_id: charge.order_id,
-            total: charge.total,
-            reference: reference(&charge.key),
-            status,
-            captured: 0,
-            refunded: 0,
-            capture_before: (status != HeldStatus::Declined).then(|| at + TimeDelta::days(HOLD_DAYS)),
-            action: (status == HeldStatus::ActionRequired)
-                .then(|| PaymentAction { kind: "redirect".into(), url: bank_page }),
-            refusal: refusal.map(str::to_owned),
-        };
-        let key = charge.key.clone();
+        let (key, held) = (charge.key.clone(), decide(&charge, at, bank_page));
         self.append(Entry { seq: 1, at, key, operation: Operation::Authorize, held, charge: Some(charge) }, None).await
     }
 
@@ -350,7 +418,7 @@ impl Ledger {
     }
 
     /// A void of a key that nobody has used yet: whatever comes under it later finds it voided.
-    async fn bind(&self, key: String, order_id: OrderId) -> Result<(), Trouble> {
+    async fn bind(&self, key: String, order_id: OrderId) -> Result<Held, Trouble> {
         let held = Held {
             order_id,
             total: Money { amount: 0, currency: "XXX".parse().expect("ISO 4217 has a code for no currency") },
@@ -363,7 +431,7 @@ impl Ledger {
             refusal: None,
         };
         let entry = Entry { seq: 1, at: Utc::now(), key, operation: Operation::Void, held, charge: None };
-        self.append(entry, None).await.map(drop)
+        self.append(entry, None).await
     }
 
     async fn write(&self, before: Entry, operation: Operation, held: Held) -> Result<Held, Trouble> {
@@ -382,6 +450,41 @@ impl Ledger {
     }
 }
 
+/// What becomes of a charge: its method says so.
+fn decide(charge: &Charge, at: Instant, bank_page: String) -> Held {
+    let (status, refusal) = match charge.method.as_str() {
+        _ if charge.total.amount <= 0 => (HeldStatus::Declined, Some("invalid_amount")),
+        "pm_card_visa" | "pm_slow" | "pm_timeout_after_charge" | "pm_error_after_charge" | "pm_flaky" | "pm_busy" => {
+            (HeldStatus::Authorized, None)
+        }
+        "pm_action_required" => (HeldStatus::ActionRequired, None),
+        "pm_declined" => (HeldStatus::Declined, Some("card_declined")),
+        _ => (HeldStatus::Declined, Some("unknown_method")),
+    };
+    Held {
+        status,
+        capture_before: (status != HeldStatus::Declined).then(|| at + TimeDelta::days(HOLD_DAYS)),
+        action: (status == HeldStatus::ActionRequired).then(|| PaymentAction::redirect(bank_page)),
+        refusal: refusal.map(str::to_owned),
+        ..nothing_held(charge)
+    }
+}
+
+/// A charge of which nothing is known but what was asked for.
+fn nothing_held(charge: &Charge) -> Held {
+    Held {
+        order_id: charge.order_id,
+        total: charge.total,
+        reference: reference(&charge.key),
+        status: HeldStatus::Prepared,
+        captured: 0,
+        refunded: 0,
+        capture_before: None,
+        action: None,
+        refusal: None,
+    }
+}
+
 /// The charge after taking `amount`; `None` if it is so already.
 fn captured(held: &Held, amount: i64, now: Instant) -> Result<Option<Held>, Trouble> {
     match held.status {
@@ -394,7 +497,7 @@ fn captured(held: &Held, amount: i64, now: Instant) -> Result<Option<Held>, Trou
             Err(Trouble::Refused("the hold has lapsed".into()))
         }
         HeldStatus::Authorized => Ok(Some(Held { status: HeldStatus::Captured, captured: amount, ..held.clone() })),
-        HeldStatus::ActionRequired | HeldStatus::Declined | HeldStatus::Voided => {
+        HeldStatus::Prepared | HeldStatus::ActionRequired | HeldStatus::Declined | HeldStatus::Voided => {
             Err(Trouble::Refused("nothing is held".into()))
         }
     }
@@ -405,8 +508,8 @@ fn voided(held: &Held, order_id: OrderId) -> Result<Option<Held>, Trouble> {
     match held.status {
         _ if held.order_id != order_id => Err(Trouble::Refused("the key belongs to another order".into())),
         HeldStatus::Captured => Err(Trouble::Refused("already captured".into())),
-        HeldStatus::Declined | HeldStatus::Voided => Ok(None),
-        HeldStatus::Authorized | HeldStatus::ActionRequired => {
+        HeldStatus::Voided => Ok(None),
+        HeldStatus::Declined | HeldStatus::Prepared | HeldStatus::Authorized | HeldStatus::ActionRequired => {
             Ok(Some(Held { status: HeldStatus::Voided, action: None, capture_before: None, ..held.clone() }))
         }
     }

@@ -47,7 +47,7 @@ impl Server {
         let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = tempfile::Builder::new().prefix("lungo-load-").tempdir_in(parent)?;
         let fsync_ms = fsync_ms(directory.path())?;
-        let flags = ["lungo", "--listen", "127.0.0.1:0", "--pace", "zero", "--demo", "true"];
+        let flags = ["lungo", "--listen", "127.0.0.1:0", "--pace", "zero", "--demo", "true", "--gateway", "simulator"];
         // Only what the service can do is to limit the load.
         let flags = flags.into_iter().chain(["--partner-rate", "1000000", "--data"]);
         let flags = flags.map(Into::into).chain([directory.path().as_os_str().to_owned()]);
@@ -59,7 +59,8 @@ impl Server {
         let failed = started.clone();
         let work = async move {
             let announce = move |running: serve::Running| {
-                let _ = started.send(Ok((running.address, running.store.clone(), running.gateway.clone())));
+                let gateway = running.gateway.cloned().expect("its settings simulate the gateway");
+                let _ = started.send(Ok((running.address, running.store.clone(), gateway)));
             };
             serve::serve(settings, Vec::new(), async { drop(stopped.await) }, announce).await
         };

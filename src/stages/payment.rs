@@ -6,12 +6,12 @@
 use chrono::Duration;
 
 use super::{Dependency, Ports, again, backoff, happened};
-use crate::gateway::{Charge, Held, HeldStatus, Trouble};
+use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
 use crate::lifecycle::{Event, PaymentStatus, Status};
 use crate::machine;
 use crate::meters::Port;
 use crate::state::Order;
-use crate::store::{Again, Outcome, Strike};
+use crate::store::Outcome;
 
 /// The longest pause between two tries of what an order waits for …
 const PATIENCE: Duration = Duration::seconds(15);
@@ -26,16 +26,13 @@ pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
     match ports.call(&dependency(order), ports.gateway.authorize(&charge(order))).await {
         Ok(held) => found(order, &held),
         Err(Trouble::Refused(refusal)) => happened(Event::PaymentDeclined { refusal }),
-        Err(Trouble::Unanswered(why)) if order.payment.status == PaymentStatus::Unknown => {
-            again(machine::look_up_after(order, order.task.attempts), why)
-        }
-        Err(Trouble::Unavailable(why)) if order.payment.status == PaymentStatus::Unknown => {
-            again(machine::look_up_after(order, order.task.attempts), why)
+        Err(trouble) if order.payment.status == PaymentStatus::Unknown => {
+            try_again(machine::look_up_after(order, order.task.attempts), trouble)
         }
         Err(Trouble::Unanswered(_)) => happened(Event::PaymentUnanswered),
-        Err(Trouble::Unavailable(why)) => Outcome {
+        Err(trouble) => Outcome {
             event: (order.payment.status == PaymentStatus::None).then_some(Event::PaymentAttempted),
-            ..again(backoff(order.task.attempts, PATIENCE), why)
+            ..try_again(backoff(order.task.attempts, PATIENCE), trouble)
         },
     }
 }
@@ -44,23 +41,24 @@ pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
 /// later) it was released and should have stayed so.
 pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
     let next = machine::look_up_after(order, order.task.attempts);
-    let key = order.authorization_key();
     // Every second time the request itself is repeated: under its key it finds out as well as a look-up does, and a
     // gateway that fails in turns cannot fail it for ever.
     if order.status == Status::New && order.task.attempts % 2 == 0 {
         return authorize(order, ports).await;
     }
-    match ports.call(&dependency(order), ports.gateway.look_up(&key)).await {
+    match ports.call(&dependency(order), ports.gateway.look_up(&charge(order))).await {
         Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
         Ok(held) if order.payment.last_look => last_look(held.as_ref()),
         Ok(Some(held)) if held.status == HeldStatus::ActionRequired && order.status == Status::ActionRequired => {
             again(next, "the customer has not answered the bank yet")
         }
-        Ok(Some(held)) => found(order, &held),
         // The request was lost, or is still on its way: the same key and the same bytes again are safe either way.
-        Ok(None) if order.status == Status::New => authorize(order, ports).await,
+        Ok(held) if order.status == Status::New && held.as_ref().is_none_or(is_prepared) => {
+            authorize(order, ports).await
+        }
+        Ok(Some(held)) => found(order, &held),
         Ok(None) => again(next, "the gateway does not know this payment"),
-        Err(trouble) => again(next, trouble.to_string()),
+        Err(trouble) => try_again(next, trouble),
     }
 }
 
@@ -69,7 +67,7 @@ fn last_look(held: Option<&Held>) -> Outcome {
     let surfaced = held.and_then(|held| match held.status {
         HeldStatus::Authorized | HeldStatus::ActionRequired => Some((PaymentStatus::Authorized, held.total.amount)),
         HeldStatus::Captured if held.refunded < held.captured => Some((PaymentStatus::Captured, held.captured)),
-        HeldStatus::Captured | HeldStatus::Voided | HeldStatus::Declined => None,
+        HeldStatus::Prepared | HeldStatus::Captured | HeldStatus::Voided | HeldStatus::Declined => None,
     });
     happened(match surfaced {
         Some((status, amount)) => Event::PaymentSurfaced { status, amount },
@@ -83,8 +81,7 @@ pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
         return happened(Event::Parked { why: "the stored order does not match its hash".into() });
     }
     let amount = order.amount_due();
-    let key = order.authorization_key();
-    match ports.call(&dependency(order), ports.gateway.capture(&key, amount)).await {
+    match ports.call(&dependency(order), ports.gateway.capture(&charge(order), amount)).await {
         Ok(held) if is_ours(order, &held) => happened(Event::PaymentCaptured { amount: held.captured }),
         Ok(held) => contradiction(order, &held),
         Err(Trouble::Refused(refusal)) => happened(Event::CaptureRefused { refusal }),
@@ -104,7 +101,7 @@ pub(super) async fn release(order: &Order, ports: &Ports) -> Outcome {
 
 async fn refund(order: &Order, ports: &Ports) -> Outcome {
     let target = if order.payment.release { order.payment.captured } else { order.payment.refund_target };
-    match ports.call(&dependency(order), ports.gateway.refund(&order.authorization_key(), target)).await {
+    match ports.call(&dependency(order), ports.gateway.refund(&charge(order), target)).await {
         Ok(held) if is_ours(order, &held) => happened(Event::PaymentRefunded { amount: held.refunded }),
         Ok(held) => contradiction(order, &held),
         Err(trouble) => unanswered(order, "refund", target, trouble, RELEASE_PATIENCE),
@@ -112,13 +109,17 @@ async fn refund(order: &Order, ports: &Ports) -> Outcome {
 }
 
 async fn void(order: &Order, ports: &Ports) -> Outcome {
-    let key = order.authorization_key();
-    let refused = match ports.call(&dependency(order), ports.gateway.void(&key, order.id)).await {
-        Ok(()) => return happened(Event::PaymentVoided),
+    let charge = charge(order);
+    let refused = match ports.call(&dependency(order), ports.gateway.void(&charge)).await {
+        Ok(held) if !is_ours(order, &held) => return contradiction(order, &held),
+        Ok(held) if matches!(held.status, HeldStatus::Voided | HeldStatus::Declined) => {
+            return happened(Event::PaymentVoided);
+        }
+        Ok(held) => format!("the gateway still says {:?}", held.status),
         Err(Trouble::Refused(why)) => why,
         Err(trouble) => return unanswered(order, "void", order.placed.total.amount, trouble, RELEASE_PATIENCE),
     };
-    match ports.call(&dependency(order), ports.gateway.look_up(&key)).await {
+    match ports.call(&dependency(order), ports.gateway.look_up(&charge)).await {
         Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
         // The answer to a capture was lost: write down what was taken before any of it is given back.
         Ok(Some(held)) if held.status == HeldStatus::Captured => Outcome {
@@ -129,8 +130,44 @@ async fn void(order: &Order, ports: &Ports) -> Outcome {
             happened(Event::PaymentDeclined { refusal: held.refusal.unwrap_or_default() })
         }
         Ok(_) => again(backoff(order.task.attempts, RELEASE_PATIENCE), format!("the void was refused: {refused}")),
-        Err(trouble) => again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble.to_string()),
+        Err(trouble) => try_again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble),
     }
+}
+
+/// What has become of an order's payment by now that the order does not know yet; `None` if there is no such thing.
+/// Whoever asks was given a hint by the gateway: the hint itself is not believed.
+pub(super) async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>, Trouble> {
+    use PaymentStatus as P;
+    let Some(held) = gateway.look_up(&charge(order)).await? else { return Ok(None) };
+    if !is_ours(order, &held) {
+        return Ok(contradiction(order, &held).event);
+    }
+    let known = order.payment.status;
+    let is_open = matches!(known, P::None | P::Authorizing | P::ActionRequired | P::Unknown);
+    let was_freed = matches!(known, P::Declined | P::Voided);
+    let is_news = match held.status {
+        HeldStatus::Prepared => false,
+        HeldStatus::Authorized => is_open || was_freed,
+        HeldStatus::ActionRequired => is_open && known != P::ActionRequired,
+        // The money of an order that is over is released until that is proven, whoever says what meanwhile.
+        HeldStatus::Declined | HeldStatus::Voided => is_open && order.is_ongoing(),
+        HeldStatus::Captured if held.refunded > order.payment.refunded => {
+            matches!(known, P::Captured | P::PartiallyRefunded)
+        }
+        HeldStatus::Captured => is_open || was_freed || matches!(known, P::Authorized | P::CaptureFailed),
+    };
+    Ok(is_news
+        .then(|| match held.status {
+            HeldStatus::Captured if held.refunded > order.payment.refunded => {
+                Some(Event::PaymentRefunded { amount: held.refunded })
+            }
+            HeldStatus::Captured if order.status.is_undone() && !matches!(known, P::Authorized | P::CaptureFailed) => {
+                Some(Event::PaymentSurfaced { status: P::Captured, amount: held.captured })
+            }
+            HeldStatus::Captured => Some(Event::PaymentCaptured { amount: held.captured }),
+            _ => found(order, &held).event,
+        })
+        .flatten())
 }
 
 fn charge(order: &Order) -> Charge {
@@ -140,6 +177,7 @@ fn charge(order: &Order) -> Charge {
         total: order.placed.total,
         method: order.placed.payment_method.clone(),
         traceparent: order.placed.traceparent.clone(),
+        reference: order.payment.reference.clone(),
     }
 }
 
@@ -156,6 +194,16 @@ fn found(order: &Order, held: &Held) -> Outcome {
     }
     let reference = held.reference.clone();
     happened(match held.status {
+        // Only once its name is committed may money move under it.
+        HeldStatus::Prepared if order.payment.reference.is_none() => {
+            return Outcome {
+                event: Some(Event::PaymentPrepared { reference }),
+                ..again(Duration::zero(), "prepared: now it can be held")
+            };
+        }
+        HeldStatus::Prepared => {
+            return again(backoff(order.task.attempts, PATIENCE), "the gateway has not begun with it yet");
+        }
         HeldStatus::Authorized => {
             Event::PaymentAuthorized { amount: held.total.amount, reference, capture_before: held.capture_before }
         }
@@ -172,7 +220,12 @@ fn found(order: &Order, held: &Held) -> Outcome {
 fn is_ours(order: &Order, held: &Held) -> bool {
     // A key that was voided before its authorization arrived has no amount of its own.
     let voided_unseen = held.status == HeldStatus::Voided && held.total.amount == 0;
-    held.order_id == order.id && (held.total == order.placed.total || voided_unseen)
+    let is_named = order.payment.reference.as_ref().is_none_or(|reference| *reference == held.reference);
+    held.order_id == order.id && is_named && (held.total == order.placed.total || voided_unseen)
+}
+
+fn is_prepared(held: &Held) -> bool {
+    held.status == HeldStatus::Prepared
 }
 
 /// The gateway holds something under our key that is not what we ordered: nothing of it is believed.
@@ -180,8 +233,8 @@ fn contradiction(order: &Order, held: &Held) -> Outcome {
     contradicted(
         order,
         format!(
-            "the gateway holds {} for order {} as `{:?}` under the key of this order over {}",
-            held.total, held.order_id, held.status, order.placed.total
+            "the gateway holds {} for order {} as `{:?}` by the name {} under the key of this order over {}",
+            held.total, held.order_id, held.status, held.reference, order.placed.total
         ),
     )
 }
@@ -197,10 +250,15 @@ fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, pat
     let is_news = order.payment.pending_operation.is_none() && matches!(trouble, Trouble::Unanswered(_));
     Outcome {
         event: is_news.then(|| Event::OperationUnanswered { operation: operation.into(), amount }),
-        again: Some(Again {
-            after: backoff(order.task.attempts, patience),
-            why: trouble.to_string(),
-            strike: Strike::None,
-        }),
+        ..try_again(backoff(order.task.attempts, patience), trouble)
     }
+}
+
+/// Tries again after this time, or later if the gateway says so.
+fn try_again(after: Duration, trouble: Trouble) -> Outcome {
+    let after = match &trouble {
+        Trouble::Later { after: told, .. } => after.max(Duration::from_std(*told).unwrap_or(RELEASE_PATIENCE)),
+        Trouble::Unavailable(_) | Trouble::Unanswered(_) | Trouble::Refused(_) => after,
+    };
+    again(after, trouble.to_string())
 }

@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod deploy;
 mod derived;
+mod gateway;
 mod routes;
 mod server;
 mod support;
