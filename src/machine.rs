@@ -290,19 +290,11 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                 Some(PendingOperation { operation: operation.clone(), amount: *amount, since: now });
         }
         Event::RefundRequested { amount, .. } => {
-            let left = order.payment.captured - order.payment.refund_target.max(order.payment.refunded);
-            let refundable = matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded);
-            // One after the other: two refunds under way at a gateway that knows only steps could add up to too much.
-            if order.payment.refund_target > order.payment.refunded {
-                return Err(Refused::Mismatch("a refund of this order is under way: wait for it".into()));
+            let left = order.refundable();
+            if *amount <= 0 || *amount > left {
+                return Err(Refused::Mismatch(format!("{left} of this order can be refunded now, not {amount}")));
             }
-            if !refundable || order.payment.release || *amount <= 0 || *amount > left {
-                return Err(Refused::Mismatch(format!(
-                    "{} of this order can be refunded, not {amount}",
-                    if refundable && !order.payment.release { left } else { 0 }
-                )));
-            }
-            next.payment.refund_target = order.payment.refund_target.max(order.payment.refunded) + amount;
+            next.payment.refund_target = order.payment.refunded + amount;
         }
         Event::Offered if order.status == Status::AwaitingShop => next.offered_at = Some(now),
         Event::PickupChanged { pickup, offer_at } if order.is_ongoing() => {

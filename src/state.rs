@@ -166,6 +166,20 @@ impl Order {
         }
     }
 
+    /// What an operator may give back of a sale now. One refund after the other: two under way at once, at a gateway that
+    /// takes only the next step of each, could add up to too much. Minor units.
+    pub fn refundable(&self) -> i64 {
+        let payment = &self.payment;
+        match payment.status {
+            PaymentStatus::Captured | PaymentStatus::PartiallyRefunded
+                if !payment.release && payment.refund_target <= payment.refunded =>
+            {
+                payment.captured - payment.refunded
+            }
+            _ => 0,
+        }
+    }
+
     /// The gateway's key of the one authorization this order may have. A key is never changed by a retry.
     pub fn authorization_key(&self) -> String {
         format!("{}/authorize/1", self.id)

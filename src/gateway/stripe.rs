@@ -178,7 +178,7 @@ impl Stripe {
 impl Gateway for Stripe {
     async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble> {
         let Some(reference) = charge.reference.as_deref() else {
-            return Ok(self.create(charge).await?.held(false)?);
+            return self.create(charge).await?.held(false);
         };
         let return_url = self.return_url.as_deref().map(|url| ("return_url", url));
         let form: Vec<_> = return_url.into_iter().collect();

@@ -55,7 +55,7 @@ pub async fn serve(
             .route("/v1/{what:.*}", web::post().to(post))
             .route("/simulator/bank/{key:.*}", web::get().to(get_challenge))
             .route("/simulator/bank/{key:.*}", web::post().to(answer_challenge))
-            .default_service(web::to(async || Answer::of(&Problems::missing()).send()))
+            .default_service(web::to(async || Answer::of(&Refusal::missing()).send()))
     })
     .workers(2)
     .shutdown_timeout(1)
@@ -130,30 +130,37 @@ struct Refusal {
 }
 
 impl Refusal {
+    fn new(status: u16, kind: &'static str, code: &'static str) -> Self {
+        Self { status, kind, code, decline_code: None, intent: None }
+    }
+
+    fn missing() -> Self {
+        Self::new(404, "invalid_request_error", "resource_missing")
+    }
+
+    fn invalid(code: &'static str) -> Self {
+        Self::new(400, "invalid_request_error", code)
+    }
+
+    fn unexpected_state() -> Self {
+        Self::invalid("payment_intent_unexpected_state")
+    }
+
+    fn broken() -> Self {
+        Self::new(500, "api_error", "internal")
+    }
+
+    fn of(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(_) => Self::unexpected_state(),
+            Trouble::Later { .. } => Self::new(429, "rate_limit_error", "rate_limit"),
+            Trouble::Unavailable(_) | Trouble::Unanswered(_) => Self::broken(),
+        }
+    }
+
     fn body(&self) -> Value {
         let Self { kind, code, decline_code, intent, .. } = self;
         json!({"error": {"type": kind, "code": code, "decline_code": decline_code, "payment_intent": intent}})
-    }
-}
-
-struct Problems;
-
-impl Problems {
-    fn new(status: u16, kind: &'static str, code: &'static str) -> Refusal {
-        Refusal { status, kind, code, decline_code: None, intent: None }
-    }
-    fn missing() -> Refusal {
-        Self::new(404, "invalid_request_error", "resource_missing")
-    }
-    fn invalid(code: &'static str) -> Refusal {
-        Self::new(400, "invalid_request_error", code)
-    }
-    fn of(trouble: &Trouble) -> Refusal {
-        match trouble {
-            Trouble::Refused(_) => Self::invalid("payment_intent_unexpected_state"),
-            Trouble::Later { .. } => Self::new(429, "rate_limit_error", "rate_limit"),
-            Trouble::Unavailable(_) | Trouble::Unanswered(_) => Self::new(500, "api_error", "internal"),
-        }
     }
 }
 
@@ -166,12 +173,12 @@ impl Form {
     }
 
     fn amount(&self, name: &str) -> Result<Option<i64>, Refusal> {
-        self.get(name).map(|text| text.parse().map_err(|_| Problems::invalid("parameter_invalid_integer"))).transpose()
+        self.get(name).map(|text| text.parse().map_err(|_| Refusal::invalid("parameter_invalid_integer"))).transpose()
     }
 
     fn only(&self, known: &[&str]) -> Result<(), Refusal> {
         let is_known = |name: &String| name == "expand[]" || known.contains(&name.as_str());
-        if self.0.iter().all(|(name, _)| is_known(name)) { Ok(()) } else { Err(Problems::invalid("parameter_unknown")) }
+        if self.0.iter().all(|(name, _)| is_known(name)) { Ok(()) } else { Err(Refusal::invalid("parameter_unknown")) }
     }
 }
 
@@ -181,8 +188,8 @@ async fn retrieve(desk: Data<Desk>, request: HttpRequest, id: web::Path<String>)
     }
     let answer = match desk.gateway.look_up(&named(&id, OrderId(Uuid::nil()))).await {
         Ok(Some(held)) => Answer::ok(objects::intent(&id, &held)),
-        Ok(None) => Answer::of(&Problems::missing()),
-        Err(trouble) => Answer::of(&Problems::of(&trouble)),
+        Ok(None) => Answer::of(&Refusal::missing()),
+        Err(trouble) => Answer::of(&Refusal::of(trouble)),
     };
     answer.send()
 }
@@ -205,7 +212,7 @@ async fn post(desk: Data<Desk>, request: HttpRequest, what: web::Path<String>, b
             Ok((body, delivery)) => (Answer::ok(body), delivery),
             Err((refusal, delivery)) => (Answer::of(&refusal), delivery),
         };
-        let lost = Answer::of(&Problems::new(500, "api_error", "lost"));
+        let lost = Answer::of(&Refusal::broken());
         let (answer, is_kept) = match delivery {
             Delivery::Error => (lost, true),
             _ => (answer.clone(), answer.is_kept()),
@@ -222,7 +229,7 @@ async fn post(desk: Data<Desk>, request: HttpRequest, what: web::Path<String>, b
             answer.send()
         }
         Ok((answer, Delivery::Prompt | Delivery::Error)) => answer.send(),
-        Err(_) => Answer::of(&Problems::new(500, "api_error", "internal")).send(),
+        Err(_) => Answer::of(&Refusal::broken()).send(),
     }
 }
 
@@ -234,10 +241,10 @@ impl Desk {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         match answers.get(key) {
             Some(stored) if stored.request != asked => {
-                Some(Answer::of(&Problems::new(400, "idempotency_error", "idempotency_key_reused")))
+                Some(Answer::of(&Refusal::new(400, "idempotency_error", "idempotency_key_reused")))
             }
             Some(Stored { answer: None, .. }) => {
-                Some(Answer::of(&Problems::new(409, "idempotency_error", "idempotency_key_in_use")))
+                Some(Answer::of(&Refusal::new(409, "idempotency_error", "idempotency_key_in_use")))
             }
             Some(Stored { answer: Some(answer), .. }) => Some(Answer { is_replayed: true, ..answer.clone() }),
             None => {
@@ -271,7 +278,7 @@ impl Desk {
             ["payment_intents", id, "capture"] => self.capture(id, form).await.map_err(prompt),
             ["payment_intents", id, "cancel"] => self.cancel(id, form).await.map_err(prompt),
             ["refunds"] => self.refund(form).await.map_err(prompt),
-            _ => Err(prompt(Problems::missing())),
+            _ => Err(prompt(Refusal::missing())),
         }
     }
 
@@ -285,12 +292,12 @@ impl Desk {
             "payment_method_types[]",
             ORDER_ID,
         ])?;
-        let missing = || Problems::invalid("parameter_missing");
+        let missing = || Refusal::invalid("parameter_missing");
         let amount = form.amount("amount")?.filter(|amount| *amount > 0).ok_or_else(missing)?;
         let currency = form.get("currency").ok_or_else(missing)?.to_uppercase();
-        let currency = currency.parse().map_err(|_| Problems::invalid("parameter_invalid"))?;
+        let currency = currency.parse().map_err(|_| Refusal::invalid("parameter_invalid"))?;
         if form.get("capture_method") != Some("manual") || form.get("confirm").is_some_and(|text| text != "false") {
-            return Err(Problems::invalid("parameter_invalid"));
+            return Err(Refusal::invalid("parameter_invalid"));
         }
         let chance = Uuid::now_v7().to_string();
         let id = format!("pi_{}", Hash::of_bytes(key.unwrap_or(&chance).as_bytes()).tag());
@@ -300,21 +307,21 @@ impl Desk {
             method: form.get("payment_method").ok_or_else(missing)?.to_owned(),
             ..named(&id, order_id)
         };
-        let held = self.gateway.prepare(&charge).await.map_err(|trouble| Problems::of(&trouble))?;
+        let held = self.gateway.prepare(&charge).await.map_err(Refusal::of)?;
         Ok((objects::intent(&id, &held), Delivery::Prompt))
     }
 
     async fn confirm(&self, id: &str, entry: Entry) -> Done {
-        let unexpected = || (Problems::invalid("payment_intent_unexpected_state"), Delivery::Prompt);
+        let unexpected = || (Refusal::unexpected_state(), Delivery::Prompt);
         let charge = entry.charge.filter(|_| entry.held.status == HeldStatus::Prepared).ok_or_else(unexpected)?;
         let (result, delivery) = self.gateway.charge(&charge).await;
-        let held = result.map_err(|trouble| (Problems::of(&trouble), delivery))?;
+        let held = result.map_err(|trouble| (Refusal::of(trouble), delivery))?;
         self.tell(id, &held);
         let intent = objects::intent(id, &held);
         if held.status != HeldStatus::Declined {
             return Ok((intent, delivery));
         }
-        let declined = Problems::new(402, "card_error", "card_declined");
+        let declined = Refusal::new(402, "card_error", "card_declined");
         Err((Refusal { decline_code: held.refusal, intent: Some(intent), ..declined }, delivery))
     }
 
@@ -322,35 +329,35 @@ impl Desk {
         form.only(&["amount_to_capture"])?;
         let held = self.entry(id)?.held;
         if held.status != HeldStatus::Authorized {
-            return Err(Problems::invalid("payment_intent_unexpected_state"));
+            return Err(Refusal::unexpected_state());
         }
         let amount = form.amount("amount_to_capture")?.unwrap_or(held.total.amount);
         let held = self.gateway.capture(&named(id, held.order_id), amount).await;
-        self.changed(id, held.map_err(|trouble| Problems::of(&trouble))?)
+        self.changed(id, held.map_err(Refusal::of)?)
     }
 
     async fn cancel(&self, id: &str, form: &Form) -> Result<(Value, Delivery), Refusal> {
         form.only(&["cancellation_reason"])?;
         let held = self.entry(id)?.held;
         if matches!(held.status, HeldStatus::Voided | HeldStatus::Captured) {
-            return Err(Problems::invalid("payment_intent_unexpected_state"));
+            return Err(Refusal::unexpected_state());
         }
         let held = self.gateway.void(&named(id, held.order_id)).await;
-        self.changed(id, held.map_err(|trouble| Problems::of(&trouble))?)
+        self.changed(id, held.map_err(Refusal::of)?)
     }
 
     async fn refund(&self, form: &Form) -> Result<(Value, Delivery), Refusal> {
         form.only(&["payment_intent", "amount", ORDER_ID])?;
-        let id = form.get("payment_intent").ok_or_else(|| Problems::invalid("parameter_missing"))?;
+        let id = form.get("payment_intent").ok_or_else(|| Refusal::invalid("parameter_missing"))?;
         let held = self.entry(id)?.held;
         let amount = form.amount("amount")?.unwrap_or(held.captured - held.refunded);
         if amount <= 0 {
-            return Err(Problems::invalid("parameter_invalid_integer"));
+            return Err(Refusal::invalid("parameter_invalid_integer"));
         }
         let held = self.gateway.give_back(id, move |held| held.refunded.saturating_add(amount)).await;
         let held = held.map_err(|trouble| match trouble {
-            Trouble::Refused(_) => Problems::invalid("charge_already_refunded"),
-            other => Problems::of(&other),
+            Trouble::Refused(_) => Refusal::invalid("charge_already_refunded"),
+            other => Refusal::of(other),
         })?;
         self.tell(id, &held);
         Ok((objects::refund(id, amount, &held), Delivery::Prompt))
@@ -362,8 +369,8 @@ impl Desk {
     }
 
     fn entry(&self, id: &str) -> Result<Entry, Refusal> {
-        let found = self.gateway.entry(id).map_err(|trouble| Problems::of(&trouble))?;
-        found.ok_or_else(Problems::missing)
+        let found = self.gateway.entry(id).map_err(Refusal::of)?;
+        found.ok_or_else(Refusal::missing)
     }
 
     fn tell(&self, id: &str, held: &Held) {
@@ -425,5 +432,5 @@ fn is_permitted(request: &HttpRequest) -> bool {
 }
 
 fn unauthorized() -> HttpResponse {
-    Answer::of(&Problems::new(401, "invalid_request_error", "api_key_invalid")).send()
+    Answer::of(&Refusal::new(401, "invalid_request_error", "api_key_invalid")).send()
 }

@@ -28,13 +28,14 @@ pub async fn stripe_callback(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let callbacks = app.payment.callbacks.clone();
-    let callbacks = callbacks.ok_or_else(|| Failure::new(Code::NotFound, "This service does not work with Stripe."))?;
     let body = read(payload, LIMITS).await?;
     let mut signatures = request.headers().get_all(SIGNATURE);
     let signature = match (signatures.next().and_then(|value| value.to_str().ok()), signatures.next()) {
         (Some(signature), None) => signature,
         _ => return Err(unverified("one readable Stripe-Signature is needed").into()),
+    };
+    let Some(callbacks) = &app.payment.callbacks else {
+        return Err(unverified("this service does not work with Stripe").into());
     };
     match callbacks.hear(signature, &body, now()).await {
         Ok(()) => Ok(HttpResponse::Ok().json(serde_json::json!({"received": true}))),

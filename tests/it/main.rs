@@ -8,6 +8,7 @@ mod derived;
 mod gateway;
 mod routes;
 mod server;
+mod stripe;
 mod support;
 mod tidy;
 mod unwinding;

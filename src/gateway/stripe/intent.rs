@@ -88,7 +88,11 @@ struct Refund {
 impl Refund {
     /// Made for an order. What is left after a partial capture appears as a refund too, which nobody asked for.
     fn is_asked_for(&self) -> bool {
-        self.metadata.contains_key("order_id") && !matches!(self.status.as_str(), "failed" | "canceled")
+        self.metadata.contains_key("order_id")
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.status.as_str(), "failed" | "canceled")
     }
 }
 
@@ -154,7 +158,8 @@ impl Intent {
             Some(Charge { refunded: true, .. }) => Ok(captured),
             Some(charge) if captured == self.amount => Ok(charge.amount_refunded),
             Some(Charge { refunds: Some(refunds), .. }) => {
-                Ok(refunds.data.iter().filter(|refund| refund.is_asked_for()).map(|refund| refund.amount).sum())
+                let given = refunds.data.iter().filter(|refund| refund.is_asked_for() && !refund.has_failed());
+                Ok(given.map(|refund| refund.amount).sum())
             }
             _ => Err(Trouble::Unanswered("the intent does not say what was refunded".into())),
         }

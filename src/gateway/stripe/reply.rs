@@ -72,7 +72,7 @@ struct Body {
     error: ApiError,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ApiError {
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -94,13 +94,7 @@ pub(super) fn read<T: DeserializeOwned>(head: Head, body: &[u8]) -> Result<T, Fa
     }
     let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
     let is_of_the_api = error.is_some();
-    let ApiError { kind, code, decline_code, param, payment_intent } = error.unwrap_or_else(|| ApiError {
-        kind: None,
-        code: None,
-        decline_code: None,
-        param: None,
-        payment_intent: None,
-    });
+    let ApiError { kind, code, decline_code, param, payment_intent } = error.unwrap_or_default();
     let what = decline_code.or(code).or(kind.clone()).unwrap_or_else(|| "no reason".into());
     let what = param.map_or(what.clone(), |param| format!("{what} ({param})"));
     let told = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);

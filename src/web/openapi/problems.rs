@@ -36,7 +36,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
                 DatabaseUnavailable,
             ],
         ),
-        ("stripeCallback", &[NotFound, MalformedRequest, InvalidSignature, BodyTooLarge, RequestTimeout, Overloaded]),
+        ("stripeCallback", &[MalformedRequest, InvalidSignature, BodyTooLarge, RequestTimeout, Overloaded]),
         ("reportArrival", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
         (
             "createDraft",
