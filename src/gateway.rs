@@ -58,7 +58,7 @@ pub enum HeldStatus {
 /// again and finding out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Trouble {
-    /// It certainly did nothing: not reached, or refused for now.
+    /// It certainly moved no money: not reached, or refused for now.
     #[error("the gateway is unavailable: {0}")]
     Unavailable(String),
     /// It did nothing now, and says when to ask again.

@@ -178,7 +178,12 @@ impl Stripe {
 impl Gateway for Stripe {
     async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble> {
         let Some(reference) = charge.reference.as_deref() else {
-            return self.create(charge).await?.held(false);
+            // Without an answer there is an intent, or there is none: either way no money has moved.
+            let created = self.create(charge).await.map_err(Trouble::from).and_then(|intent| intent.held(false));
+            return created.map_err(|trouble| match trouble {
+                Trouble::Unanswered(why) => Trouble::Unavailable(why),
+                other => other,
+            });
         };
         let return_url = self.return_url.as_deref().map(|url| ("return_url", url));
         let form: Vec<_> = return_url.into_iter().collect();

@@ -233,7 +233,7 @@ async fn a_repetition_is_the_same_request_and_another_one_has_another_key() {
     let broken = Scripted::start(Box::new(|_| (500, "idempotent-replayed: true\r\n", json!({}))));
     let (gateway, unknown, named) = (broken.gateway(), charge(None), charge(Some("pi_1")));
     for _ in 0..2 {
-        assert!(matches!(gateway.authorize(&unknown).await, Err(Trouble::Unanswered(_))));
+        assert!(matches!(gateway.authorize(&unknown).await, Err(Trouble::Unavailable(_))), "no money can have moved");
         assert!(matches!(gateway.authorize(&named).await, Err(Trouble::Unanswered(_))));
         assert!(matches!(gateway.capture(&named, 600).await, Err(Trouble::Unanswered(_))));
     }
