@@ -230,6 +230,9 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         {
             return Err(Refused::Mismatch(format!("a refund is between 0 and {}", order.amount_due())));
         }
+        Event::OperatorCancelled { refund: Refund::Partial(_), .. } if order.is_refund_due() => {
+            return Err(Refused::Mismatch("a refund of this order is under way: wait for it".into()));
+        }
         Event::PaymentCaptured { amount } => {
             if !(0..=order.payment.authorized).contains(amount) {
                 return Err(Refused::Mismatch(format!(
@@ -458,8 +461,7 @@ pub fn as_found(order: &Order, event: Event) -> Event {
 pub fn pending_stage(order: &Order) -> Option<Stage> {
     use PaymentStatus as P;
     let payment = &order.payment;
-    let refund_due =
-        matches!(payment.status, P::Captured | P::PartiallyRefunded) && payment.refund_target > payment.refunded;
+    let refund_due = matches!(payment.status, P::Captured | P::PartiallyRefunded) && order.is_refund_due();
     if refund_due || (payment.release && is_unsettled(payment)) {
         return Some(Stage::Release);
     }

@@ -3,31 +3,29 @@
 //! What it holds survives this process and is unknown to the service's database, so the two can disagree, as
 //! in life. The payment method of a charge decides how it behaves. Nothing of the service belongs here.
 
+mod ledger;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::future::{Future, pending};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex as Turn;
 use tokio::time::sleep;
 
+use self::ledger::{Kind, Ledger, captured, decide, name, no_charge, nothing_held, refunded, voided};
 use super::{Charge, Gateway, Held, HeldStatus, Trouble};
-use crate::journal::{self, Journal};
-use crate::order::{Hash, Instant, Money, OrderId, PaymentAction};
+use crate::journal;
+use crate::order::Instant;
 use crate::simulator::{Speed, between, draw};
 
 /// How long `pm_slow` keeps its first caller waiting.
 pub const SLOW: Duration = Duration::from_secs(30);
-/// Holds lapse after this many days.
-const HOLD_DAYS: i64 = 7;
-/// Charges are changed one caller at a time; those that share a turn wait for each other without need.
-const TURNS: usize = 1024;
 
 /// A line of the ledger: one charge as it stands after an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,20 +79,8 @@ impl GatewaySimulator {
     ///
     /// Fails if the file cannot be read or written, is damaged, or is held by another process.
     pub fn open(ledger: Option<&Path>, speed: Speed, base_url: String) -> io::Result<Self> {
-        let mut latest = HashMap::new();
-        let journal = match ledger {
-            Some(path) => Journal::open(path, |offset, entry: Entry| {
-                latest.insert(name(&entry.key), offset);
-            })?,
-            None => Journal::in_memory(),
-        };
-        let ledger = Ledger {
-            journal,
-            latest: Mutex::new(latest),
-            unwilling: Mutex::new(HashMap::new()),
-            turns: (0..TURNS).map(|_| Turn::new(())).collect(),
-        };
-        Ok(Self { ledger: Arc::new(ledger), speed, base_url: base_url.trim_end_matches('/').to_owned() })
+        let ledger = Arc::new(Ledger::open(ledger)?);
+        Ok(Self { ledger, speed, base_url: base_url.trim_end_matches('/').to_owned() })
     }
 
     /// Makes a charge known without holding anything yet. Repeated, it says what has become of it since.
@@ -210,9 +196,7 @@ impl GatewaySimulator {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn snapshot(&self) -> io::Result<Vec<Entry>> {
-        // Held while reading: no line is forgotten before its successor stands here.
-        let latest = self.ledger.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.values().map(|offset| self.ledger.journal.read_at(*offset)).collect()
+        self.ledger.snapshot()
     }
 
     /// Does the work in a task of its own, so that it is finished whether or not the caller still listens; half
@@ -330,219 +314,6 @@ pub enum Delivery {
     Never,
     /// Something else arrives, which says nothing.
     Error,
-}
-
-/// The kinds of calls to a gateway.
-#[derive(Clone, Copy)]
-enum Kind {
-    Prepare,
-    Authorize,
-    LookUp,
-    Capture,
-    Void,
-    Refund,
-}
-
-/// 128 bits of a key's hash: what is remembered of a charge besides the place of its latest line.
-type Name = [u8; 16];
-
-struct Ledger {
-    journal: Journal<Entry>,
-    /// Where the latest line of each charge stands.
-    latest: Mutex<HashMap<Name, u64>>,
-    /// Calls so far to each charge that fails every second one, of each kind, and with what it fails: those who call
-    /// in pairs would otherwise meet the same half of the calls again and again, and never get anywhere.
-    unwilling: Mutex<HashMap<Name, ([u64; 6], Trouble)>>,
-    turns: Box<[Turn<()>]>,
-}
-
-impl Ledger {
-    /// Waits until nobody else is at this charge.
-    async fn turn(&self, key: &str) -> tokio::sync::MutexGuard<'_, ()> {
-        let [first, second, ..] = name(key);
-        self.turns[usize::from(u16::from_le_bytes([first, second])) % self.turns.len()].lock().await
-    }
-
-    fn find(&self, key: &str) -> Result<Option<Entry>, Trouble> {
-        let offset = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(key)).copied();
-        offset.map(|offset| self.journal.read_at(offset)).transpose().map_err(unwritten)
-    }
-
-    fn find_if_willing(&self, kind: Kind, key: &str) -> Result<Option<Entry>, Trouble> {
-        let entry = self.find(key)?;
-        let method = entry.as_ref().and_then(|entry| entry.charge.as_ref()).map(|charge| charge.method.as_str());
-        self.unless_unwilling(kind, key, method.unwrap_or_default())?;
-        Ok(entry)
-    }
-
-    /// A key counts as unwilling from the first call that shows its method.
-    fn unless_unwilling(&self, kind: Kind, key: &str, method: &str) -> Result<(), Trouble> {
-        let trouble = match method {
-            "pm_flaky" => Some(Trouble::Unanswered("500".into())),
-            "pm_busy" => Some(Trouble::Later { after: Duration::from_secs(1), why: "429".into() }),
-            _ => None,
-        };
-        let mut unwilling = self.unwilling.lock().unwrap_or_else(PoisonError::into_inner);
-        let (calls, trouble) = match (unwilling.entry(name(key)), trouble) {
-            (Slot::Occupied(calls), _) => calls.into_mut(),
-            (Slot::Vacant(place), Some(trouble)) => place.insert(([0; 6], trouble)),
-            (Slot::Vacant(_), None) => return Ok(()),
-        };
-        let calls = &mut calls[kind as usize];
-        *calls += 1;
-        if *calls % 2 == 1 { Err(trouble.clone()) } else { Ok(()) }
-    }
-
-    /// The first authorization under a key.
-    async fn hold(&self, charge: Charge, bank_page: String) -> Result<Held, Trouble> {
-        let at = Utc::now();
-        let (key, held) = (charge.key.clone(), decide(&charge, at, bank_page));
-        self.append(Entry { seq: 1, at, key, operation: Operation::Authorize, held, charge: Some(charge) }, None).await
-    }
-
-    /// An authorization under a key that is known: nothing is held twice, nor after a void.
-    async fn repeat(&self, mut entry: Entry, charge: Charge) -> Result<Held, Trouble> {
-        if entry.held.order_id != charge.order_id {
-            return Err(Trouble::Refused("parameters differ: the key belongs to another order".into()));
-        }
-        match &entry.charge {
-            // The trace context is not of the payment: a repetition may well carry another one.
-            Some(known) if (known.total, &known.method) == (charge.total, &charge.method) => Ok(entry.held),
-            Some(_) => Err(Trouble::Refused("parameters differ".into())),
-            None => {
-                let held = Held { total: charge.total, ..entry.held.clone() };
-                entry.charge = Some(charge);
-                self.write(entry, Operation::Authorize, held).await
-            }
-        }
-    }
-
-    /// A void of a key that nobody has used yet: whatever comes under it later finds it voided.
-    async fn bind(&self, key: String, order_id: OrderId) -> Result<Held, Trouble> {
-        let held = Held {
-            order_id,
-            total: Money { amount: 0, currency: "XXX".parse().expect("ISO 4217 has a code for no currency") },
-            reference: reference(&key),
-            status: HeldStatus::Voided,
-            captured: 0,
-            refunded: 0,
-            capture_before: None,
-            action: None,
-            refusal: None,
-        };
-        let entry = Entry { seq: 1, at: Utc::now(), key, operation: Operation::Void, held, charge: None };
-        self.append(entry, None).await
-    }
-
-    async fn write(&self, before: Entry, operation: Operation, held: Held) -> Result<Held, Trouble> {
-        let old = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(&before.key)).copied();
-        self.append(Entry { seq: before.seq + 1, at: Utc::now(), operation, held, ..before }, old).await
-    }
-
-    async fn append(&self, entry: Entry, old: Option<u64>) -> Result<Held, Trouble> {
-        let (name, held) = (name(&entry.key), entry.held.clone());
-        let offset = self.journal.append(entry).await.map_err(unwritten)?;
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offset);
-        if let Some(old) = old {
-            self.journal.forget(old);
-        }
-        Ok(held)
-    }
-}
-
-/// What becomes of a charge: its method says so.
-fn decide(charge: &Charge, at: Instant, bank_page: String) -> Held {
-    let (status, refusal) = match charge.method.as_str() {
-        _ if charge.total.amount <= 0 => (HeldStatus::Declined, Some("invalid_amount")),
-        "pm_card_visa" | "pm_slow" | "pm_timeout_after_charge" | "pm_error_after_charge" | "pm_flaky" | "pm_busy" => {
-            (HeldStatus::Authorized, None)
-        }
-        "pm_action_required" => (HeldStatus::ActionRequired, None),
-        "pm_declined" => (HeldStatus::Declined, Some("card_declined")),
-        _ => (HeldStatus::Declined, Some("unknown_method")),
-    };
-    Held {
-        status,
-        capture_before: (status != HeldStatus::Declined).then(|| at + TimeDelta::days(HOLD_DAYS)),
-        action: (status == HeldStatus::ActionRequired).then(|| PaymentAction::redirect(bank_page)),
-        refusal: refusal.map(str::to_owned),
-        ..nothing_held(charge)
-    }
-}
-
-/// A charge of which nothing is known but what was asked for.
-fn nothing_held(charge: &Charge) -> Held {
-    Held {
-        order_id: charge.order_id,
-        total: charge.total,
-        reference: reference(&charge.key),
-        status: HeldStatus::Prepared,
-        captured: 0,
-        refunded: 0,
-        capture_before: None,
-        action: None,
-        refusal: None,
-    }
-}
-
-/// The charge after taking `amount`; `None` if it is so already.
-fn captured(held: &Held, amount: i64, now: Instant) -> Result<Option<Held>, Trouble> {
-    match held.status {
-        HeldStatus::Captured if held.captured == amount => Ok(None),
-        HeldStatus::Captured => Err(Trouble::Refused(format!("already captured with {}", held.captured))),
-        HeldStatus::Authorized if !(1..=held.total.amount).contains(&amount) => {
-            Err(Trouble::Refused(format!("{amount} is not between 1 and the authorized {}", held.total.amount)))
-        }
-        HeldStatus::Authorized if held.capture_before.is_some_and(|end| now >= end) => {
-            Err(Trouble::Refused("the hold has lapsed".into()))
-        }
-        HeldStatus::Authorized => Ok(Some(Held { status: HeldStatus::Captured, captured: amount, ..held.clone() })),
-        HeldStatus::Prepared | HeldStatus::ActionRequired | HeldStatus::Declined | HeldStatus::Voided => {
-            Err(Trouble::Refused("nothing is held".into()))
-        }
-    }
-}
-
-/// The charge after letting go of it; `None` if nothing is held already.
-fn voided(held: &Held, order_id: OrderId) -> Result<Option<Held>, Trouble> {
-    match held.status {
-        _ if held.order_id != order_id => Err(Trouble::Refused("the key belongs to another order".into())),
-        HeldStatus::Captured => Err(Trouble::Refused("already captured".into())),
-        HeldStatus::Voided => Ok(None),
-        HeldStatus::Declined | HeldStatus::Prepared | HeldStatus::Authorized | HeldStatus::ActionRequired => {
-            Ok(Some(Held { status: HeldStatus::Voided, action: None, capture_before: None, ..held.clone() }))
-        }
-    }
-}
-
-/// The charge after giving back until `total` has been given back; `None` if it has been already.
-fn refunded(held: &Held, total: i64) -> Result<Option<Held>, Trouble> {
-    match held.status {
-        HeldStatus::Captured if !(0..=held.captured).contains(&total) => {
-            Err(Trouble::Refused(format!("{total} is not between 0 and the captured {}", held.captured)))
-        }
-        HeldStatus::Captured if total <= held.refunded => Ok(None),
-        HeldStatus::Captured => Ok(Some(Held { refunded: total, ..held.clone() })),
-        _ => Err(Trouble::Refused("nothing was captured".into())),
-    }
-}
-
-fn name(key: &str) -> Name {
-    let Hash(hash) = Hash::of_bytes(key.as_bytes());
-    *hash.first_chunk().expect("a hash has 32 bytes")
-}
-
-fn reference(key: &str) -> String {
-    name(key).iter().fold("sim_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-fn no_charge() -> Trouble {
-    Trouble::Refused("no such charge".into())
-}
-
-/// What the ledger could not say or write: it may be there all the same.
-fn unwritten(error: io::Error) -> Trouble {
-    Trouble::Unanswered(format!("the simulator's ledger: {error}"))
 }
 
 /// Even a sleep of no length would wait for the timer's next tick.

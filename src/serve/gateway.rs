@@ -24,8 +24,9 @@ pub struct Opened {
 /// When the simulator's ledger cannot be opened, or no connection could be secured.
 pub fn open(settings: &Settings, ledger: Option<&Path>, base_url: &str, store: &Store) -> io::Result<Opened> {
     let hints = |gateway| Hints { store: store.clone(), gateway, patience: settings.call_timeout.0 };
-    match (settings.gateway, &settings.stripe_key) {
-        (config::Gateway::Stripe, Some(key)) => {
+    match settings.gateway {
+        config::Gateway::Stripe => {
+            let key = settings.stripe_key.as_ref().ok_or_else(|| io::Error::other("there is no stripe-key"))?;
             let (url, return_url) = (&settings.stripe_url, settings.stripe_return_url.clone());
             let stripe = Stripe::new(url, key.clone(), return_url, settings.call_timeout.0);
             let port: Arc<dyn Gateway> = Arc::new(stripe.map_err(io::Error::other)?);
@@ -33,7 +34,7 @@ pub fn open(settings: &Settings, ledger: Option<&Path>, base_url: &str, store: &
             let callbacks = Arc::new(StripeCallbacks::new(hints(port.clone()), secrets));
             Ok(Opened { port, simulated: None, doors: PaymentDoors { bank: None, callbacks: Some(callbacks) } })
         }
-        _ => {
+        config::Gateway::Simulator => {
             let gateway = Arc::new(GatewaySimulator::open(ledger, settings.pace.into(), base_url.to_owned())?);
             let bank = Arc::new(SimulatedBank { gateway: gateway.clone(), hints: hints(gateway.clone()) });
             let doors = PaymentDoors { bank: Some(bank), callbacks: None };

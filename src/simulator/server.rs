@@ -212,11 +212,8 @@ async fn post(desk: Data<Desk>, request: HttpRequest, what: web::Path<String>, b
             Ok((body, delivery)) => (Answer::ok(body), delivery),
             Err((refusal, delivery)) => (Answer::of(&refusal), delivery),
         };
-        let lost = Answer::of(&Refusal::broken());
-        let (answer, is_kept) = match delivery {
-            Delivery::Error => (lost, true),
-            _ => (answer.clone(), answer.is_kept()),
-        };
+        let answer = if delivery == Delivery::Error { Answer::of(&Refusal::broken()) } else { answer };
+        let is_kept = delivery == Delivery::Error || answer.is_kept();
         if let Some(key) = key {
             desk.store(key, asked, is_kept.then(|| answer.clone()));
         }

@@ -53,7 +53,9 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
             again(next, "the customer has not answered the bank yet")
         }
         // The request was lost, or is still on its way: the same key and the same bytes again are safe either way.
-        Ok(held) if order.status == Status::New && held.as_ref().is_none_or(is_prepared) => {
+        Ok(held)
+            if order.status == Status::New && held.as_ref().is_none_or(|held| held.status == HeldStatus::Prepared) =>
+        {
             authorize(order, ports).await
         }
         Ok(Some(held)) => found(order, &held),
@@ -145,29 +147,25 @@ pub(super) async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<
     let known = order.payment.status;
     let is_open = matches!(known, P::None | P::Authorizing | P::ActionRequired | P::Unknown);
     let was_freed = matches!(known, P::Declined | P::Voided);
-    let is_news = match held.status {
-        HeldStatus::Prepared => false,
-        HeldStatus::Authorized => is_open || was_freed,
-        HeldStatus::ActionRequired => is_open && known != P::ActionRequired,
+    Ok(match held.status {
+        HeldStatus::Authorized if is_open || was_freed => found(order, &held).event,
         // The money of an order that is over is released until that is proven, whoever says what meanwhile.
-        HeldStatus::Declined | HeldStatus::Voided => is_open && order.is_ongoing(),
-        HeldStatus::Captured if held.refunded > order.payment.refunded => {
-            matches!(known, P::Captured | P::PartiallyRefunded)
+        HeldStatus::Declined | HeldStatus::Voided if is_open && order.is_ongoing() => found(order, &held).event,
+        HeldStatus::ActionRequired if is_open && known != P::ActionRequired && order.is_ongoing() => {
+            found(order, &held).event
         }
-        HeldStatus::Captured => is_open || was_freed || matches!(known, P::Authorized | P::CaptureFailed),
-    };
-    Ok(is_news
-        .then(|| match held.status {
-            HeldStatus::Captured if held.refunded > order.payment.refunded => {
-                Some(Event::PaymentRefunded { amount: held.refunded })
-            }
-            HeldStatus::Captured if order.status.is_undone() && !matches!(known, P::Authorized | P::CaptureFailed) => {
-                Some(Event::PaymentSurfaced { status: P::Captured, amount: held.captured })
-            }
-            HeldStatus::Captured => Some(Event::PaymentCaptured { amount: held.captured }),
-            _ => found(order, &held).event,
-        })
-        .flatten())
+        HeldStatus::Captured if matches!(known, P::Authorized | P::CaptureFailed) => {
+            Some(Event::PaymentCaptured { amount: held.captured })
+        }
+        HeldStatus::Captured if matches!(known, P::Captured | P::PartiallyRefunded) => {
+            (held.refunded > order.payment.refunded).then_some(Event::PaymentRefunded { amount: held.refunded })
+        }
+        HeldStatus::Captured if order.status.is_undone() && (was_freed || known == P::Unknown) => (held.refunded
+            < held.captured)
+            .then_some(Event::PaymentSurfaced { status: P::Captured, amount: held.captured }),
+        HeldStatus::Captured if is_open => contradiction(order, &held).event,
+        _ => None,
+    })
 }
 
 fn charge(order: &Order) -> Charge {
@@ -224,10 +222,6 @@ fn is_ours(order: &Order, held: &Held) -> bool {
     held.order_id == order.id && is_named && (held.total == order.placed.total || voided_unseen)
 }
 
-fn is_prepared(held: &Held) -> bool {
-    held.status == HeldStatus::Prepared
-}
-
 /// The gateway holds something under our key that is not what we ordered: nothing of it is believed.
 fn contradiction(order: &Order, held: &Held) -> Outcome {
     contradicted(
@@ -261,4 +255,94 @@ fn try_again(after: Duration, trouble: Trouble) -> Outcome {
         Trouble::Unavailable(_) | Trouble::Unanswered(_) | Trouble::Refused(_) => after,
     };
     again(after, trouble.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::fixtures::{after, at, event, order_in};
+    use crate::lifecycle::{Actor, EventKind};
+
+    /// A gateway that only says what it holds.
+    struct Holds(Held);
+
+    #[async_trait]
+    impl Gateway for Holds {
+        async fn authorize(&self, _: &Charge) -> Result<Held, Trouble> {
+            Err(Trouble::Refused("a look-up is a look-up".into()))
+        }
+        async fn look_up(&self, _: &Charge) -> Result<Option<Held>, Trouble> {
+            Ok(Some(self.0.clone()))
+        }
+        async fn capture(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
+            self.authorize(charge).await
+        }
+        async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
+            self.authorize(charge).await
+        }
+        async fn refund(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
+            self.authorize(charge).await
+        }
+    }
+
+    fn holds(order: &Order, status: HeldStatus, refunded: i64) -> Holds {
+        let total = order.placed.total;
+        let captured = if status == HeldStatus::Captured { total.amount } else { 0 };
+        let reference = order.payment.reference.clone().unwrap_or("ref_1".into());
+        let action = Some(crate::order::PaymentAction::redirect("https://bank.example".into()));
+        let (order_id, refusal) = (order.id, Some("lost_card".into()));
+        Holds(Held { order_id, total, reference, status, captured, refunded, capture_before: None, action, refusal })
+    }
+
+    fn captured() -> Order {
+        after(&order_in(Status::Completed), &event(EventKind::PaymentCaptured), Actor::Worker, at(1))
+    }
+
+    fn voided() -> Order {
+        after(&order_in(Status::Rejected), &event(EventKind::PaymentVoided), Actor::Worker, at(1))
+    }
+
+    #[rstest]
+    #[case::prepared(order_in(Status::New), HeldStatus::Prepared, 0, None)]
+    #[case::authorized(order_in(Status::New), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
+    #[case::asked(order_in(Status::New), HeldStatus::ActionRequired, 0, Some(EventKind::PaymentActionRequired))]
+    #[case::asked_already(order_in(Status::ActionRequired), HeldStatus::ActionRequired, 0, None)]
+    #[case::approved(order_in(Status::ActionRequired), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
+    #[case::declined(order_in(Status::ActionRequired), HeldStatus::Declined, 0, Some(EventKind::PaymentDeclined))]
+    #[case::known(order_in(Status::AwaitingShop), HeldStatus::Authorized, 0, None)]
+    #[case::taken(order_in(Status::Preparing), HeldStatus::Captured, 0, Some(EventKind::PaymentCaptured))]
+    #[case::taken_already(captured(), HeldStatus::Captured, 0, None)]
+    #[case::given_back_by_hand(captured(), HeldStatus::Captured, 100, Some(EventKind::PaymentRefunded))]
+    #[case::released(order_in(Status::Rejected), HeldStatus::Voided, 0, None)]
+    #[case::freed(voided(), HeldStatus::Voided, 0, None)]
+    #[case::held_after_all(voided(), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
+    #[case::taken_after_all(voided(), HeldStatus::Captured, 0, Some(EventKind::PaymentSurfaced))]
+    #[case::taken_before_it_was_held(order_in(Status::New), HeldStatus::Captured, 0, Some(EventKind::Contradicted))]
+    #[tokio::test]
+    async fn only_what_is_new_is_told_and_the_machine_takes_it(
+        #[case] order: Order,
+        #[case] status: HeldStatus,
+        #[case] refunded: i64,
+        #[case] told: Option<EventKind>,
+    ) {
+        let news = news(&order, &holds(&order, status, refunded)).await.unwrap();
+        assert_eq!(news.as_ref().map(Event::kind), told);
+        if let Some(event) = news {
+            after(&order, &machine::as_found(&order, event), Actor::Gateway, at(9));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_payment_under_the_name_of_an_order_is_quarantined_once() {
+        let mut order = order_in(Status::AwaitingShop);
+        let mut foreign = holds(&order, HeldStatus::Captured, 0);
+        foreign.0.reference = "ref_of_another".into();
+        let told = news(&order, &foreign).await.unwrap().expect("it is told");
+        assert_eq!(told.kind(), EventKind::Contradicted);
+        order = after(&order, &told, Actor::Gateway, at(2));
+        assert_eq!(news(&order, &foreign).await.unwrap(), None, "the same again is no news");
+    }
 }

@@ -274,3 +274,38 @@ contract! {
         assert_eq!((held.captured, held.refunded), (1000, 400));
     }
 }
+
+#[tokio::test]
+async fn the_simulators_server_keeps_its_answers_and_its_distance() {
+    let gateway = Counterpart::start(Way::OverHttp);
+    let http = reqwest::Client::new();
+    let url = format!("{}/v1/payment_intents", gateway.url.as_deref().expect("over HTTP"));
+    let post = async |key: &str, idempotency: &str, body: &'static str| {
+        let request = http.post(&url).bearer_auth(key).header("idempotency-key", idempotency).body(body);
+        let answer = request.send().await.expect("an answer");
+        let is_replayed = answer.headers().contains_key("idempotent-replayed");
+        let status = answer.status().as_u16();
+        (status, is_replayed, answer.json::<serde_json::Value>().await.expect("JSON"))
+    };
+    let body = "amount=300&currency=eur&capture_method=manual&payment_method=pm_card_visa";
+    let first = post("sk_test_1", "k1", body).await;
+    assert_eq!((first.0, first.1, &first.2["status"]), (200, false, &"requires_confirmation".into()));
+    assert_eq!(post("sk_test_1", "k1", body).await, (200, true, first.2.clone()));
+    assert_ne!(post("sk_test_1", "k2", body).await.2["id"], first.2["id"]);
+    let other =
+        post("sk_test_1", "k1", "amount=301&currency=eur&capture_method=manual&payment_method=pm_card_visa").await;
+    assert_eq!((other.0, &other.2["error"]["type"]), (400, &"idempotency_error".into()));
+    for (wrong, code) in [
+        ("", "parameter_missing"),
+        ("amount=lots", "parameter_invalid_integer"),
+        ("amount=1&currency=coffee&capture_method=manual&payment_method=x", "parameter_invalid"),
+        ("amount=1&currency=eur&capture_method=automatic&payment_method=x", "parameter_invalid"),
+        ("tip=1", "parameter_unknown"),
+    ] {
+        let refused = post("sk_test_1", wrong, wrong).await;
+        assert_eq!((refused.0, &refused.2["error"]["code"]), (400, &code.into()), "{wrong}");
+    }
+    for key in ["", "sk_test_", "sk_live_1", "pk_test_1"] {
+        assert_eq!(post(key, "k3", body).await.0, 401, "{key}");
+    }
+}

@@ -3,10 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
+use chrono::TimeDelta;
 use rstest::rstest;
 use tokio::time::{Instant as Clock, timeout};
 
 use super::*;
+use crate::order::{Money, OrderId};
 
 const PATIENCE: Duration = Duration::from_secs(3600);
 
