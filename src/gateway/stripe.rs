@@ -52,14 +52,17 @@ struct Refund {
 }
 
 impl Stripe {
+    /// The account of this key at that address. `patience` is how long the caller of the port waits for an answer.
+    ///
     /// # Errors
     /// When there is no way to check a server's certificate.
-    pub fn new(url: &str, key: Secret, return_url: Option<String>, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(url: &str, key: Secret, return_url: Option<String>, patience: Duration) -> Result<Self, reqwest::Error> {
         install_tls();
         let http = Client::builder()
             .redirect(redirect::Policy::none())
-            .connect_timeout(timeout)
-            .timeout(timeout)
+            // Whether it was never reached, or never answered, has to be known before the caller stops listening.
+            .connect_timeout(patience / 3)
+            .timeout(patience * 9 / 10)
             .user_agent(concat!("lungo/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), key, return_url })
