@@ -3,6 +3,8 @@
 //! Every call carries the order's one key, so that repeating it is safe; what the gateway says is compared with
 //! the order before it is believed.
 
+use std::cmp::Ordering;
+
 use chrono::Duration;
 
 use super::{Dependency, Ports, again, backoff, happened};
@@ -157,8 +159,14 @@ pub(super) async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<
         HeldStatus::Captured if matches!(known, P::Authorized | P::CaptureFailed) => {
             Some(Event::PaymentCaptured { amount: held.captured })
         }
-        HeldStatus::Captured if matches!(known, P::Captured | P::PartiallyRefunded) => {
-            (held.refunded > order.payment.refunded).then_some(Event::PaymentRefunded { amount: held.refunded })
+        HeldStatus::Captured if matches!(known, P::Captured | P::PartiallyRefunded | P::Refunded) => {
+            let (given, said) = (held.refunded, order.payment.refunded);
+            match given.cmp(&said) {
+                Ordering::Greater => Some(Event::PaymentRefunded { amount: given }),
+                Ordering::Equal => None,
+                // Banks send some refunds back days later.
+                Ordering::Less => contradicted(order, format!("of {said} given back only {given} arrived")).event,
+            }
         }
         HeldStatus::Captured if order.status.is_undone() && (was_freed || known == P::Unknown) => (held.refunded
             < held.captured)
@@ -301,6 +309,11 @@ mod tests {
         after(&order_in(Status::Completed), &event(EventKind::PaymentCaptured), Actor::Worker, at(1))
     }
 
+    fn refunded() -> Order {
+        let asked = after(&captured(), &event(EventKind::RefundRequested), Actor::Operator, at(2));
+        after(&asked, &Event::PaymentRefunded { amount: 100 }, Actor::Worker, at(3))
+    }
+
     fn voided() -> Order {
         after(&order_in(Status::Rejected), &event(EventKind::PaymentVoided), Actor::Worker, at(1))
     }
@@ -316,6 +329,8 @@ mod tests {
     #[case::taken(order_in(Status::Preparing), HeldStatus::Captured, 0, Some(EventKind::PaymentCaptured))]
     #[case::taken_already(captured(), HeldStatus::Captured, 0, None)]
     #[case::given_back_by_hand(captured(), HeldStatus::Captured, 100, Some(EventKind::PaymentRefunded))]
+    #[case::given_back_already(refunded(), HeldStatus::Captured, 100, None)]
+    #[case::sent_back_by_the_bank(refunded(), HeldStatus::Captured, 0, Some(EventKind::Contradicted))]
     #[case::released(order_in(Status::Rejected), HeldStatus::Voided, 0, None)]
     #[case::freed(voided(), HeldStatus::Voided, 0, None)]
     #[case::held_after_all(voided(), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
