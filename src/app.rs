@@ -26,6 +26,34 @@ pub trait Bank: Send + Sync {
     async fn answer(&self, key: &str, approve: bool) -> std::result::Result<bool, String>;
 }
 
+/// Whoever understands what the payment gateway sends by itself.
+#[async_trait]
+pub trait Callbacks: Send + Sync {
+    /// Takes in a callback with the signature that came with it. Repeated, it changes nothing.
+    ///
+    /// # Errors
+    /// Why it was not taken in.
+    async fn hear(&self, signature: &str, body: &[u8], now: Instant) -> std::result::Result<(), Unheard>;
+}
+
+/// Why a callback was not taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unheard {
+    /// It is not known to come from the gateway, or comes too late to be believed.
+    Unverified(String),
+    /// It is the gateway's, and makes no sense.
+    Unreadable(String),
+    /// Not now: it should be sent again.
+    Later(String),
+}
+
+/// What the web knows of the payment gateway in use.
+#[derive(Clone, Default)]
+pub struct PaymentDoors {
+    pub bank: Option<Arc<dyn Bank>>,
+    pub callbacks: Option<Arc<dyn Callbacks>>,
+}
+
 /// Events that are read at the start, to learn how long things take.
 const HISTORY: i64 = 200_000;
 /// Events that are read at once.
@@ -51,7 +79,7 @@ pub struct App {
     pub in_force: Vec<InForce>,
     /// Durations as measured by all instances: see [`App::learn`].
     pub pace: RwLock<Pace>,
-    pub bank: Option<Arc<dyn Bank>>,
+    pub payment: PaymentDoors,
     /// In front of whom too many orders wait already.
     pub crowd: Arc<Mutex<Crowd>>,
     creates: Semaphore,
@@ -78,7 +106,7 @@ impl App {
         settings: Settings,
         in_force: Vec<InForce>,
         expectations: Expectations,
-        bank: Option<Arc<dyn Bank>>,
+        payment: PaymentDoors,
     ) -> Result<Self> {
         let span = chrono::Duration::from_std(settings.pace_window.0).expect("spans are at most a year");
         let app = Self {
@@ -86,7 +114,7 @@ impl App {
             settings,
             in_force,
             pace: RwLock::new(Pace::new(expectations, span)),
-            bank,
+            payment,
             crowd: Arc::default(),
             creates: Semaphore::new(CREATES),
             learned: AtomicI64::new(0),

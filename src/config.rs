@@ -34,6 +34,39 @@ impl Span {
     }
 }
 
+/// What nobody may read but those it is for: it is never printed. It comes from the environment or the settings file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.trim().to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl Secret {
+    /// The secret itself, to be given on and not to be kept.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who holds the customers' money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Gateway {
+    /// A simulated bank within this process.
+    Simulator,
+    /// Stripe, or what speaks like it at `stripe-url`.
+    Stripe,
+}
+
 /// How fast the simulated bank and shops are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pace {
@@ -78,6 +111,35 @@ pub struct Settings {
     /// How fast the simulated bank and shops are
     #[arg(long, env = "LUNGO_PACE", value_enum, default_value = "fast")]
     pub pace: Pace,
+
+    /// Who holds the customers' money
+    #[arg(long, env = "LUNGO_GATEWAY", value_enum, default_value = "simulator")]
+    pub gateway: Gateway,
+
+    /// Where Stripe's API is: https, or http to this machine itself
+    #[arg(long, env = "LUNGO_STRIPE_URL", default_value = "https://api.stripe.com", value_name = "URL")]
+    pub stripe_url: String,
+
+    /// The secret key of the account (`sk_…` or `rk_…`); not as a flag, which others could see
+    #[arg(long, env = "LUNGO_STRIPE_KEY", hide_env_values = true, hide_default_value = true, value_name = "SECRET")]
+    pub stripe_key: Option<Secret>,
+
+    /// The signing secrets of the webhook endpoint (`whsec_…`), with commas between them while one is being replaced;
+    /// not as a flag
+    #[arg(
+        long,
+        env = "LUNGO_STRIPE_WEBHOOK_SECRETS",
+        hide_env_values = true,
+        hide_default_value = true,
+        value_delimiter = ',',
+        value_name = "SECRETS"
+    )]
+    pub stripe_webhook_secrets: Vec<Secret>,
+
+    /// Where the bank sends the customer back to after 3-D Secure; without it the app finishes that with Stripe's
+    /// library
+    #[arg(long, env = "LUNGO_STRIPE_RETURN_URL", value_name = "URL")]
+    pub stripe_return_url: Option<String>,
 
     /// Read customers' lists from a snapshot that is up to this old, as from a lagging replica (simulators only)
     #[arg(long, env = "LUNGO_REPLICA_LAG", value_name = "TIME")]
@@ -210,6 +272,9 @@ impl Settings {
         if self.call_timeout.0 * 3 > self.lease.0 {
             return Err("call-timeout is more than a third of the lease: a claim could lapse under its own work".into());
         }
+        if self.gateway == Gateway::Stripe {
+            self.check_stripe()?;
+        }
         let counts = [
             ("readers", self.readers),
             ("http-threads", self.http_threads),
@@ -224,6 +289,31 @@ impl Settings {
             Some((name, count)) => Err(format!("{name} is {count}: it must be between 1 and 100000")),
             None => Ok(()),
         }
+    }
+
+    fn check_stripe(&self) -> Result<(), String> {
+        let Some(key) = self.stripe_key.as_ref().filter(|key| !key.expose().is_empty()) else {
+            return Err("gateway is stripe, but there is no stripe-key".into());
+        };
+        let kinds = ["sk_test_", "rk_test_", "sk_live_", "rk_live_"];
+        let is_visible = key.expose().bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_visible || !kinds.iter().any(|kind| key.expose().starts_with(kind)) {
+            return Err(format!("stripe-key is no secret key: those begin with {}", kinds.join(", ")));
+        }
+        if self.stripe_webhook_secrets.is_empty() || self.stripe_webhook_secrets.iter().any(|s| s.expose().is_empty()) {
+            return Err("gateway is stripe, but stripe-webhook-secrets are missing or empty".into());
+        }
+        let is_here = self.stripe_url.strip_prefix("http://").is_some_and(|rest| {
+            let host = rest.split('/').next().unwrap_or(rest);
+            host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+        });
+        if !is_here && !self.stripe_url.starts_with("https://") {
+            return Err("stripe-url must be https, or http to a loopback address with a port".into());
+        }
+        if self.demo && key.expose().contains("_live_") {
+            return Err("a live stripe-key and the demo do not go together: set demo to false".into());
+        }
+        Ok(())
     }
 
     pub fn rules(&self) -> Rules {
@@ -246,6 +336,18 @@ impl Settings {
             late_collection: self.late_collection.chrono(),
             last_look: self.last_look.chrono(),
         }
+    }
+}
+
+/// Refuses secrets that were given as flags, where everybody on the machine can read them.
+///
+/// # Errors
+/// Which one, without its value.
+pub fn exposed(declared: &Command, matches: &clap::ArgMatches) -> Result<(), String> {
+    let mut secrets = declared.get_arguments().filter(|arg| arg.is_hide_env_values_set());
+    match secrets.find(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)) {
+        Some(arg) => Err(format!("{} is a secret: give it in the environment or the settings file", arg.get_id())),
+        None => Ok(()),
     }
 }
 
@@ -298,7 +400,10 @@ pub fn in_force(declared: &Command, read: &Command, matches: &clap::ArgMatches) 
             let raw = matches.try_get_raw(arg.get_id().as_str()).ok().flatten();
             InForce {
                 name: arg.get_id().to_string(),
-                value: raw.and_then(|mut values| values.next()).map(|value| value.to_string_lossy().into_owned()),
+                value: raw.and_then(|mut values| values.next()).map(|value| match arg.is_hide_env_values_set() {
+                    true => format!("{:?}", Secret(String::new())),
+                    false => value.to_string_lossy().into_owned(),
+                }),
                 source: match matches.value_source(arg.get_id().as_str()) {
                     Some(ValueSource::CommandLine) => "flag",
                     Some(ValueSource::EnvVariable) => "environment",
@@ -314,54 +419,4 @@ pub fn in_force(declared: &Command, read: &Command, matches: &clap::ArgMatches) 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::FromArgMatches;
-
-    fn command() -> Command {
-        Settings::augment_args(Command::new("serve"))
-    }
-
-    fn file(text: &str) -> tempfile::NamedTempFile {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        file
-    }
-
-    #[test]
-    fn the_defaults_fit_together() {
-        let matches = command().get_matches_from(["serve"]);
-        let settings = Settings::from_arg_matches(&matches).unwrap();
-        assert_eq!(settings.check(), Ok(()));
-        assert_eq!(settings.deadlines().acceptance, Deadlines::default().acceptance);
-        assert_eq!(settings.rules().max_ongoing, Rules::default().max_ongoing);
-    }
-
-    #[test]
-    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
-        let file = file("lease = \"60s\"\nreaders = 7\n");
-        let read = with_file(command(), file.path()).unwrap();
-        let matches = read.clone().get_matches_from(["serve", "--readers", "3"]);
-        let settings = Settings::from_arg_matches(&matches).unwrap();
-        assert_eq!((settings.lease.0.as_secs(), settings.readers), (60, 3));
-        let shown = in_force(&command(), &read, &matches);
-        let source = |name: &str| shown.iter().find(|setting| setting.name == name).unwrap().source;
-        assert_eq!((source("lease"), source("readers"), source("queue")), ("file", "flag", "default"));
-    }
-
-    #[test]
-    fn a_wrong_file_is_named() {
-        for text in ["leese = \"60s\"", "lease = [1]", "lease = ", "config = \"x\""] {
-            let file = file(text);
-            let fault = with_file(command(), file.path()).unwrap_err();
-            assert!(fault.contains(&file.path().display().to_string()), "{fault}");
-        }
-        assert!("5 parsecs".parse::<Span>().is_err());
-    }
-
-    #[test]
-    fn a_lease_shorter_than_its_calls_is_refused() {
-        let matches = command().get_matches_from(["serve", "--lease", "20s"]);
-        assert!(Settings::from_arg_matches(&matches).unwrap().check().is_err());
-    }
-}
+mod tests;

@@ -49,6 +49,7 @@ codes! {
     InvalidRequest       Malformed            false "The request does not have the documented form.";
     InvalidCursor        Malformed            false "The cursor was not made by this service for this list.";
     InvalidPosition      Malformed            false "The Lungo-Position is not one that this service gave.";
+    InvalidSignature     Malformed            false "The signature is not valid.";
     Unauthenticated      Unauthenticated      false "A valid key is needed.";
     Forbidden            Forbidden            false "This key may not do that.";
     NotFound             NotFound             false "There is no such thing.";

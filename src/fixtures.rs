@@ -110,7 +110,7 @@ pub fn event(kind: EventKind) -> Event {
             Event::PaymentAuthorized { amount: TOTAL, reference: reference(), capture_before: None }
         }
         E::PaymentActionRequired => {
-            let action = PaymentAction { kind: "redirect".into(), url: "https://bank.example".into() };
+            let action = PaymentAction::redirect("https://bank.example".into());
             Event::PaymentActionRequired { action, reference: reference() }
         }
         E::PaymentDeclined => Event::PaymentDeclined { refusal: refusal() },
@@ -134,6 +134,7 @@ pub fn event(kind: EventKind) -> Event {
         E::OperatorCancelled => {
             Event::OperatorCancelled { reason: Reason::OperatorRequest, refund: Refund::Full, note: None }
         }
+        E::PaymentPrepared => Event::PaymentPrepared { reference: reference() },
         E::PaymentAttempted => Event::PaymentAttempted,
         E::PaymentUnanswered => Event::PaymentUnanswered,
         E::PaymentCaptured => Event::PaymentCaptured { amount: TOTAL },

@@ -1,6 +1,9 @@
 //! The payment port: what the workers ask of whoever holds the customers' money.
 
 pub mod simulator;
+pub mod stripe;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -8,19 +11,22 @@ use thiserror::Error;
 
 use crate::order::{Instant, Money, OrderId, PaymentAction};
 
-/// A request to hold money. It is a pure function of the accepted order, so that every repetition is the
-/// same to the byte.
+/// A request to hold money, and the name of what is held in every later call. But for its reference it is a pure
+/// function of the accepted order, so that every repetition is the same to the byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
-    /// The idempotency key, and the name of the charge in every later call.
+    /// The idempotency key.
     pub key: String,
     pub order_id: OrderId,
     pub total: Money,
     pub method: String,
     pub traceparent: Option<String>,
+    /// The gateway's own name for it, once that is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
-/// What the gateway holds under a key, as it says itself. Amounts are minor units of the charge's currency.
+/// What the gateway holds for a charge, as it says itself. Amounts are minor units of the charge's currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     pub order_id: OrderId,
@@ -38,6 +44,8 @@ pub struct Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldStatus {
+    /// Known to the gateway under its reference, without any money.
+    Prepared,
     ActionRequired,
     Authorized,
     Declined,
@@ -46,13 +54,16 @@ pub enum HeldStatus {
     Captured,
 }
 
-/// Why the gateway gave no result. The difference between the first two is the difference between trying
+/// Why the gateway gave no result. The difference between nothing done and no answer is the difference between trying
 /// again and finding out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Trouble {
-    /// It certainly did nothing: not reached, or refused for now.
+    /// It certainly moved no money: not reached, or refused for now.
     #[error("the gateway is unavailable: {0}")]
     Unavailable(String),
+    /// It did nothing now, and says when to ask again.
+    #[error("the gateway asks to come back in {after:?}: {why}")]
+    Later { after: Duration, why: String },
     /// It may have done it: no answer in time, or an answer that says nothing (a 5xx, fresh or replayed).
     #[error("the gateway did not answer: {0}")]
     Unanswered(String),
@@ -63,18 +74,21 @@ pub enum Trouble {
 
 /// A payment gateway.
 ///
-/// Every call is idempotent by its key, and *void binds even a key that the gateway has not seen yet*: an
-/// authorization that arrives later under a voided key is refused. Therefore a release can always be proven.
+/// Every call is idempotent, and no money moves that a release would not find. A gateway keeps one of two promises:
+/// *void binds even a charge that it has not seen yet*, so that an authorization that arrives later is refused; or
+/// *`authorize` without a reference only prepares it* ([`HeldStatus::Prepared`]), so that money moves only once the
+/// reference is committed, and under that reference a void binds.
 #[async_trait]
 pub trait Gateway: Send + Sync {
-    /// Holds the money, or says why not ([`HeldStatus::Declined`]), or what the customer has to do first.
+    /// Holds the money, or says why not ([`HeldStatus::Declined`]), or what the customer has to do first, or by which
+    /// reference to ask for it ([`HeldStatus::Prepared`]).
     async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble>;
-    /// What the gateway knows of a key. `None` is not final: a request may still be on its way.
-    async fn look_up(&self, key: &str) -> Result<Option<Held>, Trouble>;
-    /// Takes `amount` of what is held under `key` and lets the rest go. Once per charge.
-    async fn capture(&self, key: &str, amount: i64) -> Result<Held, Trouble>;
-    /// Lets go of what is held under `key`, now and for ever. Refused once captured.
-    async fn void(&self, key: &str, order_id: OrderId) -> Result<(), Trouble>;
+    /// What the gateway knows of a charge. `None` is not final: a request may still be on its way.
+    async fn look_up(&self, charge: &Charge) -> Result<Option<Held>, Trouble>;
+    /// Takes `amount` of what is held and lets the rest go. Once per charge.
+    async fn capture(&self, charge: &Charge, amount: i64) -> Result<Held, Trouble>;
+    /// Lets go of what is held, now and for ever. Refused once captured.
+    async fn void(&self, charge: &Charge) -> Result<Held, Trouble>;
     /// Gives back until `total_refunded` has been given back in all: repeating it gives nothing twice.
-    async fn refund(&self, key: &str, total_refunded: i64) -> Result<Held, Trouble>;
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble>;
 }

@@ -21,13 +21,16 @@
 //! - What is not committed is not acknowledged; a read writes nothing; an error is never an empty list.
 //! - An order has one authorization key for ever. Silence of the gateway is not a refusal, and its "not found" is not
 //!   final: money is released until the gateway proves that it is free.
+//! - No money moves at a gateway under a name that is not committed, unless a void by our own key binds there.
+//! - What a gateway says by itself is a hint: it is looked up before anything is done about it.
 //! - No clock is read below `web`, `worker` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`, `error` and
 //! `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
 //! knows the store, and neither the worker nor the ports. `serve` wires it all. Whoever is not pure may count in
-//! `meters`, which knows only pure ones. A test holds this.
+//! `meters`, which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds
+//! this.
 
 pub mod admission;
 pub mod app;

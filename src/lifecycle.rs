@@ -179,6 +179,10 @@ pub enum Event {
         refund: Refund,
         note: Option<String>,
     },
+    /// The gateway knows the payment by that reference, and holds nothing yet: from here on it can be asked to.
+    PaymentPrepared {
+        reference: String,
+    },
     /// The gateway was tried and certainly did nothing.
     PaymentAttempted,
     /// The gateway was tried and may have done it.

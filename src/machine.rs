@@ -179,6 +179,15 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             next.payment.refusal = Some(refusal.clone());
             next.payment.action = None;
         }
+        Event::PaymentPrepared { reference } if order.status == Status::New => {
+            if order.payment.reference.as_ref().is_some_and(|known| known != reference) {
+                return Err(Refused::Mismatch(format!("this payment has another name than {reference}")));
+            }
+            if order.payment.status == PaymentStatus::None {
+                pay(&mut next, PaymentStatus::Authorizing)?;
+            }
+            next.payment.reference = Some(reference.clone());
+        }
         Event::PaymentAttempted if order.status == Status::New => pay(&mut next, PaymentStatus::Authorizing)?,
         Event::PaymentUnanswered if order.status == Status::New => {
             pay(&mut next, PaymentStatus::Unknown)?;
@@ -220,6 +229,9 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             if *amount < 0 || *amount > order.amount_due() =>
         {
             return Err(Refused::Mismatch(format!("a refund is between 0 and {}", order.amount_due())));
+        }
+        Event::OperatorCancelled { refund: Refund::Partial(_), .. } if order.is_refund_due() => {
+            return Err(Refused::Mismatch("a refund of this order is under way: wait for it".into()));
         }
         Event::PaymentCaptured { amount } => {
             if !(0..=order.payment.authorized).contains(amount) {
@@ -281,15 +293,11 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                 Some(PendingOperation { operation: operation.clone(), amount: *amount, since: now });
         }
         Event::RefundRequested { amount, .. } => {
-            let left = order.payment.captured - order.payment.refund_target.max(order.payment.refunded);
-            let refundable = matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded);
-            if !refundable || order.payment.release || *amount <= 0 || *amount > left {
-                return Err(Refused::Mismatch(format!(
-                    "{} of this order can be refunded, not {amount}",
-                    if refundable && !order.payment.release { left } else { 0 }
-                )));
+            let left = order.refundable();
+            if *amount <= 0 || *amount > left {
+                return Err(Refused::Mismatch(format!("{left} of this order can be refunded now, not {amount}")));
             }
-            next.payment.refund_target = order.payment.refund_target.max(order.payment.refunded) + amount;
+            next.payment.refund_target = order.payment.refunded + amount;
         }
         Event::Offered if order.status == Status::AwaitingShop => next.offered_at = Some(now),
         Event::PickupChanged { pickup, offer_at } if order.is_ongoing() => {
@@ -330,7 +338,8 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             let attempts = order.task.attempts.min(1);
             next.task = Task { fence: order.task.fence, attempts, next_attempt_at: Some(now), ..Task::default() };
         }
-        Event::PaymentAttempted
+        Event::PaymentPrepared { .. }
+        | Event::PaymentAttempted
         | Event::PaymentUnanswered
         | Event::Offered
         | Event::PickupChanged { .. }
@@ -452,8 +461,7 @@ pub fn as_found(order: &Order, event: Event) -> Event {
 pub fn pending_stage(order: &Order) -> Option<Stage> {
     use PaymentStatus as P;
     let payment = &order.payment;
-    let refund_due =
-        matches!(payment.status, P::Captured | P::PartiallyRefunded) && payment.refund_target > payment.refunded;
+    let refund_due = matches!(payment.status, P::Captured | P::PartiallyRefunded) && order.is_refund_due();
     if refund_due || (payment.release && is_unsettled(payment)) {
         return Some(Stage::Release);
     }

@@ -1,7 +1,6 @@
 //! The command line. Everything it does is in the library.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,20 +34,11 @@ enum Command {
     Collisions(lungo::collisions::CollisionsArgs),
     /// Compare who polls when told to with who polls at fixed intervals
     Polls(lungo::load::policies::PollsArgs),
-    /// Print the simulated gateway's ledger and reconcile it with the orders
-    Simulator(SimulatorArgs),
+    /// Print the simulated gateway's ledger and reconcile it with the orders; or be that gateway, as a server that
+    /// speaks like Stripe (`--listen`)
+    Simulator(lungo::operator::SimulatorArgs),
     /// Print the lifecycle of an order as a Mermaid diagram
     Lifecycle,
-}
-
-#[derive(Args)]
-struct SimulatorArgs {
-    /// Where everything durable is kept
-    #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
-    data: PathBuf,
-    /// Print machine-readable JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// How long threads that do not listen may hold up the end of the process.
@@ -76,7 +66,13 @@ fn main() -> Result<ExitCode> {
             start_logging(&args.log, LogFormat::Text)?;
             lungo::load::policies::polls(&args)
         }
-        Some(Command::Simulator(args)) => block_on(lungo::operator::reconcile(&args.data, args.json)),
+        Some(Command::Simulator(args)) => match args.listen {
+            None => block_on(lungo::operator::reconcile(&args)),
+            Some(listen) => {
+                start_logging("info,actix_server=warn", LogFormat::Text)?;
+                block_on(lungo::operator::simulate(args, listen, stop_signal()))
+            }
+        },
         Some(Command::Lifecycle) => {
             print!("{}", lungo::lifecycle::diagram());
             Ok(ExitCode::SUCCESS)
@@ -92,6 +88,7 @@ fn serve(settings: Settings, has_command: bool) -> Result<ExitCode> {
         None => declared.clone(),
     };
     let matches = read.clone().get_matches_from(std::env::args_os().skip(if has_command { 2 } else { 1 }));
+    config::exposed(&declared, &matches).map_err(|fault| eyre!(fault))?;
     let settings = Settings::from_arg_matches(&matches)?;
     start_logging(&settings.log, settings.log_format)?;
     let in_force = config::in_force(&declared, &read, &matches);

@@ -17,7 +17,7 @@ use crate::lifecycle::{Actor, EventKind, Reason, Stage, Status};
 pub use families::{ByRoute, Family, Named};
 pub use happened::Happened;
 pub use words::{
-    Acted, ByTimer, Called, Decision, Door, LaneTrouble, Ongoing, Port, Taken, Trouble, Urgency, WordResult,
+    Acted, ByTimer, Callback, Called, Decision, Door, LaneTrouble, Ongoing, Port, Taken, Trouble, Urgency, WordResult,
 };
 
 /// How a metric behaves.
@@ -163,6 +163,9 @@ meters! {
     calls: Family<Counter, (Port, Called)>,
         Counter "lungo_calls_total" ["port", "result"], Count, NONE,
         "Calls to the gateway and the shops.";
+    callbacks: Family<Counter, Callback>,
+        Counter "lungo_callbacks_total" ["result"], Count, NONE,
+        "Callbacks of the payment gateway, by what became of them.";
     breakers_open: Family<Gauge, Port>,
         Gauge "lungo_breakers_open" ["port"], Count, NONE,
         "Payment methods or shops that are left alone because they do not answer.";

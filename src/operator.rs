@@ -1,18 +1,22 @@
 //! What an operator does at the command line, beside a running service or without one.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use color_eyre::eyre::{Result, bail, eyre};
 use uuid::Uuid;
 
 use crate::clock::now;
-use crate::gateway::simulator;
+use crate::config::{Pace, Secret};
+use crate::gateway::simulator::{self, GatewaySimulator};
 use crate::keys::{self, KeyKind, Owner};
 use crate::order::{PartnerId, ShopId};
 use crate::reconcile::{Finding, Verdict, reconcile as compare};
 use crate::serve::GATEWAY_LEDGER;
+use crate::simulator::server::{self, Subscriber};
 use crate::store::{self, Policy, Revoked, Store, StoredKey};
 
 #[derive(Args)]
@@ -20,6 +24,36 @@ pub struct DataArgs {
     /// Where everything durable is kept
     #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
     pub data: PathBuf,
+}
+
+#[derive(Args)]
+pub struct SimulatorArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The gateway's ledger, if it is not the one among the data
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// Print machine-readable JSON
+    #[arg(long, conflicts_with = "listen")]
+    pub json: bool,
+    /// Serve the gateway there, until stopped: `--gateway stripe --stripe-url http://ADDR` uses it
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// How fast it is
+    #[arg(long, value_enum, default_value = "fast", requires = "listen")]
+    pub pace: Pace,
+    /// Where callbacks are sent to
+    #[arg(long, value_name = "URL", requires = "listen", requires = "webhook_secret")]
+    pub webhook_url: Option<String>,
+    /// The secret they are signed with
+    #[arg(long, env = "LUNGO_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub webhook_secret: Option<Secret>,
+}
+
+impl SimulatorArgs {
+    fn ledger(&self) -> PathBuf {
+        self.ledger.clone().unwrap_or_else(|| self.data.data.join(GATEWAY_LEDGER))
+    }
 }
 
 #[derive(Subcommand)]
@@ -109,8 +143,8 @@ pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
 ///
 /// # Errors
 /// When the ledger or the database cannot be read.
-pub async fn reconcile(data: &Path, as_json: bool) -> Result<ExitCode> {
-    let ledger = data.join(GATEWAY_LEDGER);
+pub async fn reconcile(args: &SimulatorArgs) -> Result<ExitCode> {
+    let (data, ledger) = (&args.data.data, args.ledger());
     let charges = if ledger.exists() { simulator::ledger(&ledger)? } else { Vec::new() };
     let store = open(data)?;
     let mut orders = Vec::new();
@@ -123,13 +157,32 @@ pub async fn reconcile(data: &Path, as_json: bool) -> Result<ExitCode> {
         }
     }
     let findings = compare(&orders, &charges);
-    if as_json {
+    if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
         print_findings(&findings);
     }
     let is_sound = findings.iter().all(|finding| !finding.verdict.is_wrong());
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Is the simulated gateway, as a server, until `stop` ends.
+///
+/// # Errors
+/// When it cannot listen, or its ledger cannot be opened.
+pub async fn simulate(args: SimulatorArgs, listen: SocketAddr, stop: impl Future<Output = ()>) -> Result<ExitCode> {
+    let listener = TcpListener::bind(listen).map_err(|fault| eyre!("cannot listen on {listen}: {fault}"))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let ledger = args.ledger();
+    if let Some(directory) = ledger.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let gateway = GatewaySimulator::open(Some(&ledger), args.pace.into(), url.clone())
+        .map_err(|fault| eyre!("the ledger {}: {fault}", ledger.display()))?;
+    let subscriber = args.webhook_url.zip(args.webhook_secret).map(|(url, secret)| Subscriber { url, secret });
+    println!("The simulated gateway is listening on {url} (ledger: {})", ledger.display());
+    server::serve(listener, Arc::new(gateway), subscriber, stop).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_findings(findings: &[Finding]) {

@@ -274,6 +274,19 @@ impl Placed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentAction {
     #[serde(rename = "type")]
+    /// `redirect`, or `use_stripe_sdk`.
     pub kind: String,
-    pub url: String,
+    /// Where the customer goes, for `redirect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What the app gives to the gateway's library, for `use_stripe_sdk`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+}
+
+impl PaymentAction {
+    /// The customer answers on that page.
+    pub fn redirect(url: String) -> Self {
+        Self { kind: "redirect".into(), url: Some(url), client_secret: None }
+    }
 }

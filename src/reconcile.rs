@@ -59,7 +59,8 @@ pub fn reconcile(orders: &[Order], charges: &[Entry]) -> Vec<Finding> {
     let mut orphans: Vec<&Entry> = unmatched.into_values().collect();
     orphans.sort_by_key(|entry| entry.held.order_id);
     findings.extend(orphans.into_iter().map(|entry| {
-        let holds_money = !matches!(entry.held.status, HeldStatus::Voided | HeldStatus::Declined);
+        let holds_money =
+            !matches!(entry.held.status, HeldStatus::Prepared | HeldStatus::Voided | HeldStatus::Declined);
         let verdict = if holds_money { Verdict::ChargeWithoutOrder } else { Verdict::Agrees };
         finding(entry.held.order_id, None, Some(entry), verdict)
     }));

@@ -2,6 +2,7 @@
 //! the right order.
 
 mod demo;
+mod gateway;
 mod outside;
 
 use std::collections::HashMap;
@@ -30,7 +31,6 @@ use crate::lifecycle::Stage;
 use crate::meters::{self, METERS};
 use crate::pace::Expectations;
 use crate::shop::simulator::ShopSimulator;
-use crate::simulator::Speed;
 use crate::stages::Ports;
 use crate::state::Order;
 use crate::store::{self, Policy, Store};
@@ -82,7 +82,8 @@ pub struct Running<'a> {
     pub address: SocketAddr,
     pub settings: &'a Settings,
     pub store: &'a Store,
-    pub gateway: &'a Arc<GatewaySimulator>,
+    /// Where it is simulated within this process.
+    pub gateway: Option<&'a Arc<GatewaySimulator>>,
 }
 
 fn open_store(settings: &Settings, admission: Rules) -> store::Result<(Store, store::Claims)> {
@@ -149,28 +150,26 @@ pub async fn serve_by(
     if lapsed > 0 {
         tracing::info!(orders = lapsed, "serve.taking_over");
     }
-    let speed = speed(settings.pace);
     let is_durable = settings.pace != Pace::Zero;
     let file = |name: &str| is_durable.then(|| settings.data.join(name));
-    let gateway = GatewaySimulator::open(file(GATEWAY_LEDGER).as_deref(), speed, base_url.clone())
-        .map_err(io(format!("the gateway's ledger in {}", settings.data.display())))?;
-    let shops = ShopSimulator::open(file(SHOP_JOURNAL).as_deref(), speed)
+    let gateway = gateway::open(&settings, file(GATEWAY_LEDGER).as_deref(), &base_url, &store)
+        .map_err(io(format!("the gateway, or its ledger in {}", settings.data.display())))?;
+    let shops = ShopSimulator::open(file(SHOP_JOURNAL).as_deref(), settings.pace.into())
         .map_err(io(format!("the shops' journal in {}", settings.data.display())))?;
-    let (gateway, shops) = (Arc::new(gateway), Arc::new(shops));
+    let shops = Arc::new(shops);
     // Only now: whoever holds these files already has its address in the keys' file.
     if settings.demo {
         demo::prepare(&store, &settings.data, &base_url, settings.pace).await?;
     }
-    let (running_store, running_gateway) = (store.clone(), gateway.clone());
+    let (running_store, running_gateway) = (store.clone(), gateway.simulated);
 
-    let bank = Arc::new(outside::SimulatedBank::new(gateway.clone(), store.clone()));
-    let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), Some(bank)).await?;
+    let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), gateway.doors).await?;
     app.learn().await?;
     let app = actix::Data::new(app);
     shops.run(Arc::new(outside::ToStore(store.clone())));
 
     let ports = Ports::new(
-        gateway,
+        gateway.port,
         Arc::new(outside::Tablets { app: app.clone().into_inner(), simulated: shops }),
         auto_accepts(app.clone().into_inner()),
         settings.call_timeout.0,
@@ -214,7 +213,7 @@ pub async fn serve_by(
     let watched = watched.map_err(io("cannot listen for the monitoring".into()))?;
 
     app.set_ready(true);
-    announce(Running { address, settings: &settings, store: &running_store, gateway: &running_gateway });
+    announce(Running { address, settings: &settings, store: &running_store, gateway: running_gateway.as_ref() });
     let ended = |what, why: Result<io::Result<()>, JoinError>| {
         let why = match why {
             Ok(Ok(())) => "it had nothing more to do".into(),
@@ -335,14 +334,6 @@ fn auto_accepts(app: Arc<App>) -> Box<dyn Fn(&Order) -> bool + Send + Sync> {
             .shop(order.partner_id, order.shop_id)
             .is_some_and(|shop| shop.auto_accept && catalogue.objection_to_present(shop, now()).is_none())
     })
-}
-
-fn speed(pace: Pace) -> Speed {
-    match pace {
-        Pace::Zero => Speed::Zero,
-        Pace::Fast => Speed::Fast,
-        Pace::Real => Speed::Real,
-    }
 }
 
 /// What is expected before anything was measured: the simulators' own durations (`domain`'s medians for real).

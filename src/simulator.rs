@@ -1,10 +1,14 @@
 //! What the simulated outside actors have in common: how fast they are, and how their delays are drawn.
 
+pub mod server;
+
 use std::f64::consts::TAU;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantArray};
+
+use crate::config::Pace;
 
 /// How fast the simulated world is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantArray)]
@@ -17,6 +21,16 @@ pub enum Speed {
     Fast,
     /// As slow as people and banks are.
     Real,
+}
+
+impl From<Pace> for Speed {
+    fn from(pace: Pace) -> Self {
+        match pace {
+            Pace::Zero => Self::Zero,
+            Pace::Fast => Self::Fast,
+            Pace::Real => Self::Real,
+        }
+    }
 }
 
 /// A log-normal draw, known by its median and its 95th percentile: most take about as long, a few take long.

@@ -125,7 +125,7 @@ trait Silence {
 
 impl Silence for Trouble {
     fn is_silence(&self) -> bool {
-        !matches!(self, Trouble::Refused(_))
+        matches!(self, Trouble::Unavailable(_) | Trouble::Unanswered(_))
     }
     fn unavailable(why: String) -> Self {
         Trouble::Unavailable(why)
@@ -135,7 +135,7 @@ impl Silence for Trouble {
     }
     fn counted(&self) -> Called {
         match self {
-            Trouble::Unavailable(_) => Called::Unavailable,
+            Trouble::Unavailable(_) | Trouble::Later { .. } => Called::Unavailable,
             Trouble::Unanswered(_) => Called::Unanswered,
             Trouble::Refused(_) => Called::Refused,
         }
@@ -176,6 +176,14 @@ pub async fn act(claim: &Claim, ports: &Ports) -> Outcome {
         Stage::Release => payment::release(order, ports).await,
         Stage::Offer => offer::offer(order, ports).await,
     }
+}
+
+/// What the gateway has to say about an order's payment that the order does not know yet: whoever gets a hint asks.
+///
+/// # Errors
+/// Why the gateway gave no answer.
+pub async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>, Trouble> {
+    payment::news(order, gateway).await
 }
 
 fn happened(event: Event) -> Outcome {

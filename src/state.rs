@@ -166,6 +166,23 @@ impl Order {
         }
     }
 
+    /// A part of what was taken must still go back. One refund comes after the other: two under way at once, at a gateway
+    /// that knows only steps, could add up to too much.
+    pub fn is_refund_due(&self) -> bool {
+        self.payment.refund_target > self.payment.refunded
+    }
+
+    /// What an operator may give back of a sale now. Minor units.
+    pub fn refundable(&self) -> i64 {
+        let payment = &self.payment;
+        match payment.status {
+            PaymentStatus::Captured | PaymentStatus::PartiallyRefunded if !payment.release && !self.is_refund_due() => {
+                payment.captured - payment.refunded
+            }
+            _ => 0,
+        }
+    }
+
     /// The gateway's key of the one authorization this order may have. A key is never changed by a retry.
     pub fn authorization_key(&self) -> String {
         format!("{}/authorize/1", self.id)

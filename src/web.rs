@@ -6,6 +6,7 @@ pub mod admitted;
 pub mod auth;
 pub mod bank;
 pub mod body;
+pub mod callbacks;
 pub mod catalogue;
 pub mod create_order;
 pub mod drafts;
@@ -56,6 +57,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/v1/drafts/{order_id}/confirmation").route(put().to(drafts::confirm_draft)))
         .service(read("/v1/events", events::list_events))
         .service(read("/simulator/bank/{key:.*}", bank::get_challenge).route(post().to(bank::answer_challenge)))
+        .service(resource("/v1/callbacks/stripe").route(post().to(callbacks::stripe_callback)))
         .service(read("/livez", get_liveness))
         .service(read("/readyz", get_readiness))
         .service(read("/metrics", get_metrics))
@@ -258,7 +260,14 @@ mod tests {
         let server = server.run();
         let handle = server.handle();
         actix_web::rt::spawn(server);
-        let answer = reqwest::Client::new().head(url).send().await.unwrap();
+        let answer = {
+            crate::gateway::stripe::install_tls();
+            reqwest::Client::new()
+        }
+        .head(url)
+        .send()
+        .await
+        .unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["cache-control"], "no-store");
         assert_eq!(answer.headers()["content-length"], "15");

@@ -3,31 +3,29 @@
 //! What it holds survives this process and is unknown to the service's database, so the two can disagree, as
 //! in life. The payment method of a charge decides how it behaves. Nothing of the service belongs here.
 
+mod ledger;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::future::{Future, pending};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex as Turn;
 use tokio::time::sleep;
 
+use self::ledger::{Kind, Ledger, captured, decide, name, no_charge, nothing_held, refunded, voided};
 use super::{Charge, Gateway, Held, HeldStatus, Trouble};
-use crate::journal::{self, Journal};
-use crate::order::{Hash, Instant, Money, OrderId, PaymentAction};
+use crate::journal;
+use crate::order::Instant;
 use crate::simulator::{Speed, between, draw};
 
 /// How long `pm_slow` keeps its first caller waiting.
-const SLOW: Duration = Duration::from_secs(30);
-/// Holds lapse after this many days.
-const HOLD_DAYS: i64 = 7;
-/// Charges are changed one caller at a time; those that share a turn wait for each other without need.
-const TURNS: usize = 1024;
+pub const SLOW: Duration = Duration::from_secs(30);
 
 /// A line of the ledger: one charge as it stands after an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +44,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
+    Prepare,
     Authorize,
     BankApproved,
     BankDeclined,
@@ -64,7 +63,9 @@ pub enum Operation {
 /// | `pm_slow` | held at once, answered 30 s later; repeated calls answer normally |
 /// | `pm_silent` | `authorize` is never answered and never holds anything |
 /// | `pm_timeout_after_charge` | held, but the first `authorize` is never answered |
+/// | `pm_error_after_charge` | held, but every `authorize` is answered by an error that says nothing |
 /// | `pm_flaky` | every second call of each kind fails without effect, the first one included |
+/// | `pm_busy` | every second call of each kind is put off for a second, the first one included |
 /// | anything else | declined as `unknown_method` |
 pub struct GatewaySimulator {
     ledger: Arc<Ledger>,
@@ -78,20 +79,96 @@ impl GatewaySimulator {
     ///
     /// Fails if the file cannot be read or written, is damaged, or is held by another process.
     pub fn open(ledger: Option<&Path>, speed: Speed, base_url: String) -> io::Result<Self> {
-        let mut latest = HashMap::new();
-        let journal = match ledger {
-            Some(path) => Journal::open(path, |offset, entry: Entry| {
-                latest.insert(name(&entry.key), offset);
-            })?,
-            None => Journal::in_memory(),
-        };
-        let ledger = Ledger {
-            journal,
-            latest: Mutex::new(latest),
-            flaky: Mutex::new(HashMap::new()),
-            turns: (0..TURNS).map(|_| Turn::new(())).collect(),
-        };
-        Ok(Self { ledger: Arc::new(ledger), speed, base_url: base_url.trim_end_matches('/').to_owned() })
+        let ledger = Arc::new(Ledger::open(ledger)?);
+        Ok(Self { ledger, speed, base_url: base_url.trim_end_matches('/').to_owned() })
+    }
+
+    /// Makes a charge known without holding anything yet. Repeated, it says what has become of it since.
+    ///
+    /// # Errors
+    /// As the port's calls.
+    pub async fn prepare(&self, charge: &Charge) -> Result<Held, Trouble> {
+        let charge = charge.clone();
+        self.call(self.delay(), |ledger| async move {
+            let _turn = ledger.turn(&charge.key).await;
+            ledger.unless_unwilling(Kind::Prepare, &charge.key, &charge.method)?;
+            match ledger.find(&charge.key)? {
+                Some(entry) => Ok(entry.held),
+                None => {
+                    let (key, at) = (charge.key.clone(), Utc::now());
+                    let held = Held { status: HeldStatus::Prepared, ..nothing_held(&charge) };
+                    let (operation, charge) = (Operation::Prepare, Some(charge));
+                    ledger.append(Entry { seq: 1, at, key, operation, held, charge }, None).await
+                }
+            }
+        })
+        .await
+    }
+
+    /// Holds the money, and says how the answer travels: what the port's `authorize` does, for those who have a wire
+    /// of their own.
+    ///
+    /// # Errors
+    /// As the port's calls.
+    pub async fn charge(&self, charge: &Charge) -> (Result<Held, Trouble>, Delivery) {
+        if charge.method == "pm_silent" {
+            return (Err(Trouble::Unanswered("silence".into())), Delivery::Never);
+        }
+        let wanted = charge.clone();
+        let page = format!("{}/simulator/bank/{}", self.base_url, charge.key);
+        let answer = self.call(self.authorize_delay(), |ledger| async move {
+            let _turn = ledger.turn(&wanted.key).await;
+            ledger.unless_unwilling(Kind::Authorize, &wanted.key, &wanted.method)?;
+            match ledger.find(&wanted.key)? {
+                Some(entry) if entry.held.status == HeldStatus::Prepared => {
+                    let held = decide(&wanted, Utc::now(), page);
+                    ledger.write(entry, Operation::Authorize, held).await.map(|held| (held, true))
+                }
+                Some(entry) => ledger.repeat(entry, wanted).await.map(|held| (held, false)),
+                None => ledger.hold(wanted, page).await.map(|held| (held, true)),
+            }
+        });
+        match answer.await {
+            Ok((held, is_first)) => {
+                let delivery = match charge.method.as_str() {
+                    "pm_timeout_after_charge" if is_first => Delivery::Never,
+                    "pm_slow" if is_first => Delivery::Slow,
+                    "pm_error_after_charge" => Delivery::Error,
+                    _ => Delivery::Prompt,
+                };
+                (Ok(held), delivery)
+            }
+            Err(trouble) => (Err(trouble), Delivery::Prompt),
+        }
+    }
+
+    /// Gives back until so much has been given back in all as `total` makes of what has been so far.
+    ///
+    /// # Errors
+    /// As the port's calls.
+    pub async fn give_back(
+        &self,
+        key: &str,
+        total: impl FnOnce(&Held) -> i64 + Send + 'static,
+    ) -> Result<Held, Trouble> {
+        let key = key.to_owned();
+        self.call(self.delay(), move |ledger| async move {
+            let _turn = ledger.turn(&key).await;
+            let entry = ledger.find_if_willing(Kind::Refund, &key)?.ok_or_else(no_charge)?;
+            match refunded(&entry.held, total(&entry.held))? {
+                Some(held) => ledger.write(entry, Operation::Refund, held).await,
+                None => Ok(entry.held),
+            }
+        })
+        .await
+    }
+
+    /// A charge as its key's latest line has it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn entry(&self, key: &str) -> Result<Option<Entry>, Trouble> {
+        self.ledger.find(key)
     }
 
     /// The customer's answer to the bank. The first one counts: a later one changes nothing and returns what is
@@ -119,9 +196,7 @@ impl GatewaySimulator {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn snapshot(&self) -> io::Result<Vec<Entry>> {
-        // Held while reading: no line is forgotten before its successor stands here.
-        let latest = self.ledger.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.values().map(|offset| self.ledger.journal.read_at(*offset)).collect()
+        self.ledger.snapshot()
     }
 
     /// Does the work in a task of its own, so that it is finished whether or not the caller still listens; half
@@ -178,42 +253,30 @@ pub fn ledger(path: &Path) -> io::Result<Vec<Entry>> {
 #[async_trait]
 impl Gateway for GatewaySimulator {
     async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble> {
-        if charge.method == "pm_silent" {
-            return pending().await;
+        let (held, delivery) = self.charge(charge).await;
+        match delivery {
+            Delivery::Never => return pending().await,
+            Delivery::Slow => sleep(SLOW).await,
+            Delivery::Error => return Err(Trouble::Unanswered("500".into())),
+            Delivery::Prompt => {}
         }
-        let wanted = charge.clone();
-        let page = format!("{}/simulator/bank/{}", self.base_url, charge.key);
-        let answer = self.call(self.authorize_delay(), |ledger| async move {
-            let _turn = ledger.turn(&wanted.key).await;
-            ledger.fail_if_flaky(Kind::Authorize, &wanted.key, &wanted.method)?;
-            match ledger.find(&wanted.key)? {
-                Some(entry) => ledger.repeat(entry, wanted).await.map(|held| (held, false)),
-                None => ledger.hold(wanted, page).await.map(|held| (held, true)),
-            }
-        });
-        let (held, is_first) = answer.await?;
-        match charge.method.as_str() {
-            "pm_timeout_after_charge" if is_first => pending().await,
-            "pm_slow" if is_first => sleep(SLOW).await,
-            _ => {}
-        }
-        Ok(held)
+        held
     }
 
-    async fn look_up(&self, key: &str) -> Result<Option<Held>, Trouble> {
-        let key = key.to_owned();
+    async fn look_up(&self, charge: &Charge) -> Result<Option<Held>, Trouble> {
+        let key = charge.key.clone();
         self.call(self.delay(), |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            Ok(ledger.find_unless_flaky(Kind::LookUp, &key)?.map(|entry| entry.held))
+            Ok(ledger.find_if_willing(Kind::LookUp, &key)?.map(|entry| entry.held))
         })
         .await
     }
 
-    async fn capture(&self, key: &str, amount: i64) -> Result<Held, Trouble> {
-        let key = key.to_owned();
+    async fn capture(&self, charge: &Charge, amount: i64) -> Result<Held, Trouble> {
+        let key = charge.key.clone();
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            let entry = ledger.find_unless_flaky(Kind::Capture, &key)?.ok_or_else(no_charge)?;
+            let entry = ledger.find_if_willing(Kind::Capture, &key)?.ok_or_else(no_charge)?;
             match captured(&entry.held, amount, Utc::now())? {
                 Some(held) => ledger.write(entry, Operation::Capture, held).await,
                 None => Ok(entry.held),
@@ -222,14 +285,14 @@ impl Gateway for GatewaySimulator {
         .await
     }
 
-    async fn void(&self, key: &str, order_id: OrderId) -> Result<(), Trouble> {
-        let key = key.to_owned();
+    async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
+        let (key, order_id) = (charge.key.clone(), charge.order_id);
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            match ledger.find_unless_flaky(Kind::Void, &key)? {
+            match ledger.find_if_willing(Kind::Void, &key)? {
                 Some(entry) => match voided(&entry.held, order_id)? {
-                    Some(held) => ledger.write(entry, Operation::Void, held).await.map(drop),
-                    None => Ok(()),
+                    Some(held) => ledger.write(entry, Operation::Void, held).await,
+                    None => Ok(entry.held),
                 },
                 None => ledger.bind(key, order_id).await,
             }
@@ -237,209 +300,20 @@ impl Gateway for GatewaySimulator {
         .await
     }
 
-    async fn refund(&self, key: &str, total_refunded: i64) -> Result<Held, Trouble> {
-        let key = key.to_owned();
-        self.call(self.delay(), move |ledger| async move {
-            let _turn = ledger.turn(&key).await;
-            let entry = ledger.find_unless_flaky(Kind::Refund, &key)?.ok_or_else(no_charge)?;
-            match refunded(&entry.held, total_refunded)? {
-                Some(held) => ledger.write(entry, Operation::Refund, held).await,
-                None => Ok(entry.held),
-            }
-        })
-        .await
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
+        self.give_back(&charge.key, move |_| total_refunded).await
     }
 }
 
-/// The kinds of calls to a gateway.
-#[derive(Clone, Copy)]
-enum Kind {
-    Authorize,
-    LookUp,
-    Capture,
-    Void,
-    Refund,
-}
-
-/// 128 bits of a key's hash: what is remembered of a charge besides the place of its latest line.
-type Name = [u8; 16];
-
-struct Ledger {
-    journal: Journal<Entry>,
-    /// Where the latest line of each charge stands.
-    latest: Mutex<HashMap<Name, u64>>,
-    /// Calls so far to each `pm_flaky` charge, of each kind: those who call in pairs would otherwise meet the same
-    /// half of the calls again and again, and never get anywhere.
-    flaky: Mutex<HashMap<Name, [u64; 5]>>,
-    turns: Box<[Turn<()>]>,
-}
-
-impl Ledger {
-    /// Waits until nobody else is at this charge.
-    async fn turn(&self, key: &str) -> tokio::sync::MutexGuard<'_, ()> {
-        let [first, second, ..] = name(key);
-        self.turns[usize::from(u16::from_le_bytes([first, second])) % self.turns.len()].lock().await
-    }
-
-    fn find(&self, key: &str) -> Result<Option<Entry>, Trouble> {
-        let offset = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(key)).copied();
-        offset.map(|offset| self.journal.read_at(offset)).transpose().map_err(unwritten)
-    }
-
-    fn find_unless_flaky(&self, kind: Kind, key: &str) -> Result<Option<Entry>, Trouble> {
-        let entry = self.find(key)?;
-        let method = entry.as_ref().and_then(|entry| entry.charge.as_ref()).map(|charge| charge.method.as_str());
-        self.fail_if_flaky(kind, key, method.unwrap_or_default())?;
-        Ok(entry)
-    }
-
-    /// A key counts as flaky from the first call that shows its method.
-    fn fail_if_flaky(&self, kind: Kind, key: &str, method: &str) -> Result<(), Trouble> {
-        let mut flaky = self.flaky.lock().unwrap_or_else(PoisonError::into_inner);
-        let calls = match flaky.entry(name(key)) {
-            Slot::Occupied(calls) => calls.into_mut(),
-            Slot::Vacant(place) if method == "pm_flaky" => place.insert([0; 5]),
-            Slot::Vacant(_) => return Ok(()),
-        };
-        let calls = &mut calls[kind as usize];
-        *calls += 1;
-        if *calls % 2 == 1 { Err(Trouble::Unanswered("500".into())) } else { Ok(()) }
-    }
-
-    /// The first authorization under a key.
-    async fn hold(&self, charge: Charge, bank_page: String) -> Result<Held, Trouble> {
-        let (status, refusal) = match charge.method.as_str() {
-            _ if charge.total.amount <= 0 => (HeldStatus::Declined, Some("invalid_amount")),
-            "pm_card_visa" | "pm_slow" | "pm_timeout_after_charge" | "pm_flaky" => (HeldStatus::Authorized, None),
-            "pm_action_required" => (HeldStatus::ActionRequired, None),
-            "pm_declined" => (HeldStatus::Declined, Some("card_declined")),
-            _ => (HeldStatus::Declined, Some("unknown_method")),
-        };
-        let at = Utc::now();
-        let held = Held {
-            order_id: charge.order_id,
-            total: charge.total,
-            reference: reference(&charge.key),
-            status,
-            captured: 0,
-            refunded: 0,
-            capture_before: (status != HeldStatus::Declined).then(|| at + TimeDelta::days(HOLD_DAYS)),
-            action: (status == HeldStatus::ActionRequired)
-                .then(|| PaymentAction { kind: "redirect".into(), url: bank_page }),
-            refusal: refusal.map(str::to_owned),
-        };
-        let key = charge.key.clone();
-        self.append(Entry { seq: 1, at, key, operation: Operation::Authorize, held, charge: Some(charge) }, None).await
-    }
-
-    /// An authorization under a key that is known: nothing is held twice, nor after a void.
-    async fn repeat(&self, mut entry: Entry, charge: Charge) -> Result<Held, Trouble> {
-        if entry.held.order_id != charge.order_id {
-            return Err(Trouble::Refused("parameters differ: the key belongs to another order".into()));
-        }
-        match &entry.charge {
-            // The trace context is not of the payment: a repetition may well carry another one.
-            Some(known) if (known.total, &known.method) == (charge.total, &charge.method) => Ok(entry.held),
-            Some(_) => Err(Trouble::Refused("parameters differ".into())),
-            None => {
-                let held = Held { total: charge.total, ..entry.held.clone() };
-                entry.charge = Some(charge);
-                self.write(entry, Operation::Authorize, held).await
-            }
-        }
-    }
-
-    /// A void of a key that nobody has used yet: whatever comes under it later finds it voided.
-    async fn bind(&self, key: String, order_id: OrderId) -> Result<(), Trouble> {
-        let held = Held {
-            order_id,
-            total: Money { amount: 0, currency: "XXX".parse().expect("ISO 4217 has a code for no currency") },
-            reference: reference(&key),
-            status: HeldStatus::Voided,
-            captured: 0,
-            refunded: 0,
-            capture_before: None,
-            action: None,
-            refusal: None,
-        };
-        let entry = Entry { seq: 1, at: Utc::now(), key, operation: Operation::Void, held, charge: None };
-        self.append(entry, None).await.map(drop)
-    }
-
-    async fn write(&self, before: Entry, operation: Operation, held: Held) -> Result<Held, Trouble> {
-        let old = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(&before.key)).copied();
-        self.append(Entry { seq: before.seq + 1, at: Utc::now(), operation, held, ..before }, old).await
-    }
-
-    async fn append(&self, entry: Entry, old: Option<u64>) -> Result<Held, Trouble> {
-        let (name, held) = (name(&entry.key), entry.held.clone());
-        let offset = self.journal.append(entry).await.map_err(unwritten)?;
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offset);
-        if let Some(old) = old {
-            self.journal.forget(old);
-        }
-        Ok(held)
-    }
-}
-
-/// The charge after taking `amount`; `None` if it is so already.
-fn captured(held: &Held, amount: i64, now: Instant) -> Result<Option<Held>, Trouble> {
-    match held.status {
-        HeldStatus::Captured if held.captured == amount => Ok(None),
-        HeldStatus::Captured => Err(Trouble::Refused(format!("already captured with {}", held.captured))),
-        HeldStatus::Authorized if !(1..=held.total.amount).contains(&amount) => {
-            Err(Trouble::Refused(format!("{amount} is not between 1 and the authorized {}", held.total.amount)))
-        }
-        HeldStatus::Authorized if held.capture_before.is_some_and(|end| now >= end) => {
-            Err(Trouble::Refused("the hold has lapsed".into()))
-        }
-        HeldStatus::Authorized => Ok(Some(Held { status: HeldStatus::Captured, captured: amount, ..held.clone() })),
-        HeldStatus::ActionRequired | HeldStatus::Declined | HeldStatus::Voided => {
-            Err(Trouble::Refused("nothing is held".into()))
-        }
-    }
-}
-
-/// The charge after letting go of it; `None` if nothing is held already.
-fn voided(held: &Held, order_id: OrderId) -> Result<Option<Held>, Trouble> {
-    match held.status {
-        _ if held.order_id != order_id => Err(Trouble::Refused("the key belongs to another order".into())),
-        HeldStatus::Captured => Err(Trouble::Refused("already captured".into())),
-        HeldStatus::Declined | HeldStatus::Voided => Ok(None),
-        HeldStatus::Authorized | HeldStatus::ActionRequired => {
-            Ok(Some(Held { status: HeldStatus::Voided, action: None, capture_before: None, ..held.clone() }))
-        }
-    }
-}
-
-/// The charge after giving back until `total` has been given back; `None` if it has been already.
-fn refunded(held: &Held, total: i64) -> Result<Option<Held>, Trouble> {
-    match held.status {
-        HeldStatus::Captured if !(0..=held.captured).contains(&total) => {
-            Err(Trouble::Refused(format!("{total} is not between 0 and the captured {}", held.captured)))
-        }
-        HeldStatus::Captured if total <= held.refunded => Ok(None),
-        HeldStatus::Captured => Ok(Some(Held { refunded: total, ..held.clone() })),
-        _ => Err(Trouble::Refused("nothing was captured".into())),
-    }
-}
-
-fn name(key: &str) -> Name {
-    let Hash(hash) = Hash::of_bytes(key.as_bytes());
-    *hash.first_chunk().expect("a hash has 32 bytes")
-}
-
-fn reference(key: &str) -> String {
-    name(key).iter().fold("sim_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-fn no_charge() -> Trouble {
-    Trouble::Refused("no such charge".into())
-}
-
-/// What the ledger could not say or write: it may be there all the same.
-fn unwritten(error: io::Error) -> Trouble {
-    Trouble::Unanswered(format!("the simulator's ledger: {error}"))
+/// How an answer to `authorize` travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Prompt,
+    /// It takes [`SLOW`].
+    Slow,
+    Never,
+    /// Something else arrives, which says nothing.
+    Error,
 }
 
 /// Even a sleep of no length would wait for the timer's next tick.

@@ -69,7 +69,7 @@ impl Server {
         let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = tempfile::Builder::new().prefix("lungo-load-").tempdir_in(parent)?;
         let fsync_ms = fsync_ms(directory.path())?;
-        let own = ["lungo", "--listen", "127.0.0.1:0", "--demo", "true"];
+        let own = ["lungo", "--listen", "127.0.0.1:0", "--demo", "true", "--gateway", "simulator"];
         // Only what the service can do is to limit the load.
         let flags = own.into_iter().chain(setup.flags.iter().copied()).chain(["--partner-rate", "1000000", "--data"]);
         let flags = flags.map(Into::into).chain([directory.path().as_os_str().to_owned()]);
@@ -88,7 +88,8 @@ impl Server {
         let failed = started.clone();
         let work = async move {
             let announce = move |running: serve::Running| {
-                let _ = started.send(Ok((running.address, running.store.clone(), running.gateway.clone())));
+                let gateway = running.gateway.cloned().expect("its settings simulate the gateway");
+                let _ = started.send(Ok((running.address, running.store.clone(), gateway)));
             };
             serve::serve_by(rules, settings, Vec::new(), async { drop(stopped.await) }, announce).await
         };

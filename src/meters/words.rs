@@ -84,6 +84,21 @@ words! {
         BreakerOpen,
     }
 
+    /// What became of a callback of the gateway.
+    Callback {
+        /// It told of something.
+        News,
+        /// It told nothing new.
+        Known,
+        /// Not about an order of ours.
+        Foreign,
+        /// Forged, or signed too long ago.
+        Unverified,
+        Unreadable,
+        /// It was asked to come again.
+        PutOff,
+    }
+
     /// Who may still write when everybody wants to: results and words from outside, or new orders.
     Urgency { Control, Create }
 

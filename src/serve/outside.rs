@@ -1,17 +1,24 @@
 //! Connects the outside world to the store: what shops and banks say comes in as words, like everybody else's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use crate::app::{App, Bank};
+use crate::app::{App, Bank, Callbacks, Unheard};
 use crate::clock::now;
+use crate::config::Secret;
 use crate::gateway::simulator::GatewaySimulator;
-use crate::gateway::{Gateway, Held, HeldStatus};
+use crate::gateway::stripe::{callback, signature};
+use crate::gateway::{Gateway, HeldStatus};
 use crate::lifecycle::{Actor, Event};
-use crate::order::{Money, OrderId, ShopId};
+use crate::meters::{Callback, METERS};
+use crate::order::{Instant, Money, OrderId, ShopId};
 use crate::shop::simulator::{Counter, Report, ShopSimulator};
 use crate::shop::{Answer, Offer, Shops, Unreachable};
+use crate::stages;
 use crate::store::{Received, Scope, Store, Word};
 
 /// Simulated baristas report straight to the store, with a shop's rights.
@@ -45,54 +52,114 @@ impl Shops for Tablets {
     }
 }
 
-/// The bank behind the simulated gateway. What the customer answers there comes back as a callback would.
-pub struct SimulatedBank {
-    gateway: Arc<GatewaySimulator>,
-    store: Store,
+/// What the gateway says by itself is a hint: what is true is looked up at the gateway now. So a callback may be old,
+/// repeated, out of order or of its own mind, and does no harm.
+pub struct Hints {
+    pub store: Store,
+    pub gateway: Arc<dyn Gateway>,
+    /// The longest look-up.
+    pub patience: Duration,
 }
 
-impl SimulatedBank {
-    pub fn new(gateway: Arc<GatewaySimulator>, store: Store) -> Self {
-        Self { gateway, store }
+impl Hints {
+    /// Tells an order what has become of its payment, and says whether that was news. `None` if there is no such order.
+    ///
+    /// # Errors
+    /// Why it could not be found out: a callback should be sent again.
+    async fn follow(&self, order_id: OrderId) -> Result<Option<bool>, String> {
+        for _ in 0..READINGS {
+            let Some((order, _)) = self.store.order(order_id).await.map_err(|fault| fault.to_string())? else {
+                return Ok(None);
+            };
+            let news = timeout(self.patience, stages::news(&order, &*self.gateway)).await;
+            let news = news.map_err(|_| "the gateway did not answer".to_owned())?.map_err(|fault| fault.to_string())?;
+            let Some(event) = news else { return Ok(Some(false)) };
+            let version = Some(order.version);
+            let (scope, actor) = (Scope::Everyone, Actor::Gateway);
+            let word = Word { order_id, scope, actor, event, version, now: now() };
+            match self.store.receive(word).await.map_err(|fault| fault.to_string())? {
+                // Somebody was faster: look again at what is left to say.
+                Received::Stale(_) => continue,
+                _ => return Ok(Some(true)),
+            }
+        }
+        Err("the order changes too fast".into())
     }
+}
+
+/// How often an order is read again that changes meanwhile.
+const READINGS: usize = 5;
+/// How many callbacks may be looked into at once: each holds a connection to the gateway.
+const LOOKING: usize = 32;
+
+/// Understands the callbacks of Stripe.
+pub struct StripeCallbacks {
+    hints: Hints,
+    secrets: Vec<Secret>,
+    room: Semaphore,
+}
+
+impl StripeCallbacks {
+    pub fn new(hints: Hints, secrets: Vec<Secret>) -> Self {
+        Self { hints, secrets, room: Semaphore::new(LOOKING) }
+    }
+}
+
+#[async_trait]
+impl Callbacks for StripeCallbacks {
+    async fn hear(&self, signature: &str, body: &[u8], now: Instant) -> Result<(), Unheard> {
+        if let Err(why) = signature::verify(signature, body, &self.secrets, now) {
+            METERS.callbacks.of(Callback::Unverified).increment(1);
+            tracing::warn!(%why, "callback.unverified");
+            return Err(Unheard::Unverified(why.to_string()));
+        }
+        let notice = callback::read(body).map_err(|fault| {
+            METERS.callbacks.of(Callback::Unreadable).increment(1);
+            Unheard::Unreadable(fault.to_string())
+        })?;
+        let (event, kind) = (&notice.id, &notice.kind);
+        let Some(order_id) = notice.order_id() else {
+            METERS.callbacks.of(Callback::Foreign).increment(1);
+            tracing::info!(event, kind, "callback.foreign");
+            return Ok(());
+        };
+        let followed = match self.room.try_acquire() {
+            Ok(_place) => self.hints.follow(order_id).await,
+            Err(_) => Err("too many at once".into()),
+        };
+        let became = match &followed {
+            Ok(Some(true)) => Callback::News,
+            Ok(Some(false)) => Callback::Known,
+            Ok(None) => Callback::Foreign,
+            Err(_) => Callback::PutOff,
+        };
+        METERS.callbacks.of(became).increment(1);
+        tracing::info!(order.id = %order_id, event, kind, ?became, fault = followed.as_ref().err(), "callback.heard");
+        followed.map(drop).map_err(Unheard::Later)
+    }
+}
+
+/// The bank behind the simulated gateway. What the customer answers there comes back as a callback would.
+pub struct SimulatedBank {
+    pub gateway: Arc<GatewaySimulator>,
+    pub hints: Hints,
 }
 
 #[async_trait]
 impl Bank for SimulatedBank {
     async fn asks(&self, key: &str) -> Result<Option<Money>, String> {
-        let held = self.gateway.look_up(key).await.map_err(|trouble| trouble.to_string())?;
-        Ok(held.filter(|held| held.status == HeldStatus::ActionRequired).map(|held| held.total))
+        let entry = self.gateway.entry(key).map_err(|trouble| trouble.to_string())?;
+        let held = entry.map(|entry| entry.held).filter(|held| held.status == HeldStatus::ActionRequired);
+        Ok(held.map(|held| held.total))
     }
 
     async fn answer(&self, key: &str, approve: bool) -> Result<bool, String> {
         let held = self.gateway.answer_bank(key, approve).await.map_err(|trouble| trouble.to_string())?;
         let Some(held) = held else { return Ok(false) };
-        if let Some(event) = callback(&held) {
-            let word = Word {
-                order_id: held.order_id,
-                scope: Scope::Everyone,
-                actor: Actor::Gateway,
-                event,
-                version: None,
-                now: now(),
-            };
-            // A callback may get lost: the look-ups find out all the same.
-            if let Err(fault) = self.store.receive(word).await {
-                tracing::warn!(%fault, order.id = %held.order_id, "gateway.callback_lost");
-            }
+        // A callback may get lost: the look-ups find out all the same.
+        if let Err(fault) = self.hints.follow(held.order_id).await {
+            tracing::warn!(%fault, order.id = %held.order_id, "gateway.callback_lost");
         }
         Ok(true)
-    }
-}
-
-fn callback(held: &Held) -> Option<Event> {
-    match held.status {
-        HeldStatus::Authorized => Some(Event::PaymentAuthorized {
-            amount: held.total.amount,
-            reference: held.reference.clone(),
-            capture_before: held.capture_before,
-        }),
-        HeldStatus::Declined => Some(Event::PaymentDeclined { refusal: held.refusal.clone().unwrap_or_default() }),
-        HeldStatus::ActionRequired | HeldStatus::Voided | HeldStatus::Captured => None,
     }
 }

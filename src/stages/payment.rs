@@ -3,14 +3,16 @@
 //! Every call carries the order's one key, so that repeating it is safe; what the gateway says is compared with
 //! the order before it is believed.
 
+use std::cmp::Ordering;
+
 use chrono::Duration;
 
 use super::{Ports, again, backoff, happened};
-use crate::gateway::{Charge, Held, HeldStatus, Trouble};
+use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
 use crate::lifecycle::{Event, PaymentStatus, Status};
 use crate::machine;
 use crate::state::Order;
-use crate::store::{Again, Outcome, Strike};
+use crate::store::Outcome;
 use crate::turns::Peer;
 
 /// The longest pause between two tries of what an order waits for …
@@ -26,16 +28,13 @@ pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
     match ports.call(order, &peer(order), ports.gateway.authorize(&charge(order))).await {
         Ok(held) => found(order, &held),
         Err(Trouble::Refused(refusal)) => happened(Event::PaymentDeclined { refusal }),
-        Err(Trouble::Unanswered(why)) if order.payment.status == PaymentStatus::Unknown => {
-            again(machine::look_up_after(order, order.task.attempts), why)
-        }
-        Err(Trouble::Unavailable(why)) if order.payment.status == PaymentStatus::Unknown => {
-            again(machine::look_up_after(order, order.task.attempts), why)
+        Err(trouble) if order.payment.status == PaymentStatus::Unknown => {
+            try_again(machine::look_up_after(order, order.task.attempts), trouble)
         }
         Err(Trouble::Unanswered(_)) => happened(Event::PaymentUnanswered),
-        Err(Trouble::Unavailable(why)) => Outcome {
+        Err(trouble) => Outcome {
             event: (order.payment.status == PaymentStatus::None).then_some(Event::PaymentAttempted),
-            ..again(backoff(order.task.attempts, PATIENCE), why)
+            ..try_again(backoff(order.task.attempts, PATIENCE), trouble)
         },
     }
 }
@@ -44,23 +43,26 @@ pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
 /// later) it was released and should have stayed so.
 pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
     let next = machine::look_up_after(order, order.task.attempts);
-    let key = order.authorization_key();
     // Every second time the request itself is repeated: under its key it finds out as well as a look-up does, and a
     // gateway that fails in turns cannot fail it for ever.
     if order.status == Status::New && order.task.attempts % 2 == 0 {
         return authorize(order, ports).await;
     }
-    match ports.call(order, &peer(order), ports.gateway.look_up(&key)).await {
+    match ports.call(order, &peer(order), ports.gateway.look_up(&charge(order))).await {
         Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
         Ok(held) if order.payment.last_look => last_look(held.as_ref()),
         Ok(Some(held)) if held.status == HeldStatus::ActionRequired && order.status == Status::ActionRequired => {
             again(next, "the customer has not answered the bank yet")
         }
-        Ok(Some(held)) => found(order, &held),
         // The request was lost, or is still on its way: the same key and the same bytes again are safe either way.
-        Ok(None) if order.status == Status::New => authorize(order, ports).await,
+        Ok(held)
+            if order.status == Status::New && held.as_ref().is_none_or(|held| held.status == HeldStatus::Prepared) =>
+        {
+            authorize(order, ports).await
+        }
+        Ok(Some(held)) => found(order, &held),
         Ok(None) => again(next, "the gateway does not know this payment"),
-        Err(trouble) => again(next, trouble.to_string()),
+        Err(trouble) => try_again(next, trouble),
     }
 }
 
@@ -69,7 +71,7 @@ fn last_look(held: Option<&Held>) -> Outcome {
     let surfaced = held.and_then(|held| match held.status {
         HeldStatus::Authorized | HeldStatus::ActionRequired => Some((PaymentStatus::Authorized, held.total.amount)),
         HeldStatus::Captured if held.refunded < held.captured => Some((PaymentStatus::Captured, held.captured)),
-        HeldStatus::Captured | HeldStatus::Voided | HeldStatus::Declined => None,
+        HeldStatus::Prepared | HeldStatus::Captured | HeldStatus::Voided | HeldStatus::Declined => None,
     });
     happened(match surfaced {
         Some((status, amount)) => Event::PaymentSurfaced { status, amount },
@@ -83,8 +85,7 @@ pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
         return happened(Event::Parked { why: "the stored order does not match its hash".into() });
     }
     let amount = order.amount_due();
-    let key = order.authorization_key();
-    match ports.call(order, &peer(order), ports.gateway.capture(&key, amount)).await {
+    match ports.call(order, &peer(order), ports.gateway.capture(&charge(order), amount)).await {
         Ok(held) if is_ours(order, &held) => happened(Event::PaymentCaptured { amount: held.captured }),
         Ok(held) => contradiction(order, &held),
         Err(Trouble::Refused(refusal)) => happened(Event::CaptureRefused { refusal }),
@@ -104,7 +105,7 @@ pub(super) async fn release(order: &Order, ports: &Ports) -> Outcome {
 
 async fn refund(order: &Order, ports: &Ports) -> Outcome {
     let target = if order.payment.release { order.payment.captured } else { order.payment.refund_target };
-    match ports.call(order, &peer(order), ports.gateway.refund(&order.authorization_key(), target)).await {
+    match ports.call(order, &peer(order), ports.gateway.refund(&charge(order), target)).await {
         Ok(held) if is_ours(order, &held) => happened(Event::PaymentRefunded { amount: held.refunded }),
         Ok(held) => contradiction(order, &held),
         Err(trouble) => unanswered(order, "refund", target, trouble, RELEASE_PATIENCE),
@@ -112,13 +113,17 @@ async fn refund(order: &Order, ports: &Ports) -> Outcome {
 }
 
 async fn void(order: &Order, ports: &Ports) -> Outcome {
-    let key = order.authorization_key();
-    let refused = match ports.call(order, &peer(order), ports.gateway.void(&key, order.id)).await {
-        Ok(()) => return happened(Event::PaymentVoided),
+    let charge = charge(order);
+    let refused = match ports.call(order, &peer(order), ports.gateway.void(&charge)).await {
+        Ok(held) if !is_ours(order, &held) => return contradiction(order, &held),
+        Ok(held) if matches!(held.status, HeldStatus::Voided | HeldStatus::Declined) => {
+            return happened(Event::PaymentVoided);
+        }
+        Ok(held) => format!("the gateway still says {:?}", held.status),
         Err(Trouble::Refused(why)) => why,
         Err(trouble) => return unanswered(order, "void", order.placed.total.amount, trouble, RELEASE_PATIENCE),
     };
-    match ports.call(order, &peer(order), ports.gateway.look_up(&key)).await {
+    match ports.call(order, &peer(order), ports.gateway.look_up(&charge)).await {
         Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
         // The answer to a capture was lost: write down what was taken before any of it is given back.
         Ok(Some(held)) if held.status == HeldStatus::Captured => Outcome {
@@ -129,8 +134,46 @@ async fn void(order: &Order, ports: &Ports) -> Outcome {
             happened(Event::PaymentDeclined { refusal: held.refusal.unwrap_or_default() })
         }
         Ok(_) => again(backoff(order.task.attempts, RELEASE_PATIENCE), format!("the void was refused: {refused}")),
-        Err(trouble) => again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble.to_string()),
+        Err(trouble) => try_again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble),
     }
+}
+
+/// What has become of an order's payment by now that the order does not know yet; `None` if there is no such thing.
+/// Whoever asks was given a hint by the gateway: the hint itself is not believed.
+pub(super) async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>, Trouble> {
+    use PaymentStatus as P;
+    let Some(held) = gateway.look_up(&charge(order)).await? else { return Ok(None) };
+    if !is_ours(order, &held) {
+        return Ok(contradiction(order, &held).event);
+    }
+    let known = order.payment.status;
+    let is_open = matches!(known, P::None | P::Authorizing | P::ActionRequired | P::Unknown);
+    let was_freed = matches!(known, P::Declined | P::Voided);
+    Ok(match held.status {
+        HeldStatus::Authorized if is_open || was_freed => found(order, &held).event,
+        // The money of an order that is over is released until that is proven, whoever says what meanwhile.
+        HeldStatus::Declined | HeldStatus::Voided if is_open && order.is_ongoing() => found(order, &held).event,
+        HeldStatus::ActionRequired if is_open && known != P::ActionRequired && order.is_ongoing() => {
+            found(order, &held).event
+        }
+        HeldStatus::Captured if matches!(known, P::Authorized | P::CaptureFailed) => {
+            Some(Event::PaymentCaptured { amount: held.captured })
+        }
+        HeldStatus::Captured if matches!(known, P::Captured | P::PartiallyRefunded | P::Refunded) => {
+            let (given, said) = (held.refunded, order.payment.refunded);
+            match given.cmp(&said) {
+                Ordering::Greater => Some(Event::PaymentRefunded { amount: given }),
+                Ordering::Equal => None,
+                // Banks send some refunds back days later.
+                Ordering::Less => contradicted(order, format!("of {said} given back only {given} arrived")).event,
+            }
+        }
+        HeldStatus::Captured if order.status.is_undone() && (was_freed || known == P::Unknown) => (held.refunded
+            < held.captured)
+            .then_some(Event::PaymentSurfaced { status: P::Captured, amount: held.captured }),
+        HeldStatus::Captured if is_open => contradiction(order, &held).event,
+        _ => None,
+    })
 }
 
 fn charge(order: &Order) -> Charge {
@@ -140,6 +183,7 @@ fn charge(order: &Order) -> Charge {
         total: order.placed.total,
         method: order.placed.payment_method.clone(),
         traceparent: order.placed.traceparent.clone(),
+        reference: order.payment.reference.clone(),
     }
 }
 
@@ -155,6 +199,16 @@ fn found(order: &Order, held: &Held) -> Outcome {
     }
     let reference = held.reference.clone();
     happened(match held.status {
+        // Only once its name is committed may money move under it.
+        HeldStatus::Prepared if order.payment.reference.is_none() => {
+            return Outcome {
+                event: Some(Event::PaymentPrepared { reference }),
+                ..again(Duration::zero(), "prepared: now it can be held")
+            };
+        }
+        HeldStatus::Prepared => {
+            return again(backoff(order.task.attempts, PATIENCE), "the gateway has not begun with it yet");
+        }
         HeldStatus::Authorized => {
             Event::PaymentAuthorized { amount: held.total.amount, reference, capture_before: held.capture_before }
         }
@@ -171,7 +225,8 @@ fn found(order: &Order, held: &Held) -> Outcome {
 fn is_ours(order: &Order, held: &Held) -> bool {
     // A key that was voided before its authorization arrived has no amount of its own.
     let voided_unseen = held.status == HeldStatus::Voided && held.total.amount == 0;
-    held.order_id == order.id && (held.total == order.placed.total || voided_unseen)
+    let is_named = order.payment.reference.as_ref().is_none_or(|reference| *reference == held.reference);
+    held.order_id == order.id && is_named && (held.total == order.placed.total || voided_unseen)
 }
 
 /// The gateway holds something under our key that is not what we ordered: nothing of it is believed.
@@ -179,8 +234,8 @@ fn contradiction(order: &Order, held: &Held) -> Outcome {
     contradicted(
         order,
         format!(
-            "the gateway holds {} for order {} as `{:?}` under the key of this order over {}",
-            held.total, held.order_id, held.status, order.placed.total
+            "the gateway holds {} for order {} as `{:?}` by the name {} under the key of this order over {}",
+            held.total, held.order_id, held.status, held.reference, order.placed.total
         ),
     )
 }
@@ -196,10 +251,112 @@ fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, pat
     let is_news = order.payment.pending_operation.is_none() && matches!(trouble, Trouble::Unanswered(_));
     Outcome {
         event: is_news.then(|| Event::OperationUnanswered { operation: operation.into(), amount }),
-        again: Some(Again {
-            after: backoff(order.task.attempts, patience),
-            why: trouble.to_string(),
-            strike: Strike::None,
-        }),
+        ..try_again(backoff(order.task.attempts, patience), trouble)
+    }
+}
+
+/// Tries again after this time, or later if the gateway says so.
+fn try_again(after: Duration, trouble: Trouble) -> Outcome {
+    let after = match &trouble {
+        Trouble::Later { after: told, .. } => after.max(Duration::from_std(*told).unwrap_or(RELEASE_PATIENCE)),
+        Trouble::Unavailable(_) | Trouble::Unanswered(_) | Trouble::Refused(_) => after,
+    };
+    again(after, trouble.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::fixtures::{after, at, event, order_in};
+    use crate::lifecycle::{Actor, EventKind};
+
+    /// A gateway that only says what it holds.
+    struct Holds(Held);
+
+    #[async_trait]
+    impl Gateway for Holds {
+        async fn authorize(&self, _: &Charge) -> Result<Held, Trouble> {
+            Err(Trouble::Refused("a look-up is a look-up".into()))
+        }
+        async fn look_up(&self, _: &Charge) -> Result<Option<Held>, Trouble> {
+            Ok(Some(self.0.clone()))
+        }
+        async fn capture(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
+            self.authorize(charge).await
+        }
+        async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
+            self.authorize(charge).await
+        }
+        async fn refund(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
+            self.authorize(charge).await
+        }
+    }
+
+    fn holds(order: &Order, status: HeldStatus, refunded: i64) -> Holds {
+        let total = order.placed.total;
+        let captured = if status == HeldStatus::Captured { total.amount } else { 0 };
+        let reference = order.payment.reference.clone().unwrap_or("ref_1".into());
+        let action = Some(crate::order::PaymentAction::redirect("https://bank.example".into()));
+        let (order_id, refusal) = (order.id, Some("lost_card".into()));
+        Holds(Held { order_id, total, reference, status, captured, refunded, capture_before: None, action, refusal })
+    }
+
+    fn captured() -> Order {
+        after(&order_in(Status::Completed), &event(EventKind::PaymentCaptured), Actor::Worker, at(1))
+    }
+
+    fn refunded() -> Order {
+        let asked = after(&captured(), &event(EventKind::RefundRequested), Actor::Operator, at(2));
+        after(&asked, &Event::PaymentRefunded { amount: 100 }, Actor::Worker, at(3))
+    }
+
+    fn voided() -> Order {
+        after(&order_in(Status::Rejected), &event(EventKind::PaymentVoided), Actor::Worker, at(1))
+    }
+
+    #[rstest]
+    #[case::prepared(order_in(Status::New), HeldStatus::Prepared, 0, None)]
+    #[case::authorized(order_in(Status::New), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
+    #[case::asked(order_in(Status::New), HeldStatus::ActionRequired, 0, Some(EventKind::PaymentActionRequired))]
+    #[case::asked_already(order_in(Status::ActionRequired), HeldStatus::ActionRequired, 0, None)]
+    #[case::approved(order_in(Status::ActionRequired), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
+    #[case::declined(order_in(Status::ActionRequired), HeldStatus::Declined, 0, Some(EventKind::PaymentDeclined))]
+    #[case::known(order_in(Status::AwaitingShop), HeldStatus::Authorized, 0, None)]
+    #[case::taken(order_in(Status::Preparing), HeldStatus::Captured, 0, Some(EventKind::PaymentCaptured))]
+    #[case::taken_already(captured(), HeldStatus::Captured, 0, None)]
+    #[case::given_back_by_hand(captured(), HeldStatus::Captured, 100, Some(EventKind::PaymentRefunded))]
+    #[case::given_back_already(refunded(), HeldStatus::Captured, 100, None)]
+    #[case::sent_back_by_the_bank(refunded(), HeldStatus::Captured, 0, Some(EventKind::Contradicted))]
+    #[case::released(order_in(Status::Rejected), HeldStatus::Voided, 0, None)]
+    #[case::freed(voided(), HeldStatus::Voided, 0, None)]
+    #[case::held_after_all(voided(), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
+    #[case::taken_after_all(voided(), HeldStatus::Captured, 0, Some(EventKind::PaymentSurfaced))]
+    #[case::taken_before_it_was_held(order_in(Status::New), HeldStatus::Captured, 0, Some(EventKind::Contradicted))]
+    #[tokio::test]
+    async fn only_what_is_new_is_told_and_the_machine_takes_it(
+        #[case] order: Order,
+        #[case] status: HeldStatus,
+        #[case] refunded: i64,
+        #[case] told: Option<EventKind>,
+    ) {
+        let news = news(&order, &holds(&order, status, refunded)).await.unwrap();
+        assert_eq!(news.as_ref().map(Event::kind), told);
+        if let Some(event) = news {
+            after(&order, &machine::as_found(&order, event), Actor::Gateway, at(9));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_payment_under_the_name_of_an_order_is_quarantined_once() {
+        let mut order = order_in(Status::AwaitingShop);
+        let mut foreign = holds(&order, HeldStatus::Captured, 0);
+        foreign.0.reference = "ref_of_another".into();
+        let told = news(&order, &foreign).await.unwrap().expect("it is told");
+        assert_eq!(told.kind(), EventKind::Contradicted);
+        order = after(&order, &told, Actor::Gateway, at(2));
+        assert_eq!(news(&order, &foreign).await.unwrap(), None, "the same again is no news");
     }
 }

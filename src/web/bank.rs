@@ -19,7 +19,15 @@ pub struct Form {
 
 /// `GET /simulator/bank/{key}`: what the bank asks.
 pub async fn get_challenge(app: web::Data<App>, key: web::Path<String>) -> Answer {
-    let text = match bank(&app)?.asks(&key).await.map_err(silent)? {
+    show(bank(&app)?, &key).await
+}
+
+/// What this bank asks.
+///
+/// # Errors
+/// `overloaded` while the bank does not answer.
+pub async fn show(bank: &dyn Bank, key: &str) -> Answer {
+    let text = match bank.asks(key).await.map_err(silent)? {
         Some(total) => format!(
             "<p>Do you want to pay <strong>{}.{:02} {}</strong>?</p>\
              <form method=\"post\"><button name=\"answer\" value=\"approve\">Approve</button> \
@@ -40,20 +48,28 @@ pub async fn answer_challenge(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Answer {
-    let form: Form = read_form(&request, payload).await?;
+    hear(bank(&app)?, &key, &request, payload).await
+}
+
+/// Takes the customer's answer to this bank.
+///
+/// # Errors
+/// `invalid_request` for what is no answer, `not_found` where nothing was asked.
+pub async fn hear(bank: &dyn Bank, key: &str, request: &HttpRequest, payload: web::Payload) -> Answer {
+    let form: Form = read_form(request, payload).await?;
     let approve = match form.answer.as_str() {
         "approve" => true,
         "decline" => false,
         _ => return Err(Failure::new(Code::InvalidRequest, "answer: send `approve` or `decline`.").into()),
     };
-    if !bank(&app)?.answer(&key, approve).await.map_err(silent)? {
+    if !bank.answer(key, approve).await.map_err(silent)? {
         return Err(nothing_asked().into());
     }
     Ok(page("<p>Thank you. You can go back to your coffee.</p>"))
 }
 
 fn bank(app: &App) -> Result<&dyn Bank, Failure> {
-    app.bank.as_deref().ok_or_else(nothing_asked)
+    app.payment.bank.as_deref().ok_or_else(nothing_asked)
 }
 
 fn nothing_asked() -> Failure {

@@ -202,7 +202,11 @@ fn check_head(request: &HttpRequest, limits: Limits) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read(payload: web::Payload, limits: Limits) -> Result<Bytes, Failure> {
+/// Reads a body as it is.
+///
+/// # Errors
+/// `body_too_large`, `request_timeout`, or `malformed_request` if it breaks off.
+pub async fn read(payload: web::Payload, limits: Limits) -> Result<Bytes, Failure> {
     // One deadline over the whole body: a byte now and then must not hold a connection for ever.
     match tokio::time::timeout(limits.within, payload.to_bytes_limited(limits.max_bytes)).await {
         Ok(Ok(Ok(bytes))) => Ok(bytes),

@@ -10,7 +10,7 @@ use clap::{Args, Command, FromArgMatches};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::app::{App, PaymentDoors};
 use crate::catalogue::demo;
 use crate::clock::now;
 use crate::config::{Settings, in_force};
@@ -100,7 +100,7 @@ impl House {
             simulated_making: None,
         };
         let shown = in_force(&command(), &command(), &matches);
-        let app = Data::new(App::new(store, settings, shown, expectations, None).await.unwrap());
+        let app = Data::new(App::new(store, settings, shown, expectations, PaymentDoors::default()).await.unwrap());
         Self { app, partner, other_partner, shop, other_shop, admin, _claims: claims, _directory: directory }
     }
 

@@ -20,7 +20,7 @@ use crate::web::headers::if_none_match;
 use crate::web::problem::Problem;
 use crate::web::views::board::ShopOrderView;
 use crate::web::views::{EventView, OrderView};
-use crate::web::{admin, catalogue, events, orders, shop};
+use crate::web::{admin, callbacks, catalogue, events, orders, shop};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -93,6 +93,7 @@ use crate::web::{admin, catalogue, events, orders, shop};
         admin::service::get_settings,
         admin::service::get_stages,
         admin::service::get_lifecycle,
+        callbacks::stripe_callback,
         crate::web::get_liveness,
         crate::web::get_readiness,
         crate::web::get_metrics,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Status, targets};
-use crate::order::{Currency, Line, LineOption, Money, OnUnavailable, Pickup, PickupType};
+use crate::order::{Currency, Line, LineOption, Money, OnUnavailable, PaymentAction, Pickup, PickupType};
 use crate::pace::Waiting;
 use crate::state::{Order, Payment};
 use crate::store::Recorded;
@@ -196,10 +196,11 @@ impl PaymentView {
             captured: money(payment.captured),
             refunded: money(payment.refunded),
             owed: money(owed),
-            action: payment
-                .action
-                .as_ref()
-                .map(|action| ActionView { kind: action.kind.clone(), url: action.url.clone() }),
+            action: payment.action.as_ref().map(|PaymentAction { kind, url, client_secret }| ActionView {
+                kind: kind.clone(),
+                url: url.clone(),
+                client_secret: client_secret.clone(),
+            }),
             refusal: payment.refusal.clone(),
             pending_operation: payment.pending_operation.as_ref().map(|pending| PendingOperationView {
                 operation: pending.operation.clone(),
@@ -213,9 +214,13 @@ impl PaymentView {
 /// What the customer must do for the bank (3-D Secure).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ActionView {
+    /// `redirect`: send the customer to `url`. `use_stripe_sdk`: give `client_secret` to the gateway's library.
     #[serde(rename = "type")]
     pub kind: String,
-    pub url: String,
+    #[schema(required)]
+    pub url: Option<String>,
+    #[schema(required)]
+    pub client_secret: Option<String>,
 }
 
 /// A capture, void or refund whose answer is missing.

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use lungo::lifecycle::status_pairs;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::gateway::Way;
 use crate::server::{
-    BY_HAND, CENTRAL, Client, IMPATIENT, LOOK, PATIENCE, STATION, Server, fresh, ids, lungo, reconcile, run, teas,
-    text, two_lungos, until,
+    BY_HAND, CENTRAL, Client, GatewayProcess, IMPATIENT, LOOK, PATIENCE, STATION, Server, fresh, ids, lungo, reconcile,
+    run, teas, text, two_lungos, until,
 };
 
 /// How often the server is killed under load.
@@ -45,6 +47,8 @@ fn order_until_told_to_stop(server: &Client, seed: u64, ordering: &AtomicBool) -
             "pm_flaky",
             "pm_declined",
             "pm_timeout_after_charge",
+            "pm_error_after_charge",
+            "pm_busy",
             "pm_action_required",
             "pm_silent",
         ];
@@ -129,12 +133,21 @@ fn check(server: &Client, intent: &Intent, is_parked: &mut usize) {
     assert_eq!((amount("captured") - amount("refunded"), amount("owed")), (net, 0), "{order:#}\n{events:#?}");
 }
 
-#[test]
-fn a_server_that_is_killed_again_and_again_loses_no_order_and_takes_no_money_twice() {
+#[rstest]
+fn a_server_that_is_killed_again_and_again_loses_no_order_and_takes_no_money_twice(
+    #[values(Way::InProcess, Way::OverHttp)] way: Way,
+) {
     let seed = rand::random::<u64>();
     println!("seed {seed}");
     let mut chance = StdRng::seed_from_u64(seed);
-    let mut server = Server::start(&[IMPATIENT, &["--preparation-deadline=6s"]].concat());
+    let flags = [IMPATIENT, &["--preparation-deadline=6s"]].concat();
+    let (mut server, _gateway) = match way {
+        Way::InProcess => (Server::start(&flags), None),
+        Way::OverHttp => {
+            let (server, gateway) = GatewayProcess::start(&flags);
+            (server, Some(gateway))
+        }
+    };
     let client = server.partner.clone();
     let ordering = AtomicBool::new(true);
     let intents: Vec<Intent> = thread::scope(|scope| {

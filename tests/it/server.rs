@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -211,6 +212,57 @@ impl Drop for Server {
     }
 }
 
+/// The simulated gateway as a process of its own, which speaks like Stripe. It keeps its ledger among the data of the
+/// server that works with it, where `lungo simulator` finds it.
+pub struct GatewayProcess {
+    command: Box<dyn Fn() -> Command>,
+    process: Option<Process>,
+}
+
+/// What both sides of the callbacks know.
+pub const WEBHOOK_SECRET: &str = "whsec_of_the_tests";
+
+impl GatewayProcess {
+    /// Starts a server with these flags, and the gateway that it works with.
+    pub fn start(flags: &[&str]) -> (Server, Self) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        drop(listener);
+        let secrets = format!("whsec_of_yesterday,{WEBHOOK_SECRET}");
+        let environment = [
+            ("LUNGO_GATEWAY", "stripe"),
+            ("LUNGO_STRIPE_URL", &*format!("http://{address}")),
+            ("LUNGO_STRIPE_KEY", "sk_test_51"),
+            ("LUNGO_STRIPE_WEBHOOK_SECRETS", &secrets),
+        ];
+        let server = Server::start_with(flags, &environment);
+        let (ledger, url) = (server.data().join("gateway-ledger.jsonl"), server.url.clone());
+        let command = Box::new(move || {
+            let mut command = lungo();
+            command
+                .args(["simulator", "--listen", &address, "--webhook-url"])
+                .arg(format!("{url}/v1/callbacks/stripe"));
+            command.env("LUNGO_WEBHOOK_SECRET", WEBHOOK_SECRET).arg("--ledger").arg(&ledger);
+            command
+        });
+        let mut gateway = Self { command, process: None };
+        gateway.restart();
+        (server, gateway)
+    }
+
+    pub fn kill_9(&mut self) {
+        drop(self.process.take());
+    }
+
+    pub fn restart(&mut self) {
+        self.process = Some(until("the gateway starts", || match Process::listening(&mut (self.command)()) {
+            Ok(process) => Some(process),
+            Err(log) if log.contains("cannot listen on") => None,
+            Err(log) => panic!("{log}"),
+        }));
+    }
+}
+
 /// The binary, without any setting of this process's environment.
 pub fn lungo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lungo"));
@@ -255,7 +307,17 @@ impl Process {
         command.args(flags).env("LUNGO_LOG", "lungo=debug,lungo::web::edge=warn");
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("--data").arg(data).args(["--listen", listen]);
-        let (mut process, lines) = Self::spawn(&mut command);
+        let process = Self::listening(&mut command)?;
+        let url = format!("{}/readyz", process.url);
+        until("the server is ready", || HTTP.get(&url).send().ok().filter(|answer| answer.status() == 200));
+        // While it certainly answers: a test may kill it at any time.
+        contract::document(&process.url);
+        Ok(process)
+    }
+
+    /// Starts anything that says where it listens. The error is what it wrote before it gave up.
+    fn listening(command: &mut Command) -> Result<Self, String> {
+        let (mut process, lines) = Self::spawn(command);
         let end = Instant::now() + PATIENCE;
         process.url = loop {
             match lines.recv_timeout(LOOK) {
@@ -272,10 +334,6 @@ impl Process {
                 }
             }
         };
-        let url = format!("{}/readyz", process.url);
-        until("the server is ready", || HTTP.get(&url).send().ok().filter(|answer| answer.status() == 200));
-        // While it certainly answers: a test may kill it at any time.
-        contract::document(&process.url);
         Ok(process)
     }
 
@@ -318,6 +376,7 @@ fn demo_env(data: &Path) -> HashMap<String, String> {
 
 /// Every call has a connection of its own, so that no call meets one that a killed server left behind.
 static HTTP: LazyLock<Http> = LazyLock::new(|| {
+    lungo::gateway::stripe::install_tls();
     let builder = Http::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(30)).no_proxy();
     builder.redirect(reqwest::redirect::Policy::none()).build().expect("a client")
 });
@@ -404,6 +463,18 @@ impl Client {
             assert!(Instant::now() < end, "never `{what}`: {order:#}\n{:#?}", self.events(id));
             thread::sleep(LOOK);
         }
+    }
+}
+
+impl Client {
+    /// What a browser finds on a page of the simulated bank, or after sending its form.
+    #[track_caller]
+    pub fn visit(&self, method: &str, path: &str, form: &str) -> String {
+        let request = HTTP.request(method.parse().expect("a method"), format!("{}{path}", self.url));
+        let form_type = "application/x-www-form-urlencoded";
+        let answer = request.header("content-type", form_type).body(form.to_owned()).send().expect("an answer");
+        assert_eq!(answer.status(), 200);
+        answer.text().expect("text")
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Duration};
 use lungo::admission::Verdict;
 use lungo::catalogue::{Priced, Refusal, Slot};
@@ -12,6 +13,7 @@ use lungo::order::{
     CustomerId, Instant, Line, Money, NewOrder, OnUnavailable, OrderId, PartnerId, Pickup, Placed, RequestedLine,
     ShopId,
 };
+use lungo::shop::{Answer, Offer, Shops, Unreachable};
 use lungo::state::Order;
 use lungo::store::{self, Accept, Admitted, Claims, Options, Policy, Received, Scope, Store, Word};
 use tempfile::TempDir;
@@ -215,6 +217,16 @@ impl Ask {
             draft: None,
             now: self.now,
         }
+    }
+}
+
+/// Shops that are never asked.
+pub struct NoShops;
+
+#[async_trait]
+impl Shops for NoShops {
+    async fn offer(&self, _: &Offer) -> Result<Answer, Unreachable> {
+        Err(Unreachable("there are no shops in this test".into()))
     }
 }
 

@@ -10,18 +10,17 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::Duration;
 use futures_util::FutureExt;
-use lungo::gateway::simulator::GatewaySimulator;
 use lungo::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
 use lungo::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund, Status};
 use lungo::order::{Instant, OrderId};
 use lungo::shop::{Answer, Offer, Shops, Unreachable};
-use lungo::simulator::Speed;
 use lungo::stages::{self, Ports};
 use lungo::state::Order;
 use lungo::store::{Again, Claim, Outcome, Store, Strike};
 use rstest::rstest;
 use strum::VariantArray;
 
+use crate::gateway::{Counterpart, Way};
 use crate::support::{Ask, Bench, Customer, PRICE, at};
 
 /// What can go wrong with one call.
@@ -50,7 +49,7 @@ struct Plan {
 
 /// The outside world, around a gateway with a ledger of its own.
 struct World {
-    gateway: GatewaySimulator,
+    gateway: Arc<Counterpart>,
     shop: Answer,
     plan: Option<Plan>,
     /// Fails whenever it is called.
@@ -61,9 +60,9 @@ struct World {
 }
 
 impl World {
-    fn new(scenario: &Scenario, plan: Option<Plan>) -> Self {
+    fn new(gateway: Arc<Counterpart>, scenario: &Scenario, plan: Option<Plan>) -> Self {
         Self {
-            gateway: GatewaySimulator::open(None, Speed::Zero, "http://localhost".into()).expect("in memory"),
+            gateway,
             shop: scenario.shop.clone(),
             plan,
             broken: scenario.broken,
@@ -116,19 +115,20 @@ impl World {
 impl Gateway for World {
     async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble> {
         self.charges.lock().unwrap().push(charge.clone());
-        self.ask_gateway("authorize", self.gateway.authorize(charge)).await
+        self.ask_gateway("authorize", self.gateway.port.authorize(charge)).await
     }
-    async fn look_up(&self, key: &str) -> Result<Option<Held>, Trouble> {
-        self.ask_gateway("look_up", self.gateway.look_up(key)).await
+    async fn look_up(&self, charge: &Charge) -> Result<Option<Held>, Trouble> {
+        self.ask_gateway("look_up", self.gateway.port.look_up(charge)).await
     }
-    async fn capture(&self, key: &str, amount: i64) -> Result<Held, Trouble> {
-        self.ask_gateway("capture", self.gateway.capture(key, amount)).await
+    async fn capture(&self, charge: &Charge, amount: i64) -> Result<Held, Trouble> {
+        self.ask_gateway("capture", self.gateway.port.capture(charge, amount)).await
     }
-    async fn void(&self, key: &str, order_id: OrderId) -> Result<(), Trouble> {
-        self.ask_gateway("void", self.gateway.void(key, order_id)).await
+    async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
+        self.charges.lock().unwrap().push(charge.clone());
+        self.ask_gateway("void", self.gateway.port.void(charge)).await
     }
-    async fn refund(&self, key: &str, total_refunded: i64) -> Result<Held, Trouble> {
-        self.ask_gateway("refund", self.gateway.refund(key, total_refunded)).await
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
+        self.ask_gateway("refund", self.gateway.port.refund(charge, total_refunded)).await
     }
 }
 
@@ -289,16 +289,18 @@ fn accepted_at_once(dropped_lines: Vec<usize>) -> Answer {
 async fn whatever_fails_the_money_and_the_order_agree_in_the_end(
     #[case] scenario: Scenario,
     #[values(Timing::AtOnce, Timing::Meanwhile, Timing::Idle)] timing: Timing,
+    #[values(Way::InProcess, Way::OverHttp)] way: Way,
 ) {
     if scenario.words.is_empty() && !matches!(timing, Timing::AtOnce) {
         return; // Nobody says anything, so it does not matter when.
     }
     let bench = Bench::new(Store::open);
+    let gateway = Arc::new(Counterpart::start(way));
     let mut now = at(0);
-    let calm = Run::new(&bench, &scenario, timing, None).finish(&mut now).await;
+    let calm = Run::new(&bench, &gateway, &scenario, timing, None).finish(&mut now).await;
     if matches!(timing, Timing::AtOnce) {
         let order = calm.order().await;
-        assert_eq!((order.status, calm.net(&order).await), (scenario.end, scenario.net), "with nothing going wrong");
+        assert_eq!((order.status, calm.net()), (scenario.end, scenario.net), "with nothing going wrong");
     }
     let calls = calm.world.calls.lock().unwrap().clone();
     assert!(!calls.is_empty() || scenario.words.iter().any(|word| word.in_status == Status::New));
@@ -306,7 +308,7 @@ async fn whatever_fails_the_money_and_the_order_agree_in_the_end(
         for nth in 0..count {
             for fault in Fault::VARIANTS {
                 let plan = Plan { call, nth, fault: *fault };
-                Run::new(&bench, &scenario, timing, Some(plan)).finish(&mut now).await;
+                Run::new(&bench, &gateway, &scenario, timing, Some(plan)).finish(&mut now).await;
             }
         }
     }
@@ -326,8 +328,14 @@ struct Run<'b> {
 }
 
 impl<'b> Run<'b> {
-    fn new(bench: &'b Bench, scenario: &'b Scenario, timing: Timing, plan: Option<Plan>) -> Self {
-        let world = Arc::new(World::new(scenario, plan));
+    fn new(
+        bench: &'b Bench,
+        gateway: &Arc<Counterpart>,
+        scenario: &'b Scenario,
+        timing: Timing,
+        plan: Option<Plan>,
+    ) -> Self {
+        let world = Arc::new(World::new(gateway.clone(), scenario, plan));
         let never = std::time::Duration::from_secs(60);
         let pause = std::time::Duration::ZERO;
         let ports = Ports::new(world.clone(), world.clone(), Box::new(|_| false), never, pause);
@@ -406,19 +414,20 @@ impl<'b> Run<'b> {
         match &word.says {
             Says::Event(by, event) => drop(self.bench.hear(&order, *by, event.clone(), now).await),
             Says::Bank(approves) => {
-                self.world.gateway.answer_bank(&order.authorization_key(), *approves).await.unwrap();
+                let key = self.world.gateway.entry(order.id).expect("it asks").key;
+                self.world.gateway.witness.answer_bank(&key, *approves).await.unwrap();
             }
         }
         true
     }
 
-    async fn held(&self, key: &str) -> Option<Held> {
-        self.world.gateway.look_up(key).await.unwrap()
+    fn held(&self) -> Option<Held> {
+        self.world.gateway.entry(self.order_id).map(|entry| entry.held)
     }
 
     /// What the gateway has of the customer's money.
-    async fn net(&self, order: &Order) -> i64 {
-        self.held(&order.authorization_key()).await.map_or(0, |held| held.captured - held.refunded)
+    fn net(&self) -> i64 {
+        self.held().map_or(0, |held| held.captured - held.refunded)
     }
 
     /// What should be left of the money, by what was decided about this order.
@@ -453,15 +462,15 @@ impl<'b> Run<'b> {
         let charges = self.world.charges.lock().unwrap().clone();
         let keys: HashSet<_> = charges.iter().map(|charge| charge.key.as_str()).collect();
         assert!(keys.iter().all(|used| *used == key), "one order, one key: {}", said());
-        let held = self.held(&key).await;
+        let held = self.held();
         let net = self.decided(&order).await;
         self.assert_holds(&order, held.as_ref(), net, &said());
         // A request that was long under way arrives only now: it must find nothing to hold.
         for charge in &charges {
-            let _ = self.world.gateway.authorize(charge).await;
+            let _ = self.world.gateway.port.authorize(charge).await;
         }
         if !charges.is_empty() {
-            self.assert_holds(&order, self.held(&key).await.as_ref(), net, &format!("a late request, {}", said()));
+            self.assert_holds(&order, self.held().as_ref(), net, &format!("a late request, {}", said()));
         }
     }
 

@@ -3,10 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
+use chrono::TimeDelta;
 use rstest::rstest;
 use tokio::time::{Instant as Clock, timeout};
 
 use super::*;
+use crate::order::{Money, OrderId};
 
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -18,6 +20,7 @@ fn charge(method: &str) -> Charge {
         total: Money { amount: 1250, currency: "EUR".parse().unwrap() },
         method: method.into(),
         traceparent: None,
+        reference: None,
     }
 }
 
@@ -42,12 +45,12 @@ fn is_refused<T>(answer: Result<T, Trouble>) -> bool {
 async fn the_method_decides(#[case] method: &str, #[case] status: HeldStatus, #[case] refusal: Option<&str>) {
     let gateway = in_memory();
     let charge = charge(method);
-    assert_eq!(gateway.look_up(&charge.key).await, Ok(None));
+    assert_eq!(gateway.look_up(&charge).await, Ok(None));
     let held = gateway.authorize(&charge).await.unwrap();
     assert_eq!((held.status, held.refusal.as_deref()), (status, refusal));
     assert_eq!((held.total, held.captured, held.refunded), (charge.total, 0, 0));
     assert_eq!(gateway.authorize(&charge).await.as_ref(), Ok(&held), "a repetition");
-    assert_eq!(gateway.look_up(&charge.key).await, Ok(Some(held)));
+    assert_eq!(gateway.look_up(&charge).await, Ok(Some(held)));
 }
 
 #[tokio::test]
@@ -69,16 +72,16 @@ async fn a_key_stands_for_one_set_of_parameters() {
 async fn capture_is_once_and_never_more_than_authorized() {
     let gateway = in_memory();
     let charge = charge("pm_card_visa");
-    assert!(is_refused(gateway.capture(&charge.key, 1).await), "an unseen key");
+    assert!(is_refused(gateway.capture(&charge, 1).await), "an unseen key");
     gateway.authorize(&charge).await.unwrap();
     for wrong in [-1, 0, 1251] {
-        assert!(is_refused(gateway.capture(&charge.key, wrong).await), "{wrong}");
+        assert!(is_refused(gateway.capture(&charge, wrong).await), "{wrong}");
     }
-    let held = gateway.capture(&charge.key, 1000).await.unwrap();
+    let held = gateway.capture(&charge, 1000).await.unwrap();
     assert_eq!((held.status, held.captured), (HeldStatus::Captured, 1000));
-    assert_eq!(gateway.capture(&charge.key, 1000).await, Ok(held));
-    assert!(is_refused(gateway.capture(&charge.key, 999).await));
-    assert!(is_refused(gateway.void(&charge.key, charge.order_id).await));
+    assert_eq!(gateway.capture(&charge, 1000).await, Ok(held));
+    assert!(is_refused(gateway.capture(&charge, 999).await));
+    assert!(is_refused(gateway.void(&charge).await));
 }
 
 #[tokio::test]
@@ -94,14 +97,14 @@ async fn a_refund_is_a_total_and_gives_nothing_twice() {
     let gateway = in_memory();
     let charge = charge("pm_card_visa");
     gateway.authorize(&charge).await.unwrap();
-    assert!(is_refused(gateway.refund(&charge.key, 1).await), "nothing was captured");
-    gateway.capture(&charge.key, 1000).await.unwrap();
+    assert!(is_refused(gateway.refund(&charge, 1).await), "nothing was captured");
+    gateway.capture(&charge, 1000).await.unwrap();
     for (target, refunded) in [(300, 300), (300, 300), (200, 300), (1000, 1000), (1000, 1000)] {
-        assert_eq!(gateway.refund(&charge.key, target).await.unwrap().refunded, refunded);
+        assert_eq!(gateway.refund(&charge, target).await.unwrap().refunded, refunded);
     }
-    assert!(is_refused(gateway.refund(&charge.key, 1001).await));
-    assert!(is_refused(gateway.refund(&charge.key, -1).await));
-    assert_eq!(gateway.capture(&charge.key, 1000).await.unwrap().refunded, 1000, "a late repetition");
+    assert!(is_refused(gateway.refund(&charge, 1001).await));
+    assert!(is_refused(gateway.refund(&charge, -1).await));
+    assert_eq!(gateway.capture(&charge, 1000).await.unwrap().refunded, 1000, "a late repetition");
 }
 
 #[tokio::test]
@@ -109,10 +112,10 @@ async fn a_void_is_for_ever() {
     let gateway = in_memory();
     let charge = charge("pm_card_visa");
     gateway.authorize(&charge).await.unwrap();
-    assert!(is_refused(gateway.void(&charge.key, OrderId::new()).await), "another order");
-    gateway.void(&charge.key, charge.order_id).await.unwrap();
-    gateway.void(&charge.key, charge.order_id).await.unwrap();
-    assert!(is_refused(gateway.capture(&charge.key, 1250).await));
+    assert!(is_refused(gateway.void(&Charge { order_id: OrderId::new(), ..charge.clone() }).await), "another order");
+    gateway.void(&charge).await.unwrap();
+    gateway.void(&charge).await.unwrap();
+    assert!(is_refused(gateway.capture(&charge, 1250).await));
     assert_eq!(gateway.authorize(&charge).await.unwrap().status, HeldStatus::Voided);
 }
 
@@ -120,13 +123,13 @@ async fn a_void_is_for_ever() {
 async fn a_void_binds_a_key_before_it_is_used() {
     let gateway = in_memory();
     let charge = charge("pm_card_visa");
-    gateway.void(&charge.key, charge.order_id).await.unwrap();
-    assert_eq!(gateway.look_up(&charge.key).await.unwrap().unwrap().status, HeldStatus::Voided);
+    gateway.void(&charge).await.unwrap();
+    assert_eq!(gateway.look_up(&charge).await.unwrap().unwrap().status, HeldStatus::Voided);
     for _ in 0..2 {
         let held = gateway.authorize(&charge).await.unwrap();
         assert_eq!((held.status, held.total), (HeldStatus::Voided, charge.total));
     }
-    assert!(is_refused(gateway.capture(&charge.key, 1250).await));
+    assert!(is_refused(gateway.capture(&charge, 1250).await));
     let dearer = Charge { total: Money { amount: 1251, ..charge.total }, ..charge.clone() };
     assert!(is_refused(gateway.authorize(&dearer).await));
 }
@@ -139,8 +142,8 @@ async fn the_bank_is_answered_once() {
         let charge = charge("pm_action_required");
         let action = gateway.authorize(&charge).await.unwrap().action.unwrap();
         assert_eq!(action.kind, "redirect");
-        assert_eq!(action.url, format!("http://localhost:8080/simulator/bank/{}", charge.key));
-        assert!(is_refused(gateway.capture(&charge.key, 1250).await), "not yet approved");
+        assert_eq!(action.url, Some(format!("http://localhost:8080/simulator/bank/{}", charge.key)));
+        assert!(is_refused(gateway.capture(&charge, 1250).await), "not yet approved");
         let held = gateway.answer_bank(&charge.key, approve).await.unwrap().unwrap();
         assert_eq!((held.status, &held.action), (status, &None));
         assert_eq!(gateway.answer_bank(&charge.key, approve).await, Ok(Some(held.clone())));
@@ -154,7 +157,7 @@ async fn an_answer_to_the_bank_comes_too_late_for_a_void() {
     let gateway = in_memory();
     let charge = charge("pm_action_required");
     gateway.authorize(&charge).await.unwrap();
-    gateway.void(&charge.key, charge.order_id).await.unwrap();
+    gateway.void(&charge).await.unwrap();
     assert_eq!(gateway.answer_bank(&charge.key, true).await.unwrap().unwrap().status, HeldStatus::Voided);
 }
 
@@ -164,7 +167,7 @@ async fn slow_holds_at_once_and_answers_late() {
     let charge = charge("pm_slow");
     let began = Clock::now();
     assert!(timeout(Duration::from_secs(10), gateway.authorize(&charge)).await.is_err());
-    assert_eq!(gateway.look_up(&charge.key).await.unwrap().unwrap().status, HeldStatus::Authorized);
+    assert_eq!(gateway.look_up(&charge).await.unwrap().unwrap().status, HeldStatus::Authorized);
     assert_eq!(gateway.authorize(&charge).await.unwrap().status, HeldStatus::Authorized);
     assert_eq!(began.elapsed().as_secs(), 10);
     gateway.authorize(&self::charge("pm_slow")).await.unwrap();
@@ -177,9 +180,9 @@ async fn silent_never_answers_and_never_holds() {
     let charge = charge("pm_silent");
     for _ in 0..2 {
         assert!(timeout(PATIENCE, gateway.authorize(&charge)).await.is_err());
-        assert_eq!(gateway.look_up(&charge.key).await, Ok(None));
+        assert_eq!(gateway.look_up(&charge).await, Ok(None));
     }
-    gateway.void(&charge.key, charge.order_id).await.unwrap();
+    gateway.void(&charge).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,9 +190,9 @@ async fn timeout_after_charge_holds_and_hides_it_once() {
     let gateway = in_memory();
     let charge = charge("pm_timeout_after_charge");
     assert!(timeout(PATIENCE, gateway.authorize(&charge)).await.is_err());
-    assert_eq!(gateway.look_up(&charge.key).await.unwrap().unwrap().status, HeldStatus::Authorized);
+    assert_eq!(gateway.look_up(&charge).await.unwrap().unwrap().status, HeldStatus::Authorized);
     assert_eq!(gateway.authorize(&charge).await.unwrap().status, HeldStatus::Authorized);
-    assert_eq!(gateway.capture(&charge.key, 1250).await.unwrap().captured, 1250);
+    assert_eq!(gateway.capture(&charge, 1250).await.unwrap().captured, 1250);
 }
 
 #[tokio::test]
@@ -198,16 +201,16 @@ async fn flaky_fails_every_second_call_of_a_kind_without_effect() {
     let charge = charge("pm_flaky");
     let failed = Trouble::Unanswered("500".into());
     assert_eq!(gateway.authorize(&charge).await, Err(failed.clone()));
-    assert_eq!(gateway.look_up(&charge.key).await, Err(failed.clone()));
-    assert_eq!(gateway.look_up(&charge.key).await, Ok(None), "the failure had no effect");
+    assert_eq!(gateway.look_up(&charge).await, Err(failed.clone()));
+    assert_eq!(gateway.look_up(&charge).await, Ok(None), "the failure had no effect");
     assert_eq!(gateway.authorize(&charge).await.unwrap().status, HeldStatus::Authorized);
     assert_eq!(gateway.authorize(&charge).await, Err(failed.clone()));
-    assert_eq!(gateway.capture(&charge.key, 1250).await, Err(failed.clone()));
-    assert_eq!(gateway.capture(&charge.key, 1250).await.unwrap().captured, 1250);
-    assert_eq!(gateway.refund(&charge.key, 1250).await, Err(failed.clone()));
-    assert_eq!(gateway.look_up(&charge.key).await, Err(failed));
-    assert_eq!(gateway.look_up(&charge.key).await.unwrap().unwrap().refunded, 0);
-    assert_eq!(gateway.refund(&charge.key, 1250).await.unwrap().refunded, 1250);
+    assert_eq!(gateway.capture(&charge, 1250).await, Err(failed.clone()));
+    assert_eq!(gateway.capture(&charge, 1250).await.unwrap().captured, 1250);
+    assert_eq!(gateway.refund(&charge, 1250).await, Err(failed.clone()));
+    assert_eq!(gateway.look_up(&charge).await, Err(failed));
+    assert_eq!(gateway.look_up(&charge).await.unwrap().unwrap().refunded, 0);
+    assert_eq!(gateway.refund(&charge, 1250).await.unwrap().refunded, 1250);
 }
 
 #[tokio::test]
@@ -215,7 +218,7 @@ async fn who_looks_first_and_acts_then_gets_through_to_a_flaky_gateway() {
     let gateway = in_memory();
     let charge = charge("pm_flaky");
     let mut tries = 0;
-    while !matches!(gateway.look_up(&charge.key).await, Ok(Some(_))) {
+    while !matches!(gateway.look_up(&charge).await, Ok(Some(_))) {
         let _ = gateway.authorize(&charge).await;
         tries += 1;
         assert!(tries < 10, "look-up and authorization in turn never succeed");
@@ -228,7 +231,7 @@ async fn the_work_is_done_even_if_the_caller_stops_listening() {
     let charge = charge("pm_card_visa");
     assert!(timeout(Duration::from_millis(1), gateway.authorize(&charge)).await.is_err());
     sleep(PATIENCE).await;
-    assert_eq!(gateway.look_up(&charge.key).await.unwrap().unwrap().status, HeldStatus::Authorized);
+    assert_eq!(gateway.look_up(&charge).await.unwrap().unwrap().status, HeldStatus::Authorized);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -245,11 +248,11 @@ async fn parallel_callers_lose_no_update_and_move_money_once() {
             // Half of the callers want to take the money and half to let it go: one side wins.
             let captures = i % 2 == 0;
             let ok = match captures {
-                true => gateway.capture(&charge.key, 1250).await.is_ok(),
-                false => gateway.void(&charge.key, charge.order_id).await.is_ok(),
+                true => gateway.capture(&charge, 1250).await.is_ok(),
+                false => gateway.void(&charge).await.is_ok(),
             };
             if captures && ok {
-                gateway.refund(&charge.key, 100 * i).await.unwrap();
+                gateway.refund(&charge, 100 * i).await.unwrap();
             }
             (charge.key, captures, ok)
         }));
@@ -283,9 +286,9 @@ async fn what_is_held_outlives_the_process() {
     let (first, second, unseen) = (charge("pm_card_visa"), charge("pm_action_required"), charge("pm_card_visa"));
     let gateway = on_file(&path);
     gateway.authorize(&first).await.unwrap();
-    let taken = gateway.capture(&first.key, 1250).await.unwrap();
+    let taken = gateway.capture(&first, 1250).await.unwrap();
     gateway.authorize(&second).await.unwrap();
-    gateway.void(&unseen.key, unseen.order_id).await.unwrap();
+    gateway.void(&unseen).await.unwrap();
     drop(gateway);
 
     // Killed in the middle of a line.
@@ -294,7 +297,7 @@ async fn what_is_held_outlives_the_process() {
     assert_eq!(ledger(&path).unwrap().len(), 3);
     let gateway = on_file(&path);
     assert_eq!(fs::read(&path).unwrap(), whole);
-    assert_eq!(gateway.look_up(&first.key).await, Ok(Some(taken.clone())));
+    assert_eq!(gateway.look_up(&first).await, Ok(Some(taken.clone())));
     assert_eq!(gateway.authorize(&first).await, Ok(taken));
     let dearer = Charge { total: Money { amount: 1251, ..first.total }, ..first.clone() };
     assert!(is_refused(gateway.authorize(&dearer).await), "the parameters are remembered");
@@ -314,7 +317,7 @@ async fn memory_keeps_one_line_a_charge() {
     let gateway = in_memory();
     let charge = charge("pm_card_visa");
     gateway.authorize(&charge).await.unwrap();
-    gateway.capture(&charge.key, 1250).await.unwrap();
+    gateway.capture(&charge, 1250).await.unwrap();
     assert!(gateway.ledger.journal.read_at(0).is_err());
     assert_eq!(gateway.ledger.journal.read_at(1).unwrap().seq, 2);
 }

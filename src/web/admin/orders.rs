@@ -125,7 +125,7 @@ impl AdminOrderView {
                 reference: payment.reference.clone(),
                 capture_before: Timestamp::maybe(payment.capture_before),
                 refund_target: payment.refund_target,
-                refundable: refundable(order),
+                refundable: order.refundable(),
             },
             deadline_at: Timestamp::maybe(order.deadline_at),
             offer_at: Timestamp::maybe(order.offer_at),
@@ -134,16 +134,6 @@ impl AdminOrderView {
             deleted_at: Timestamp::maybe(order.deleted_at),
             operator_actions: OperatorAction::allowed(order),
         }
-    }
-}
-
-fn refundable(order: &Order) -> i64 {
-    let payment = &order.payment;
-    match payment.status {
-        PaymentStatus::Captured | PaymentStatus::PartiallyRefunded if !payment.release => {
-            payment.captured - payment.refund_target.max(payment.refunded)
-        }
-        _ => 0,
     }
 }
 
@@ -156,7 +146,7 @@ impl OperatorAction {
             (Self::Cancel, may(OperatorCancelled)),
             (Self::Retry, is_pending),
             (Self::ForceComplete, may(ForceCompleted)),
-            (Self::Refund, refundable(order) > 0),
+            (Self::Refund, order.refundable() > 0),
         ];
         actions.into_iter().filter_map(|(action, allowed)| allowed.then_some(action)).collect()
     }

@@ -36,6 +36,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
                 DatabaseUnavailable,
             ],
         ),
+        ("stripeCallback", &[MalformedRequest, InvalidSignature, BodyTooLarge, RequestTimeout, Overloaded]),
         ("reportArrival", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
         (
             "createDraft",

@@ -1,0 +1,433 @@
+//! The simulated gateway as a server of its own, behind the part of Stripe's HTTP API that `gateway::stripe` uses:
+//! PaymentIntents with manual capture, refunds, idempotency keys, test keys, and signed callbacks. It keeps the
+//! simulator's ledger, and its payment methods decide what becomes of a payment.
+//!
+//! Answers are stored under their keys for as long as the process lives.
+
+mod callbacks;
+mod objects;
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::io;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Bytes, Data};
+use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use self::callbacks::Callbacks;
+pub use self::callbacks::Subscriber;
+use crate::app::Bank;
+use crate::gateway::simulator::{Delivery, Entry, GatewaySimulator, SLOW};
+use crate::gateway::stripe::ORDER_ID;
+use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
+use crate::order::{Hash, Money, OrderId};
+use crate::web::bank;
+use crate::web::problem::Problem;
+
+/// Bytes a request may hold.
+const LARGEST: usize = 64 * 1024;
+/// Keys that are remembered: a simulator is not for ever.
+const MOST_KEYS: usize = 1_000_000;
+
+/// Serves on that listener until `stop` ends. Whatever changes is told to the subscriber.
+///
+/// # Errors
+/// When it cannot listen.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Arc<GatewaySimulator>,
+    subscriber: Option<Subscriber>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let callbacks = subscriber.map(Callbacks::new).transpose()?;
+    let desk = Data::new(Desk { gateway, answers: Mutex::default(), callbacks });
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(desk.clone())
+            .app_data(web::PayloadConfig::new(LARGEST))
+            .route("/v1/payment_intents/{id}", web::get().to(retrieve))
+            .route("/v1/{what:.*}", web::post().to(post))
+            .route("/simulator/bank/{key:.*}", web::get().to(get_challenge))
+            .route("/simulator/bank/{key:.*}", web::post().to(answer_challenge))
+            .default_service(web::to(async || Answer::of(&Refusal::missing()).send()))
+    })
+    .workers(2)
+    .shutdown_timeout(1)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    tokio::select! {
+        ended = server => ended,
+        () = stop => {
+            // Whoever waits for an answer that never comes is not waited for.
+            handle.stop(false).await;
+            Ok(())
+        }
+    }
+}
+
+/// What the requests share.
+struct Desk {
+    gateway: Arc<GatewaySimulator>,
+    answers: Mutex<HashMap<String, Stored>>,
+    callbacks: Option<Callbacks>,
+}
+
+/// What stands under an Idempotency-Key: the request, and its answer once there is one.
+struct Stored {
+    request: Hash,
+    answer: Option<Answer>,
+}
+
+#[derive(Clone)]
+struct Answer {
+    status: u16,
+    body: Value,
+    is_replayed: bool,
+}
+
+impl Answer {
+    fn ok(body: Value) -> Self {
+        Self { status: 200, body, is_replayed: false }
+    }
+
+    fn of(refusal: &Refusal) -> Self {
+        Self { status: refusal.status, body: refusal.body(), is_replayed: false }
+    }
+
+    /// A request that did not get anywhere can be repeated under its key.
+    fn is_kept(&self) -> bool {
+        self.status < 500 && ![401, 409, 429].contains(&self.status)
+    }
+
+    fn send(self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).expect("the statuses here are real ones");
+        let mut response = HttpResponseBuilder::new(status);
+        if self.is_replayed {
+            response.insert_header(("idempotent-replayed", "true"));
+        }
+        if self.status == 429 {
+            response.insert_header(("retry-after", "1"));
+        }
+        response.insert_header(("request-id", format!("req_{}", Uuid::now_v7().simple()))).json(self.body)
+    }
+}
+
+/// An error of the API.
+struct Refusal {
+    status: u16,
+    kind: &'static str,
+    code: &'static str,
+    decline_code: Option<String>,
+    intent: Option<Value>,
+}
+
+impl Refusal {
+    fn new(status: u16, kind: &'static str, code: &'static str) -> Self {
+        Self { status, kind, code, decline_code: None, intent: None }
+    }
+
+    fn missing() -> Self {
+        Self::new(404, "invalid_request_error", "resource_missing")
+    }
+
+    fn invalid(code: &'static str) -> Self {
+        Self::new(400, "invalid_request_error", code)
+    }
+
+    fn unexpected_state() -> Self {
+        Self::invalid("payment_intent_unexpected_state")
+    }
+
+    fn broken() -> Self {
+        Self::new(500, "api_error", "internal")
+    }
+
+    fn of(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(_) => Self::unexpected_state(),
+            Trouble::Later { .. } => Self::new(429, "rate_limit_error", "rate_limit"),
+            Trouble::Unavailable(_) | Trouble::Unanswered(_) => Self::broken(),
+        }
+    }
+
+    fn body(&self) -> Value {
+        let Self { kind, code, decline_code, intent, .. } = self;
+        json!({"error": {"type": kind, "code": code, "decline_code": decline_code, "payment_intent": intent}})
+    }
+}
+
+/// The parameters of a request.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn amount(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        self.get(name).map(|text| text.parse().map_err(|_| Refusal::invalid("parameter_invalid_integer"))).transpose()
+    }
+
+    fn only(&self, known: &[&str]) -> Result<(), Refusal> {
+        let is_known = |name: &String| name == "expand[]" || known.contains(&name.as_str());
+        if self.0.iter().all(|(name, _)| is_known(name)) { Ok(()) } else { Err(Refusal::invalid("parameter_unknown")) }
+    }
+}
+
+async fn retrieve(desk: Data<Desk>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+    if !is_permitted(&request) {
+        return unauthorized();
+    }
+    let answer = match desk.gateway.look_up(&named(&id, OrderId(Uuid::nil()))).await {
+        Ok(Some(held)) => Answer::ok(objects::intent(&id, &held)),
+        Ok(None) => Answer::of(&Refusal::missing()),
+        Err(trouble) => Answer::of(&Refusal::of(trouble)),
+    };
+    answer.send()
+}
+
+/// Every POST goes through the stored answers; what it does is done to its end, whether or not the caller still listens.
+async fn post(desk: Data<Desk>, request: HttpRequest, what: web::Path<String>, body: Bytes) -> HttpResponse {
+    if !is_permitted(&request) {
+        return unauthorized();
+    }
+    let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
+    let asked = Hash::of(&(what.as_str(), &body[..]));
+    if let Some(key) = &key
+        && let Some(answer) = desk.stored(key, asked)
+    {
+        return answer.send();
+    }
+    let form = Form(form_urlencoded::parse(&body).into_owned().collect());
+    let work = async move {
+        let (answer, delivery) = match desk.carry_out(&what, &form, key.as_deref()).await {
+            Ok((body, delivery)) => (Answer::ok(body), delivery),
+            Err((refusal, delivery)) => (Answer::of(&refusal), delivery),
+        };
+        let answer = if delivery == Delivery::Error { Answer::of(&Refusal::broken()) } else { answer };
+        let is_kept = delivery == Delivery::Error || answer.is_kept();
+        if let Some(key) = key {
+            desk.store(key, asked, is_kept.then(|| answer.clone()));
+        }
+        (answer, delivery)
+    };
+    match actix_web::rt::spawn(work).await {
+        Ok((_, Delivery::Never)) => pending().await,
+        Ok((answer, Delivery::Slow)) => {
+            tokio::time::sleep(SLOW).await;
+            answer.send()
+        }
+        Ok((answer, Delivery::Prompt | Delivery::Error)) => answer.send(),
+        Err(_) => Answer::of(&Refusal::broken()).send(),
+    }
+}
+
+type Done = Result<(Value, Delivery), (Refusal, Delivery)>;
+
+impl Desk {
+    /// The answer to a request whose key was seen before; otherwise the key belongs to this request from now on.
+    fn stored(&self, key: &str, asked: Hash) -> Option<Answer> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        match answers.get(key) {
+            Some(stored) if stored.request != asked => {
+                Some(Answer::of(&Refusal::new(400, "idempotency_error", "idempotency_key_reused")))
+            }
+            Some(Stored { answer: None, .. }) => {
+                Some(Answer::of(&Refusal::new(409, "idempotency_error", "idempotency_key_in_use")))
+            }
+            Some(Stored { answer: Some(answer), .. }) => Some(Answer { is_replayed: true, ..answer.clone() }),
+            None => {
+                if answers.len() >= MOST_KEYS {
+                    answers.clear();
+                }
+                answers.insert(key.to_owned(), Stored { request: asked, answer: None });
+                None
+            }
+        }
+    }
+
+    fn store(&self, key: String, request: Hash, answer: Option<Answer>) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Some(answer) => drop(answers.insert(key, Stored { request, answer: Some(answer) })),
+            None => drop(answers.remove(&key)),
+        }
+    }
+
+    async fn carry_out(&self, what: &str, form: &Form, key: Option<&str>) -> Done {
+        let parts: Vec<&str> = what.split('/').collect();
+        let prompt = |refusal| (refusal, Delivery::Prompt);
+        match parts[..] {
+            ["payment_intents"] => self.create(form, key).await.map_err(prompt),
+            ["payment_intents", id, "confirm"] => {
+                let entry = self.entry(id).map_err(prompt)?;
+                form.only(&["return_url"]).map_err(prompt)?;
+                self.confirm(id, entry).await
+            }
+            ["payment_intents", id, "capture"] => self.capture(id, form).await.map_err(prompt),
+            ["payment_intents", id, "cancel"] => self.cancel(id, form).await.map_err(prompt),
+            ["refunds"] => self.refund(form).await.map_err(prompt),
+            _ => Err(prompt(Refusal::missing())),
+        }
+    }
+
+    async fn create(&self, form: &Form, key: Option<&str>) -> Result<(Value, Delivery), Refusal> {
+        form.only(&[
+            "amount",
+            "currency",
+            "capture_method",
+            "confirm",
+            "payment_method",
+            "payment_method_types[]",
+            ORDER_ID,
+        ])?;
+        let missing = || Refusal::invalid("parameter_missing");
+        let amount = form.amount("amount")?.filter(|amount| *amount > 0).ok_or_else(missing)?;
+        let currency = form.get("currency").ok_or_else(missing)?.to_uppercase();
+        let currency = currency.parse().map_err(|_| Refusal::invalid("parameter_invalid"))?;
+        if form.get("capture_method") != Some("manual") || form.get("confirm").is_some_and(|text| text != "false") {
+            return Err(Refusal::invalid("parameter_invalid"));
+        }
+        let chance = Uuid::now_v7().to_string();
+        let id = format!("pi_{}", Hash::of_bytes(key.unwrap_or(&chance).as_bytes()).tag());
+        let order_id = form.get(ORDER_ID).and_then(|id| id.parse().ok()).unwrap_or(OrderId(Uuid::nil()));
+        let charge = Charge {
+            total: Money { amount, currency },
+            method: form.get("payment_method").ok_or_else(missing)?.to_owned(),
+            ..named(&id, order_id)
+        };
+        let held = self.gateway.prepare(&charge).await.map_err(Refusal::of)?;
+        Ok((objects::intent(&id, &held), Delivery::Prompt))
+    }
+
+    async fn confirm(&self, id: &str, entry: Entry) -> Done {
+        let unexpected = || (Refusal::unexpected_state(), Delivery::Prompt);
+        let charge = entry.charge.filter(|_| entry.held.status == HeldStatus::Prepared).ok_or_else(unexpected)?;
+        let (result, delivery) = self.gateway.charge(&charge).await;
+        let held = result.map_err(|trouble| (Refusal::of(trouble), delivery))?;
+        self.tell(id, &held);
+        let intent = objects::intent(id, &held);
+        if held.status != HeldStatus::Declined {
+            return Ok((intent, delivery));
+        }
+        let declined = Refusal::new(402, "card_error", "card_declined");
+        Err((Refusal { decline_code: held.refusal, intent: Some(intent), ..declined }, delivery))
+    }
+
+    async fn capture(&self, id: &str, form: &Form) -> Result<(Value, Delivery), Refusal> {
+        form.only(&["amount_to_capture"])?;
+        let held = self.entry(id)?.held;
+        if held.status != HeldStatus::Authorized {
+            return Err(Refusal::unexpected_state());
+        }
+        let amount = form.amount("amount_to_capture")?.unwrap_or(held.total.amount);
+        let held = self.gateway.capture(&named(id, held.order_id), amount).await;
+        self.changed(id, held.map_err(Refusal::of)?)
+    }
+
+    async fn cancel(&self, id: &str, form: &Form) -> Result<(Value, Delivery), Refusal> {
+        form.only(&["cancellation_reason"])?;
+        let held = self.entry(id)?.held;
+        if matches!(held.status, HeldStatus::Voided | HeldStatus::Captured) {
+            return Err(Refusal::unexpected_state());
+        }
+        let held = self.gateway.void(&named(id, held.order_id)).await;
+        self.changed(id, held.map_err(Refusal::of)?)
+    }
+
+    async fn refund(&self, form: &Form) -> Result<(Value, Delivery), Refusal> {
+        form.only(&["payment_intent", "amount", ORDER_ID])?;
+        let id = form.get("payment_intent").ok_or_else(|| Refusal::invalid("parameter_missing"))?;
+        let held = self.entry(id)?.held;
+        let amount = form.amount("amount")?.unwrap_or(held.captured - held.refunded);
+        if amount <= 0 {
+            return Err(Refusal::invalid("parameter_invalid_integer"));
+        }
+        let held = self.gateway.give_back(id, move |held| held.refunded.saturating_add(amount)).await;
+        let held = held.map_err(|trouble| match trouble {
+            Trouble::Refused(_) => Refusal::invalid("charge_already_refunded"),
+            other => Refusal::of(other),
+        })?;
+        self.tell(id, &held);
+        Ok((objects::refund(id, amount, &held), Delivery::Prompt))
+    }
+
+    fn changed(&self, id: &str, held: Held) -> Result<(Value, Delivery), Refusal> {
+        self.tell(id, &held);
+        Ok((objects::intent(id, &held), Delivery::Prompt))
+    }
+
+    fn entry(&self, id: &str) -> Result<Entry, Refusal> {
+        let found = self.gateway.entry(id).map_err(Refusal::of)?;
+        found.ok_or_else(Refusal::missing)
+    }
+
+    fn tell(&self, id: &str, held: &Held) {
+        if let Some(callbacks) = &self.callbacks {
+            callbacks.send(objects::event(id, held));
+        }
+    }
+}
+
+#[async_trait]
+impl Bank for Desk {
+    async fn asks(&self, key: &str) -> Result<Option<Money>, String> {
+        let entry = self.gateway.entry(key).map_err(|trouble| trouble.to_string())?;
+        let held = entry.map(|entry| entry.held).filter(|held| held.status == HeldStatus::ActionRequired);
+        Ok(held.map(|held| held.total))
+    }
+
+    async fn answer(&self, key: &str, approve: bool) -> Result<bool, String> {
+        let held = self.gateway.answer_bank(key, approve).await.map_err(|trouble| trouble.to_string())?;
+        if let Some(held) = &held {
+            self.tell(key, held);
+        }
+        Ok(held.is_some())
+    }
+}
+
+async fn get_challenge(desk: Data<Desk>, key: web::Path<String>) -> Result<HttpResponse, Problem> {
+    bank::show(&**desk, &key).await
+}
+
+async fn answer_challenge(
+    desk: Data<Desk>,
+    key: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    bank::hear(&**desk, &key, &request, payload).await
+}
+
+/// A charge by nothing but its name.
+fn named(id: &str, order_id: OrderId) -> Charge {
+    Charge {
+        key: id.to_owned(),
+        order_id,
+        total: Money { amount: 0, currency: "XXX".parse().expect("ISO 4217 has a code for no currency") },
+        method: String::new(),
+        traceparent: None,
+        reference: None,
+    }
+}
+
+/// Test keys only: nobody should try a live one here.
+fn is_permitted(request: &HttpRequest) -> bool {
+    let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let key = given.and_then(|value| value.strip_prefix("Bearer "));
+    key.is_some_and(|key| {
+        ["sk_test_", "rk_test_"].iter().any(|kind| key.strip_prefix(kind).is_some_and(|k| !k.is_empty()))
+    })
+}
+
+fn unauthorized() -> HttpResponse {
+    Answer::of(&Refusal::new(401, "invalid_request_error", "api_key_invalid")).send()
+}
