@@ -64,3 +64,7 @@ pub mod turns;
 pub mod web;
 pub mod why;
 pub mod worker;
+
+/// Orders are small and many, and most of their memory is given back by another thread than took it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -5,9 +5,10 @@
 //!   the timetable's, so that an order which waits because every connection is busy counts with its wait; what a
 //!   stalled server keeps from being sent is not forgotten (coordinated omission). The timetable is kept to the
 //!   timer's millisecond, and that counts too.
-//! - **Completion** (accepted by the shop, or failed for good) is not asked for order by order: one reader follows
-//!   the partner's feed. *new→accepted* lies between the instants of two events, which the server takes just before
-//!   it commits them; *sent→seen* is what an outsider sees, commits and the reader's rest of up to 20 ms included.
+//! - **Completion** (accepted by the shop, or failed for good) is not asked for order by order: it is read from the
+//!   partner's feed. *new→accepted* lies between the instants of two events, which the server takes just before
+//!   it commits them. With `--rate` one reader follows the feed meanwhile, and *sent→seen* is what an outsider sees,
+//!   commits and the reader's rest of up to 20 ms included.
 //! - Generator and reader run on one thread, and share the machine with the server: the report says how much of a
 //!   core they took. The feed's pages are the server's work, too.
 //!
@@ -220,8 +221,13 @@ async fn measure(
         Some(server) => server.books().await?.0.len(),
         None => 0,
     };
-    let shown = seen.clone();
-    let following = tokio::spawn(feed::follow(Reader::at(target, start.clone()), move |events| shown.add(events)));
+    let follow = || {
+        let seen = seen.clone();
+        tokio::spawn(feed::follow(Reader::at(target, start.clone()), move |events| seen.add(events)))
+    };
+    // Reading the feed is work for the server, too: where the question is how much it can do, that waits.
+    let is_timed = matches!(plan.arrivals, Arrivals::At(_));
+    let following = is_timed.then(follow);
     let answered = Arc::new(AtomicU64::new(0));
     let progress = tokio::spawn(show(plan.orders, answered.clone(), seen.clone()));
 
@@ -229,6 +235,7 @@ async fn measure(
     let mut sending = drive::send(&plan, target, polling, &answered).await;
     let cpu = cpu_of_this_thread().saturating_sub(cpu_before);
     let until = tokio::time::Instant::now() + patience;
+    let following = following.unwrap_or_else(follow);
     let polled = tokio::time::timeout_at(until, stop_polling(&mut sending)).await.unwrap_or_default();
     wait_for_completions(&sending, &seen, until).await;
     progress.abort();
@@ -273,9 +280,11 @@ async fn measure(
         backlog_at_end_of_sending: (sending.accepted.len() - in_time) as u64,
         acceptance_ms: acceptance(&sending),
         new_to_accepted_ms: Quantiles::of(ours.iter().filter_map(|life| life.until_acceptance()?.to_std().ok())),
-        sent_to_seen_ms: Quantiles::of(
-            sending.accepted.iter().filter_map(|one| Some(map.get(&one.order_id)?.into_std() - one.intended)),
-        ),
+        sent_to_seen_ms: is_timed.then(|| {
+            Quantiles::of(
+                sending.accepted.iter().filter_map(|one| Some(map.get(&one.order_id)?.into_std() - one.intended)),
+            )
+        }),
         polls: (polling.most > 0).then(|| polls(&polled, &lives)),
         generator_core_share: cpu.as_secs_f64() / sending_s,
         checks,
@@ -327,12 +336,14 @@ fn polls(polled: &[Polled], lives: &HashMap<Uuid, Life>) -> Polls {
 
 /// A progress bar on a terminal; nothing otherwise. It is wiped when this is dropped, so that the report stands alone.
 async fn show(orders: u64, answered: Arc<AtomicU64>, seen: Seen) {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} answered, {msg} completed, {per_sec}, {eta}");
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} answered{msg}, {per_sec}, {eta}");
     let bar = ProgressBar::new(orders).with_style(style.expect("the template is valid"));
     let bar = bar.with_finish(ProgressFinish::AndClear);
     loop {
         bar.set_position(answered.load(Ordering::Relaxed));
-        bar.set_message(seen.map().len().to_string());
+        if let seen @ 1.. = seen.map().len() {
+            bar.set_message(format!(", {seen} completed"));
+        }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -381,7 +392,10 @@ mod tests {
             assert!(report.is_sound() && report.errors.is_empty(), "{report}");
             assert_eq!((report.accepted, report.completed), (50, 50), "{report}");
             assert!((4..=6).contains(&report.failed), "{report}");
-            assert!(report.acceptance_ms.p50 > 0.0 && report.sent_to_seen_ms.p50 >= report.acceptance_ms.p50);
+            assert!(
+                report.acceptance_ms.p50 > 0.0
+                    && report.sent_to_seen_ms.is_none_or(|seen| seen.p50 >= report.acceptance_ms.p50)
+            );
             if let Some(polls) = report.polls {
                 assert!(polls.orders == 50 && polls.per_order >= 1.0 && polls.given_up == 0, "{polls:?}");
             }

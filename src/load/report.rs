@@ -41,7 +41,7 @@ pub struct Report {
     pub new_to_accepted_ms: Quantiles,
     /// From the intended start to the moment the feed told of the completion: durable, and with up to 20 ms of the
     /// reader's own rest.
-    pub sent_to_seen_ms: Quantiles,
+    pub sent_to_seen_ms: Option<Quantiles>,
     pub polls: Option<Polls>,
     /// What the generator itself took of one core: it is taken from the server.
     pub generator_core_share: f64,
@@ -130,7 +130,9 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "acceptance ms    {}", self.acceptance_ms)?;
         writeln!(f, "new→accepted ms  {}   (the server's clock)", self.new_to_accepted_ms)?;
-        writeln!(f, "sent→seen ms     {}   (in the feed)", self.sent_to_seen_ms)?;
+        if let Some(seen) = &self.sent_to_seen_ms {
+            writeln!(f, "sent→seen ms     {seen}   (in the feed)")?;
+        }
         if let Some(polls) = &self.polls {
             writeln!(
                 f,

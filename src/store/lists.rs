@@ -8,11 +8,11 @@ use diesel::sqlite::SqliteConnection;
 use super::position::{Position, last_position};
 use super::readers::Age;
 use super::rows::event::EventRow;
-use super::rows::{OrderRow, millis, or_log, uuid, word};
+use super::rows::{OrderRow, document, millis, or_log, uuid, word};
 use super::schema::{order_events, order_names, orders};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
-use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Status};
+use crate::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Status};
 use crate::meters::{Door, METERS};
 use crate::order::{CustomerId, Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
@@ -23,13 +23,25 @@ pub struct Recorded {
     pub position: i64,
     pub order_id: OrderId,
     pub version: i64,
-    pub event: Event,
+    pub kind: EventKind,
     pub from: Option<Status>,
     pub to: Status,
     pub payment_status: PaymentStatus,
     pub actor: Actor,
     pub reason: Option<Reason>,
     pub at: Instant,
+    /// The event as it is stored: few who read the log read that.
+    pub(super) data: String,
+}
+
+impl Recorded {
+    /// All that the event says.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it cannot be read.
+    pub fn event(&self) -> Result<Event> {
+        document(&self.data)
+    }
 }
 
 /// From where a list was read.

@@ -354,7 +354,7 @@ impl EventView {
     pub fn new(recorded: &Recorded) -> Self {
         Self {
             version: recorded.version,
-            kind: recorded.event.kind(),
+            kind: recorded.kind,
             from: recorded.from,
             to: recorded.to,
             payment_status: recorded.payment_status,

@@ -420,7 +420,7 @@ async fn what_the_gateway_contradicts_is_kept_and_changes_nothing_else(bench: &m
         assert_eq!((after.status, &after.payment), (order.status, &order.payment));
         let events = bench.store.events_of(order.id).await.unwrap();
         assert_eq!(events.len(), i + 2);
-        assert!(matches!(events.last().unwrap().event, Event::Contradicted { .. }));
+        assert!(matches!(events.last().unwrap().event().unwrap(), Event::Contradicted { .. }));
     }
 }
 

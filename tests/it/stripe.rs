@@ -310,7 +310,9 @@ async fn an_answer_about_another_order_or_amount_is_quarantined() {
         );
         assert!(after.task.parked_at.is_some(), "an operator sees it");
         let events = bench.store.events_of(order.id).await.unwrap();
-        assert!(matches!(&events.last().unwrap().event, Event::Contradicted { what } if what.contains("pi_1")));
+        assert!(
+            matches!(&events.last().unwrap().event().unwrap(), Event::Contradicted { what } if what.contains("pi_1"))
+        );
         // The order is over, and its money is owed until the gateway tells the truth.
         bench.store.expire(10, at(3600)).await.unwrap();
         for round in 1..4 {

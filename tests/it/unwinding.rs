@@ -434,13 +434,13 @@ impl<'b> Run<'b> {
     async fn decided(&self, order: &Order) -> i64 {
         let events = self.bench.store.events_of(order.id).await.unwrap();
         if !order.status.is_undone() {
-            let refunds = events.iter().map(|recorded| match recorded.event {
+            let refunds = events.iter().map(|recorded| match recorded.event().unwrap() {
                 Event::RefundRequested { amount, .. } => amount,
                 _ => 0,
             });
             return order.amount_due() - refunds.sum::<i64>();
         }
-        let by_an_operator = events.windows(2).find_map(|pair| match pair[1].event {
+        let by_an_operator = events.windows(2).find_map(|pair| match pair[1].event().unwrap() {
             Event::OperatorCancelled { refund, .. } if pair[0].payment_status == PaymentStatus::Captured => {
                 Some(refund)
             }

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::{document, instant, millis, to_document, uuid, word};
+use super::{instant, millis, to_document, uuid, word};
 use crate::lifecycle::{Actor, Event};
 use crate::order::OrderId;
 use crate::state::Order;
@@ -59,7 +59,7 @@ pub(in crate::store) struct EventRow {
     _shop_id: Vec<u8>,
     order_id: Vec<u8>,
     version: i64,
-    _kind: String,
+    kind: String,
     from_status: Option<String>,
     to_status: String,
     payment_status: String,
@@ -76,13 +76,14 @@ impl EventRow {
             position: self.position,
             order_id: OrderId(uuid(&self.order_id)?),
             version: self.version,
-            event: document(&self.data)?,
+            kind: word(&self.kind)?,
             from: self.from_status.as_deref().map(word).transpose()?,
             to: word(&self.to_status)?,
             payment_status: word(&self.payment_status)?,
             actor: word(&self.actor)?,
             reason: self.reason.as_deref().map(word).transpose()?,
             at: instant(self.at),
+            data: self.data,
         })
     }
 }

@@ -203,10 +203,10 @@ pub struct AdminEventView {
 }
 
 impl AdminEventView {
-    fn new(recorded: &Recorded) -> Self {
-        let mut data = serde_json::to_value(&recorded.event).expect("plain data serialises");
+    fn new(recorded: &Recorded) -> Result<Self, Failure> {
+        let mut data = serde_json::to_value(recorded.event()?).expect("plain data serialises");
         data.as_object_mut().expect("an event is an object").remove("type");
-        Self { event: EventView::new(recorded), position: recorded.position, data }
+        Ok(Self { event: EventView::new(recorded), position: recorded.position, data })
     }
 }
 
@@ -336,7 +336,8 @@ pub async fn inspect_order_events(
     query: Query<AfterQuery>,
 ) -> Result<web::Json<AdminEventList>, Problem> {
     let (events, truncated) = events::of_one(&app, OrderId(path_id(&order_id)?), &query).await?;
-    Ok(web::Json(AdminEventList { events: events.iter().map(AdminEventView::new).collect(), truncated }))
+    let events = events.iter().map(AdminEventView::new).collect::<Result<_, _>>()?;
+    Ok(web::Json(AdminEventList { events, truncated }))
 }
 
 /// Ends an ongoing order.
