@@ -327,12 +327,12 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             }
         }
         Event::Retried { .. } => {
-            if order.task.stage.is_none() && order.payment.status != PaymentStatus::CaptureFailed {
-                return Err(illegal());
-            }
             if order.payment.status == PaymentStatus::CaptureFailed && !order.payment.release {
                 next.payment.pending_operation =
                     Some(PendingOperation { operation: "capture".into(), amount: order.amount_due(), since: now });
+            }
+            if pending_stage(&next).is_none() {
+                return Err(illegal());
             }
             // That the gateway may have been asked is not forgotten: `undo_payment` has to know.
             let attempts = order.task.attempts.min(1);

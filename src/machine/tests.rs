@@ -369,6 +369,15 @@ fn an_operators_retry_does_not_forget_that_the_gateway_may_have_been_asked() {
 }
 
 #[test]
+fn a_retry_is_refused_where_nothing_can_be_tried() {
+    let mut waiting = order_in(Status::AwaitingShop);
+    waiting.offered_at = Some(at(0));
+    waiting.payment.status = PaymentStatus::CaptureFailed;
+    waiting.task = Task::default();
+    assert!(try_step(&waiting, &Event::Retried { note: None }, Actor::Operator, at(1)).is_err());
+}
+
+#[test]
 fn money_that_surfaces_on_an_order_that_is_over_wakes_its_release() {
     let over = order_in(Status::Cancelled);
     let surfaced = as_found(&over, event(EventKind::PaymentAuthorized));
