@@ -39,17 +39,18 @@ async function steppingFetch(url, init) {
 const storage = stepping(KEPT ? fileStorage(KEPT) : memoryStorage());
 const api = connect({ url: URL_OF, key: KEY, customerId: CUSTOMER, storage, fetch: steppingFetch });
 
+const end = (order, how) => console.log(JSON.stringify({ order: order.order_id, wasGuarded: how === 'guarded' }));
 const { orders } = await api.getOngoingOrders();
 step();
 if (orders.length === 0) {
   try {
     const order = await api.createOrder(JSON.parse(ORDER));
     step();
-    console.log(order.order_id);
+    end(order);
   } catch (error) {
     if (!(error instanceof SimilarOrderError)) throw error;
-    console.log(error.order.order_id);
+    end(error.order, 'guarded');
   }
 } else {
-  console.log(orders[0].order_id);
+  end(orders[0]);
 }

@@ -108,8 +108,9 @@ test('what the service refuses is told with all its faults', async () => {
   assert.equal(dear.presentTotal.amount, 410);
 });
 
-test('an order is followed from the first version to the last', async () => {
-  const api = customer();
+test('an order is followed to its end, and is not ordered again by an app that forgot that it has it', async () => {
+  const customerId = freshCustomer();
+  const api = customer(customerId);
   const { order_id } = await api.createOrder(LUNGO);
   const versions = [];
   let last;
@@ -119,6 +120,11 @@ test('an order is followed from the first version to the last', async () => {
   }
   assert.equal(last.status, 'completed');
   assert.deepEqual(versions, [...new Set(versions)].sort((a, b) => a - b));
+
+  // The list is empty and its revision is known: sent along by itself, it would say "another one".
+  const restarted = customer(customerId);
+  assert.deepEqual((await restarted.getOngoingOrders()).orders, []);
+  await assert.rejects(restarted.createOrder(LUNGO), SimilarOrderError);
 });
 
 test('a server that is killed and started again answers the same call with the same order', async (t) => {
