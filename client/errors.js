@@ -64,6 +64,9 @@ export class UnavailableError extends LungoError {}
 /** An answer that Lungo does not give: a wrong URL, or something in between that answers itself. */
 export class UnexpectedAnswerError extends LungoError {}
 
+/** `revision` is not one that this client has shown; nothing was sent. */
+export class UnseenRevisionError extends LungoError {}
+
 /** The storage failed before anything was sent. */
 export class StorageError extends LungoError {}
 

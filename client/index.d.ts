@@ -67,7 +67,7 @@ export interface CallOptions {
 export interface AdmissionOptions extends CallOptions {
   /**
    * "The customer has seen these orders and wants another one": the `revision` of a list, or of a 409 or 412, that this
-   * client has given to its caller. Any other one is a TypeError.
+   * client has given to its caller. Any other one is an `UnseenRevisionError`.
    */
   revision?: string;
 }
@@ -171,5 +171,10 @@ export class OrderDeletedError extends ProblemError {
 export class UnavailableError extends LungoError {}
 /** An answer that Lungo does not give: a wrong URL, or something in between that answers itself. */
 export class UnexpectedAnswerError extends LungoError {}
+/**
+ * The revision is not one that this client has given to its caller, but for example an earlier process's: list the
+ * orders, show them, and let the customer decide again. Nothing was sent.
+ */
+export class UnseenRevisionError extends LungoError {}
 /** The storage failed, and nothing was sent. */
 export class StorageError extends LungoError {}

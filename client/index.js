@@ -1,13 +1,13 @@
 // The client of an app that sells coffee: one customer's view of Lungo's partner API. See README.md for what it
 // keeps and when it repeats; index.d.ts describes every call.
 
-import { OrderDeletedError, ProblemError, UnavailableError, problemError } from './errors.js';
+import { OrderDeletedError, ProblemError, UnavailableError, UnseenRevisionError, problemError } from './errors.js';
 import { exchanger, sleep } from './exchange.js';
 import { intents } from './intent.js';
 
 export {
   HistoryDivergedError, LungoError, OrderDeletedError, PriceMismatchError, ProblemError, ShopNotAcceptingError,
-  SimilarOrderError, StaleRevisionError, StorageError, UnavailableError, UnexpectedAnswerError,
+  SimilarOrderError, StaleRevisionError, StorageError, UnavailableError, UnexpectedAnswerError, UnseenRevisionError,
 } from './errors.js';
 
 /** Between two looks where the service did not say how long to wait. */
@@ -51,7 +51,7 @@ export function connect({
   const ifMatch = (revision) => {
     if (revision === undefined) return {};
     if (!shown.has(revision)) {
-      throw new TypeError('revision: not one that this client has given to its caller; list the orders, show them, and let the customer decide again');
+      throw new UnseenRevisionError('revision: not one that this client has given to its caller; list the orders, show them, and let the customer decide again');
     }
     return { 'if-match': `"${revision}"` };
   };
