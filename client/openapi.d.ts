@@ -1,0 +1,1272 @@
+// Made from /openapi.json by `npm run types`; not to be changed by hand.
+
+export interface paths {
+    "/v1/drafts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Price a basket. The answer's id is the id of the order to be. */
+        post: operations["createDraft"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drafts/{order_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One draft. */
+        get: operations["getDraft"];
+        /** Replace what a draft holds, priced anew. */
+        put: operations["putDraft"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drafts/{order_id}/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Make the draft an order. Repeating it gives the same order, for ever. */
+        put: operations["confirmDraft"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All transitions of the partner's orders, oldest first. None is skipped, none comes twice. */
+        get: operations["listEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A customer's orders, newest first, by the immutable order in which they were created. */
+        get: operations["listOrders"];
+        put?: never;
+        /** Create an order. It is durable once answered, and nobody else was asked: watch its status. */
+        post: operations["createOrder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders/ongoing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A customer's ongoing orders, and how fresh that is. An error is never an empty list. */
+        get: operations["getOngoingOrders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders/{order_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One order. */
+        get: operations["getOrder"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove an order from its customer's sight; while it is ongoing this cancels it first. A draft can be removed too.
+         *     Its money may still be on its way back: `payment.status` tells.
+         */
+        delete: operations["deleteOrder"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders/{order_id}/arrival": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The customer is here. The first report counts; it raises the order's priority. */
+        post: operations["reportArrival"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders/{order_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel an order, until it is being made. Repeating it is safe. */
+        post: operations["cancelOrder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders/{order_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All that happened to an order, oldest first. */
+        get: operations["getOrderEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders/{order_id}/pickup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Replace how an ongoing order is picked up. Its time may differ only while the order is scheduled. */
+        put: operations["putPickup"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/orders/{order_id}/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an order waits for, in one sentence and a code. */
+        get: operations["whyOrder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/shops": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The partner's shops, and what each would say now to an order. */
+        get: operations["listShops"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/shops/{shop_id}/menu": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a shop sells, with present prices, availability and the shop's promise. */
+        get: operations["getMenu"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description What the customer must do for the bank (3-D Secure). */
+        ActionView: {
+            type: string;
+            url: string;
+        };
+        /**
+         * @description Who caused an event.
+         * @enum {string}
+         */
+        Actor: "partner" | "worker" | "gateway" | "timer" | "shop" | "operator";
+        /**
+         * @description What went wrong, for programs.
+         * @enum {string}
+         */
+        Code: "malformed_request" | "invalid_request" | "invalid_cursor" | "invalid_position" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "history_diverged" | "similar_order_ongoing" | "order_limit_exceeded" | "price_mismatch" | "item_unavailable" | "shop_not_accepting" | "slot_full" | "draft_expired" | "draft_confirmed" | "too_late" | "not_possible" | "already_exists" | "cursor_invalid" | "order_deleted" | "stale_revision" | "stale_version" | "body_too_large" | "unsupported_media_type" | "idempotency_key_reused" | "unprocessable" | "too_many_requests" | "internal_error" | "overloaded" | "outcome_unknown" | "database_unavailable" | "not_ready";
+        /** @description Says that the customer wants the draft. */
+        Confirmation: {
+            confirmed: boolean;
+        };
+        /** @description An order, with the total that the customer was shown. */
+        CreateOrder: {
+            /** @description The partner's own name for its customer. */
+            customer_id: string;
+            lines: components["schemas"]["LineRequest"][];
+            metadata?: components["schemas"]["Metadata"] | null;
+            on_unavailable?: components["schemas"]["OnUnavailable"] | null;
+            payment: components["schemas"]["PaymentRequest"];
+            pickup?: components["schemas"]["PickupRequest"] | null;
+            /**
+             * Format: uuid
+             * @description An order that this one takes the place of. It is noted, not cancelled.
+             */
+            replaces_order_id?: string | null;
+            /** Format: uuid */
+            shop_id: string;
+            total: components["schemas"]["Money"];
+        };
+        /**
+         * Format: iso-4217
+         * @description An ISO 4217 code.
+         */
+        Currency: string;
+        /** @description What is left of something that was deleted. */
+        Deleted: {
+            deleted_at: components["schemas"]["Timestamp"];
+            /** Format: uuid */
+            order_id: string;
+            payment: components["schemas"]["DeletedPayment"];
+        };
+        /** @description Money may still be on its way back. */
+        DeletedPayment: {
+            status: components["schemas"]["PaymentStatus"];
+        };
+        /** @description A basket to be priced; with a total, it must be the present one. */
+        DraftOrder: {
+            /** @description The partner's own name for its customer. */
+            customer_id: string;
+            lines: components["schemas"]["LineRequest"][];
+            metadata?: components["schemas"]["Metadata"] | null;
+            on_unavailable?: components["schemas"]["OnUnavailable"] | null;
+            payment: components["schemas"]["PaymentRequest"];
+            pickup?: components["schemas"]["PickupRequest"] | null;
+            /**
+             * Format: uuid
+             * @description An order that this one takes the place of. It is noted, not cancelled.
+             */
+            replaces_order_id?: string | null;
+            /** Format: uuid */
+            shop_id: string;
+            total?: components["schemas"]["Money"] | null;
+        };
+        /** @description An order to be. */
+        DraftView: {
+            /** @description It was confirmed: the order is at `/v1/orders/{order_id}`. */
+            confirmed: boolean;
+            created_at: components["schemas"]["Timestamp"];
+            customer_id: string;
+            lines: components["schemas"]["LineView"][];
+            /**
+             * Format: uuid
+             * @description The id of the order that its confirmation makes.
+             */
+            order_id: string;
+            pickup: components["schemas"]["PickupView"];
+            /** Format: uuid */
+            shop_id: string;
+            /** @description The shop is bound to it until `valid_until`. */
+            total: components["schemas"]["Money"];
+            valid_until: components["schemas"]["Timestamp"];
+        };
+        /**
+         * @description What happened to an order.
+         * @enum {string}
+         */
+        EventKind: "created" | "payment_authorized" | "payment_action_required" | "payment_declined" | "payment_expired" | "payment_unavailable" | "payment_unknown" | "order_damaged" | "slot_due" | "shop_accepted" | "shop_rejected" | "shop_timed_out" | "preparation_started" | "made" | "recalled" | "collected" | "not_collected" | "abandoned" | "customer_cancelled" | "shop_cancelled" | "force_completed" | "operator_cancelled" | "payment_attempted" | "payment_unanswered" | "payment_captured" | "capture_refused" | "payment_voided" | "payment_refunded" | "payment_surfaced" | "payment_proven" | "operation_unanswered" | "refund_requested" | "offered" | "pickup_changed" | "arrived" | "deleted" | "parked" | "retried" | "contradicted";
+        /** @description A page of the feed. */
+        EventPage: {
+            /** @description Where to go on, now or later: nothing is ever inserted before it. */
+            cursor: string;
+            events: components["schemas"]["FeedEvent"][];
+        };
+        /** @description One entry of an order's history. */
+        EventView: {
+            actor: components["schemas"]["Actor"];
+            at: components["schemas"]["Timestamp"];
+            from: components["schemas"]["Status"] | null;
+            payment_status: components["schemas"]["PaymentStatus"];
+            reason: components["schemas"]["Reason"] | null;
+            /** @description Equal to `from` if the event left the status as it was. */
+            to: components["schemas"]["Status"];
+            type: components["schemas"]["EventKind"];
+            /** Format: int64 */
+            version: number;
+        };
+        /** @description An event, and whose it is. */
+        FeedEvent: components["schemas"]["EventView"] & {
+            /** Format: uuid */
+            order_id: string;
+        };
+        /** @description When a shop is open, on its own clock. */
+        Hours: "always" | {
+            weekly: components["schemas"]["Week"];
+        };
+        /** @description One line of a basket. */
+        LineRequest: {
+            item_id: string;
+            /** @description Option ids; the same one twice is two of it. */
+            options?: components["schemas"]["OptionRequest"][] | null;
+            /** Format: int32 */
+            quantity: number;
+        };
+        /** @description A line as it was when the order was placed. */
+        LineView: {
+            /** @description Sold out, and left out with the customer's consent. */
+            dropped: boolean;
+            item_id: string;
+            name: string;
+            options: components["schemas"]["OptionView"][];
+            /** @description For all of the line. */
+            price: components["schemas"]["Money"];
+            /** Format: int32 */
+            quantity: number;
+            /** @description For one drink with its options. */
+            unit_price: components["schemas"]["Money"];
+        };
+        /** @description An item as one shop sells it now. */
+        MenuItemView: {
+            available: boolean;
+            item_id: string;
+            /**
+             * Format: int32
+             * @description How long one piece takes.
+             */
+            make_seconds: number;
+            name: string;
+            option_groups: components["schemas"]["OptionGroupView"][];
+            price: components["schemas"]["Money"];
+            sold_out_until: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description A way to have an item. */
+        MenuOptionView: {
+            name: string;
+            option_id: string;
+            /** @description On top of the item's price. */
+            price: components["schemas"]["Money"];
+        };
+        /** @description What a shop sells, and what it promises now. */
+        MenuView: {
+            /** @description In the menu's order. */
+            items: components["schemas"]["MenuItemView"][];
+            shop: components["schemas"]["ShopView"];
+        };
+        /** @description The partner's own notes on the order: up to 20 texts. */
+        Metadata: {
+            [key: string]: string;
+        };
+        /**
+         * @description `open`; `busy`: everything takes longer; `paused`: no new orders.
+         * @enum {string}
+         */
+        ModeName: "open" | "busy" | "paused";
+        /** @description What the shop says about new orders for now. A mode that has ended is shown as `open`. */
+        ModeView: {
+            /**
+             * Format: int32
+             * @description Of a busy shop: what it adds to every wait.
+             */
+            minutes: number | null;
+            mode: components["schemas"]["ModeName"];
+            until: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description An amount in minor units (cents) of a currency. */
+        Money: {
+            /** Format: int64 */
+            amount: number;
+            currency: components["schemas"]["Currency"];
+        };
+        /**
+         * @description Why a shop takes no order.
+         * @enum {string}
+         */
+        NotAccepting: "closed" | "last_order" | "paused" | "offline" | "full";
+        /**
+         * @description What the customer wants when a line is sold out.
+         * @enum {string}
+         */
+        OnUnavailable: "cancel" | "remove_line";
+        /** @description A customer's present orders. */
+        OngoingOrders: {
+            /** @description Everything committed until then is in this answer. */
+            as_of: components["schemas"]["Timestamp"];
+            /** @description Never more than the limit on ongoing orders, and therefore never paged. */
+            orders: components["schemas"]["OrderView"][];
+            /** @description What ended within the last 10 minutes, newest first, at most 10. */
+            recently_closed: components["schemas"]["OrderView"][];
+            /** @description Send it as `If-Match` to order again although these orders exist. */
+            revision: string;
+            source: string;
+        };
+        /** @description From `open` to `close`; a `close` that is not after `open` is on the next day. */
+        Opening: {
+            /** @example 18:00 */
+            close: string;
+            /** @example 07:00 */
+            open: string;
+        };
+        /** @description Options of which at least `min` and at most `max` are chosen; the same one again counts again. */
+        OptionGroupView: {
+            group_id: string;
+            /** Format: int32 */
+            max: number;
+            /** Format: int32 */
+            min: number;
+            name: string;
+            options: components["schemas"]["MenuOptionView"][];
+        };
+        /** @description The id of an option. */
+        OptionRequest: string;
+        /** @description An option as it was when the order was placed. */
+        OptionView: {
+            name: string;
+            option_id: string;
+            /** @description For one drink. */
+            price: components["schemas"]["Money"];
+        };
+        /** @description What happened to an order. */
+        OrderEvents: {
+            /** @description At most 1,000, the oldest first. */
+            events: components["schemas"]["EventView"][];
+            /** @description There are more: ask again with the last version as `after`. */
+            truncated: boolean;
+        };
+        /** @description A page of a customer's orders. */
+        OrderPage: {
+            /** @description Where to go on; an empty page means that there is nothing more. */
+            cursor: string;
+            orders: components["schemas"]["OrderView"][];
+        };
+        /** @description An order, for its partner. */
+        OrderView: {
+            allowed_actions: components["schemas"]["PartnerAction"][];
+            /** @description The total less the lines that were dropped. */
+            amount_due: components["schemas"]["Money"];
+            arrived_at: components["schemas"]["Timestamp"] | null;
+            closed_at: components["schemas"]["Timestamp"] | null;
+            created_at: components["schemas"]["Timestamp"];
+            customer_id: string;
+            lines: components["schemas"]["LineView"][];
+            metadata: {
+                [key: string]: string;
+            };
+            next_poll_at: components["schemas"]["Timestamp"] | null;
+            on_unavailable: components["schemas"]["OnUnavailable"];
+            /** @description Whether getOngoingOrders returns it. */
+            ongoing: boolean;
+            /** Format: uuid */
+            order_id: string;
+            payment: components["schemas"]["PaymentView"];
+            pickup: components["schemas"]["PickupView"];
+            progress: components["schemas"]["Progress"];
+            promise_at: components["schemas"]["Timestamp"] | null;
+            reason: components["schemas"]["ReasonView"] | null;
+            /** Format: uuid */
+            replaces_order_id: string | null;
+            /** @description The customer's present revision; absent where the list around the order says it. */
+            revision?: string | null;
+            /** Format: uuid */
+            shop_id: string;
+            status: components["schemas"]["Status"];
+            /** @description As it was ordered. */
+            total: components["schemas"]["Money"];
+            updated_at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Raised by every change; the order's ETag.
+             */
+            version: number;
+        };
+        /**
+         * @description What the partner may do with an order now.
+         * @enum {string}
+         */
+        PartnerAction: "cancel" | "update_pickup" | "report_arrival" | "delete";
+        /** @description How it is paid. */
+        PaymentRequest: {
+            /** @description The gateway's own name for a card or wallet. */
+            method: string;
+        };
+        /**
+         * @description Where the money of an order is.
+         * @enum {string}
+         */
+        PaymentStatus: "none" | "authorizing" | "action_required" | "authorized" | "declined" | "unknown" | "voided" | "captured" | "capture_failed" | "partially_refunded" | "refunded";
+        /** @description Where the money is. */
+        PaymentView: {
+            action: components["schemas"]["ActionView"] | null;
+            authorized: components["schemas"]["Money"];
+            captured: components["schemas"]["Money"];
+            /** @description Must still go back to the customer. */
+            owed: components["schemas"]["Money"];
+            pending_operation: components["schemas"]["PendingOperationView"] | null;
+            refunded: components["schemas"]["Money"];
+            /** @description Why the gateway refused. */
+            refusal: string | null;
+            status: components["schemas"]["PaymentStatus"];
+        };
+        /** @description A capture, void or refund whose answer is missing. */
+        PendingOperationView: {
+            amount: components["schemas"]["Money"];
+            /** @description `capture`, `void` or `refund`. */
+            operation: string;
+            since_at: components["schemas"]["Timestamp"];
+        };
+        /** @description Where and when the customer picks the order up. */
+        PickupRequest: {
+            /**
+             * Format: date-time
+             * @description The wanted time; absent or null for as soon as possible.
+             */
+            at?: string | null;
+            note?: string | null;
+            type?: components["schemas"]["PickupType"] | null;
+            vehicle?: string | null;
+        };
+        /**
+         * @description How the customer gets the order.
+         * @enum {string}
+         */
+        PickupType: "counter" | "curbside";
+        /** @description Where and when the customer picks the order up; `at` is null for as soon as possible. */
+        PickupView: {
+            at: components["schemas"]["Timestamp"] | null;
+            note: string | null;
+            type: components["schemas"]["PickupType"];
+            vehicle: string | null;
+        };
+        /**
+         * @description What the heartbeats say about a shop; `unknown` if it never sent one.
+         * @enum {string}
+         */
+        Presence: "unknown" | "online" | "late" | "offline";
+        /**
+         * @description RFC 9457. Further members depend on the code.
+         *     - `malformed_request`: The request cannot be read.
+         *     - `invalid_request`: The request does not have the documented form.
+         *     - `invalid_cursor`: The cursor was not made by this service for this list.
+         *     - `invalid_position`: The Lungo-Position is not one that this service gave.
+         *     - `unauthenticated`: A valid key is needed.
+         *     - `forbidden`: This key may not do that.
+         *     - `not_found`: There is no such thing.
+         *     - `method_not_allowed`: This resource does not have that method.
+         *     - `request_timeout`: The body did not arrive in time.
+         *     - `history_diverged`: The database lost what this request had seen: read again.
+         *     - `similar_order_ongoing`: The customer already has this order.
+         *     - `order_limit_exceeded`: The customer already has as many ongoing orders as allowed.
+         *     - `price_mismatch`: The stated total is not the present price.
+         *     - `item_unavailable`: Something in the order is sold out.
+         *     - `shop_not_accepting`: The shop takes no orders now.
+         *     - `slot_full`: The requested pickup slot is full.
+         *     - `draft_expired`: The draft is no longer valid.
+         *     - `draft_confirmed`: The draft was confirmed and is an order now.
+         *     - `too_late`: It is too late for that.
+         *     - `not_possible`: The present state does not allow that.
+         *     - `already_exists`: That already exists.
+         *     - `cursor_invalid`: This database does not have (any more) the history this cursor points into: start again.
+         *     - `order_deleted`: The order was deleted.
+         *     - `stale_revision`: The customer's orders have changed since that revision.
+         *     - `stale_version`: The order has changed since that version.
+         *     - `body_too_large`: The body is too large.
+         *     - `unsupported_media_type`: The body must be application/json.
+         *     - `idempotency_key_reused`: The Idempotency-Key was used for another request.
+         *     - `unprocessable`: The request is well formed but does not make sense.
+         *     - `too_many_requests`: Too many requests.
+         *     - `internal_error`: Something went wrong here.
+         *     - `overloaded`: The service has more to do than it can: nothing was done.
+         *     - `outcome_unknown`: It is unknown whether this was done: repeat it with the same key.
+         *     - `database_unavailable`: The database cannot be reached: nothing was done.
+         *     - `not_ready`: The service is starting or stopping.
+         */
+        Problem: {
+            code: components["schemas"]["Code"];
+            detail: string;
+            /** @description All faults of the request. */
+            errors?: {
+                code: string;
+                detail: string;
+                /** @description JSON pointer into the body; absent for a header and for the body as a whole. */
+                pointer?: string;
+            }[];
+            /** @description The path of the request. */
+            instance: string;
+            request_id: string;
+            /** @description Whether the same request may succeed later without being changed. */
+            retryable: boolean;
+            status: number;
+            title: string;
+            /**
+             * Format: uri
+             * @description `urn:lungo:problem:` and the code.
+             */
+            type: string;
+        };
+        /** @description How far an order is. Only a terminal status means failure. */
+        Progress: {
+            expected_ready_at: components["schemas"]["Timestamp"] | null;
+            expected_ready_latest_at: components["schemas"]["Timestamp"] | null;
+            /** @description It stands in its status longer than 95 of 100 such orders do. */
+            late: boolean;
+            /**
+             * Format: int32
+             * @description Never goes back but once, to 99, by a recall; 100 only when the order is ready.
+             */
+            percent: number | null;
+        };
+        /**
+         * @description Why an order failed, was rejected, cancelled or not collected.
+         * @enum {string}
+         */
+        Reason: "payment_declined" | "payment_action_expired" | "payment_outcome_unknown" | "payment_provider_unavailable" | "internal_error" | "item_unavailable" | "shop_closed" | "shop_paused" | "shop_too_busy" | "shop_unreachable" | "acceptance_timeout" | "cannot_fulfil_request" | "customer_request" | "duplicate_order" | "equipment_failure" | "not_prepared" | "operator_request" | "no_show" | "auto_closed";
+        /** @description Why an order ended as it did. */
+        ReasonView: {
+            actor: components["schemas"]["Actor"] | null;
+            code: components["schemas"]["Reason"];
+            /** @description Whether the same order may succeed when the customer tries again. */
+            retryable: boolean;
+        };
+        /** @description The partner's shops. */
+        ShopList: {
+            /** @description By name. */
+            shops: components["schemas"]["ShopView"][];
+        };
+        /** @description A shop, and what it would say now to an order for as soon as possible. */
+        ShopView: {
+            accepting: boolean;
+            /** @description Of all prices at this shop. */
+            currency: components["schemas"]["Currency"];
+            /**
+             * Format: int32
+             * @description From now until an average order is ready, if it were taken now.
+             */
+            expected_wait_seconds: number;
+            hours: components["schemas"]["Hours"];
+            mode: components["schemas"]["ModeView"];
+            name: string;
+            presence: components["schemas"]["Presence"];
+            resume_at: components["schemas"]["Timestamp"] | null;
+            /** Format: uuid */
+            shop_id: string;
+            /**
+             * @description By its IANA name.
+             * @example Europe/Berlin
+             */
+            timezone: string;
+            /** @description Whether the shop says when it starts, finishes and hands over; otherwise the clock does. */
+            tracks_steps: boolean;
+            why: components["schemas"]["NotAccepting"] | null;
+        };
+        /**
+         * @description What the customer and the shop see of an order.
+         * @enum {string}
+         */
+        Status: "new" | "action_required" | "scheduled" | "awaiting_shop" | "accepted" | "preparing" | "ready" | "completed" | "rejected" | "failed" | "cancelled" | "not_collected";
+        /** Format: date-time */
+        Timestamp: string;
+        /**
+         * @description What an order waits for.
+         * @enum {string}
+         */
+        Waits: "payment_authorization" | "payment_retry" | "payment_outcome" | "customer_at_bank" | "pickup_time" | "offer_to_shop" | "shop_decision" | "shop_start" | "shop_making" | "collection" | "capture" | "money_back" | "last_look" | "operator" | "nothing";
+        /** @description The openings of each weekday; a day without any is a closed day. */
+        Week: {
+            /** @default [] */
+            friday: components["schemas"]["Opening"][];
+            /** @default [] */
+            monday: components["schemas"]["Opening"][];
+            /** @default [] */
+            saturday: components["schemas"]["Opening"][];
+            /** @default [] */
+            sunday: components["schemas"]["Opening"][];
+            /** @default [] */
+            thursday: components["schemas"]["Opening"][];
+            /** @default [] */
+            tuesday: components["schemas"]["Opening"][];
+            /** @default [] */
+            wednesday: components["schemas"]["Opening"][];
+        };
+        /** @description Why an order stands where it stands. */
+        WhyView: {
+            /**
+             * Format: int32
+             * @description How often it was tried in this stage.
+             */
+            attempts: number;
+            code: components["schemas"]["Waits"];
+            deadline_at: components["schemas"]["Timestamp"] | null;
+            next_attempt_at: components["schemas"]["Timestamp"] | null;
+            /** Format: uuid */
+            order_id: string;
+            sentence: string;
+            since: components["schemas"]["Timestamp"];
+            status: components["schemas"]["Status"];
+            /** @description What would carry it on. */
+            unblocked_by: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    createDraft: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftOrder"];
+            };
+        };
+        responses: {
+            /** @description Priced. */
+            201: {
+                headers: {
+                    Location?: string;
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftView"];
+                };
+            };
+        };
+    };
+    getDraft: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The draft. */
+            200: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftView"];
+                };
+            };
+        };
+    };
+    putDraft: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftOrder"];
+            };
+        };
+        responses: {
+            /** @description Replaced. */
+            200: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftView"];
+                };
+            };
+        };
+    };
+    confirmDraft: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The revision, in quotes, of the list that the customer has seen. */
+                "If-Match"?: string | null;
+            };
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Confirmation"];
+            };
+        };
+        responses: {
+            /** @description The order. */
+            202: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    "Lungo-Position"?: string;
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+        };
+    };
+    listEvents: {
+        parameters: {
+            query?: {
+                /** @description From the page before; none to begin with the oldest event. */
+                cursor?: string;
+                /** @description At most so many; 20 if it is not said. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page; an empty one means that nothing more has happened yet. */
+            200: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventPage"];
+                };
+            };
+        };
+    };
+    listOrders: {
+        parameters: {
+            query: {
+                customer_id: string;
+                /** @description From the page before; none for the newest. */
+                cursor?: string;
+                /** @description At most so many; 20 if it is not said. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page. */
+            200: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderPage"];
+                };
+            };
+        };
+    };
+    createOrder: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The same key and request give the same order, for ever. */
+                "Idempotency-Key"?: string | null;
+                /** @description The revision, in quotes, of the list that the customer has seen. */
+                "If-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateOrder"];
+            };
+        };
+        responses: {
+            /** @description Accepted (or accepted before under this key). */
+            202: {
+                headers: {
+                    ETag?: string;
+                    Location?: string;
+                    "Lungo-Position"?: string;
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+        };
+    };
+    getOngoingOrders: {
+        parameters: {
+            query: {
+                /** @description The partner's own id of its customer. */
+                customer_id: string;
+            };
+            header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
+                "If-None-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The orders. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Lungo-Position"?: string;
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OngoingOrders"];
+                };
+            };
+            /** @description Nothing has changed but the progress. */
+            304: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getOrder: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-None-Match"?: string | null;
+            };
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The order. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Lungo-Position"?: string;
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+            /** @description It has not changed. */
+            304: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    deleteOrder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed: every later call on it is answered 410. */
+            202: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deleted"];
+                };
+            };
+        };
+    };
+    reportArrival: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The order. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+        };
+    };
+    cancelOrder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The order, cancelled. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+        };
+    };
+    getOrderEvents: {
+        parameters: {
+            query?: {
+                /** @description Only what happened after this version of the order; everything if it is not said. */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events. */
+            200: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderEvents"];
+                };
+            };
+        };
+    };
+    putPickup: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The order's version, in quotes. */
+                "If-Match"?: string | null;
+            };
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PickupRequest"];
+            };
+        };
+        responses: {
+            /** @description The order. */
+            200: {
+                headers: {
+                    ETag?: string;
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderView"];
+                };
+            };
+        };
+    };
+    whyOrder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                order_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Why it stands where it stands. */
+            200: {
+                headers: {
+                    "Lungo-Position"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhyView"];
+                };
+            };
+        };
+    };
+    listShops: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of an answer the client still has. */
+                "If-None-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The shops by name. */
+            200: {
+                headers: {
+                    /** @description Changes with anything in the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShopList"];
+                };
+            };
+            /** @description Nothing has changed since that ETag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getMenu: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of an answer the client still has. */
+                "If-None-Match"?: string | null;
+            };
+            path: {
+                shop_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The menu. */
+            200: {
+                headers: {
+                    /** @description Changes with anything in the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MenuView"];
+                };
+            };
+            /** @description Nothing has changed since that ETag. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+}
