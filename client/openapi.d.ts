@@ -251,8 +251,10 @@ export interface components {
     schemas: {
         /** @description What the customer must do for the bank (3-D Secure). */
         ActionView: {
+            client_secret: string | null;
+            /** @description `redirect`: send the customer to `url`. `use_stripe_sdk`: give `client_secret` to the gateway's library. */
             type: string;
-            url: string;
+            url: string | null;
         };
         /**
          * @description Who caused an event.
@@ -263,7 +265,7 @@ export interface components {
          * @description What went wrong, for programs.
          * @enum {string}
          */
-        Code: "malformed_request" | "invalid_request" | "invalid_cursor" | "invalid_position" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "history_diverged" | "similar_order_ongoing" | "order_limit_exceeded" | "price_mismatch" | "item_unavailable" | "shop_not_accepting" | "slot_full" | "draft_expired" | "draft_confirmed" | "too_late" | "not_possible" | "already_exists" | "cursor_invalid" | "order_deleted" | "stale_revision" | "stale_version" | "body_too_large" | "unsupported_media_type" | "idempotency_key_reused" | "unprocessable" | "too_many_requests" | "internal_error" | "overloaded" | "outcome_unknown" | "database_unavailable" | "not_ready";
+        Code: "malformed_request" | "invalid_request" | "invalid_cursor" | "invalid_position" | "invalid_signature" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "history_diverged" | "similar_order_ongoing" | "order_limit_exceeded" | "price_mismatch" | "item_unavailable" | "shop_not_accepting" | "slot_full" | "draft_expired" | "draft_confirmed" | "too_late" | "not_possible" | "already_exists" | "cursor_invalid" | "order_deleted" | "stale_revision" | "stale_version" | "body_too_large" | "unsupported_media_type" | "idempotency_key_reused" | "unprocessable" | "too_many_requests" | "internal_error" | "overloaded" | "outcome_unknown" | "database_unavailable" | "not_ready";
         /** @description Says that the customer wants the draft. */
         Confirmation: {
             confirmed: boolean;
@@ -343,7 +345,7 @@ export interface components {
          * @description What happened to an order.
          * @enum {string}
          */
-        EventKind: "created" | "payment_authorized" | "payment_action_required" | "payment_declined" | "payment_expired" | "payment_unavailable" | "payment_unknown" | "order_damaged" | "slot_due" | "shop_accepted" | "shop_rejected" | "shop_timed_out" | "preparation_started" | "made" | "recalled" | "collected" | "not_collected" | "abandoned" | "customer_cancelled" | "shop_cancelled" | "force_completed" | "operator_cancelled" | "payment_attempted" | "payment_unanswered" | "payment_captured" | "capture_refused" | "payment_voided" | "payment_refunded" | "payment_surfaced" | "payment_proven" | "operation_unanswered" | "refund_requested" | "offered" | "pickup_changed" | "arrived" | "deleted" | "parked" | "retried" | "contradicted";
+        EventKind: "created" | "payment_authorized" | "payment_action_required" | "payment_declined" | "payment_expired" | "payment_unavailable" | "payment_unknown" | "order_damaged" | "slot_due" | "shop_accepted" | "shop_rejected" | "shop_timed_out" | "preparation_started" | "made" | "recalled" | "collected" | "not_collected" | "abandoned" | "customer_cancelled" | "shop_cancelled" | "force_completed" | "operator_cancelled" | "payment_prepared" | "payment_attempted" | "payment_unanswered" | "payment_captured" | "capture_refused" | "payment_voided" | "payment_refunded" | "payment_surfaced" | "payment_proven" | "operation_unanswered" | "refund_requested" | "offered" | "pickup_changed" | "arrived" | "deleted" | "parked" | "retried" | "contradicted";
         /** @description A page of the feed. */
         EventPage: {
             /** @description Where to go on, now or later: nothing is ever inserted before it. */
@@ -616,6 +618,7 @@ export interface components {
          *     - `invalid_request`: The request does not have the documented form.
          *     - `invalid_cursor`: The cursor was not made by this service for this list.
          *     - `invalid_position`: The Lungo-Position is not one that this service gave.
+         *     - `invalid_signature`: The signature is not valid.
          *     - `unauthenticated`: A valid key is needed.
          *     - `forbidden`: This key may not do that.
          *     - `not_found`: There is no such thing.
