@@ -6,8 +6,8 @@ use super::claim;
 use super::lanes::Tx;
 use super::orders::{Outcome, Strike};
 use super::rows::event::NewEventRow;
-use super::rows::{ChangedColumns, SeldomChangedColumns, TaskColumns};
-use super::statements::{Insert, Update};
+use super::rows::{ChangedColumns, SeldomChangedColumns, TaskColumns, millis};
+use super::statements::{CloseName, Insert, Update};
 use super::{Error, Policy, Result};
 use crate::lifecycle::{Actor, Event};
 use crate::machine::{self, Refused};
@@ -121,6 +121,9 @@ pub(super) fn write(
     let handover = tx.lease_locally(&mut after, now, policy.lease);
     if !update(tx, before, &after)? {
         return Ok(None);
+    }
+    if after.closed_at != before.closed_at {
+        CloseName { order: &after, closed_at: after.closed_at.map(millis) }.execute(tx.conn)?;
     }
     for step in steps {
         append(tx, step)?;

@@ -1,5 +1,7 @@
 //! What can be read: single orders, a customer's list, histories, a shop's board, the feed of events.
 
+use std::cmp::Reverse;
+
 use chrono::Duration;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
@@ -302,33 +304,28 @@ fn read_present(
     source: Source,
 ) -> Result<Present> {
     let ongoing = ongoing_rows(conn, partner, &customer)?;
-    let names = || {
-        order_names::table
-            .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
-            .filter(order_names::customer_id.eq(&customer.0))
-    };
-    let newest = names()
+    let newest = order_names::table
+        .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
+        .filter(order_names::customer_id.eq(&customer.0))
         .filter(order_names::number.gt(0))
         .order(order_names::number.desc())
-        .select((order_names::number, order_names::nonce))
-        .load_iter::<(i64, i64), DefaultLoadingMode>(conn)?
+        .select((order_names::number, order_names::nonce, order_names::closed_at, order_names::order_id))
+        .load_iter::<(i64, i64, Option<i64>, Vec<u8>), DefaultLoadingMode>(conn)?
         .take(RECENT_ORDERS)
         .collect::<QueryResult<Vec<_>>>()?;
-    let revision =
-        newest.first().map_or_else(Revision::default, |(number, nonce)| Revision { number: *number, nonce: *nonce });
-    let closed = match newest.last() {
-        None => Vec::new(),
-        Some((oldest, _)) => names()
-            .filter(order_names::number.ge(*oldest))
-            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
-            .filter(orders::closed_at.gt(millis(closed_since)))
-            .filter(orders::deleted_at.is_null())
-            .order((orders::closed_at.desc(), orders::number.desc()))
-            .select(orders::all_columns)
-            .load_iter::<OrderRow, DefaultLoadingMode>(conn)?
-            .take(MAX_RECENTLY_CLOSED)
-            .collect::<QueryResult<Vec<_>>>()?,
-    };
+    let revision = newest
+        .first()
+        .map_or_else(Revision::default, |(number, nonce, ..)| Revision { number: *number, nonce: *nonce });
+    let just_now = |at: Option<i64>| at.is_some_and(|at| at > millis(closed_since));
+    let mut just_closed: Vec<_> = newest.into_iter().filter(|(_, _, closed_at, _)| just_now(*closed_at)).collect();
+    just_closed.sort_by_key(|(number, _, closed_at, _)| Reverse((*closed_at, *number)));
+    let mut closed: Vec<OrderRow> = Vec::new();
+    for (.., id) in just_closed {
+        closed.extend(orders::table.find(id).filter(orders::deleted_at.is_null()).get_result(conn).optional()?);
+        if closed.len() == MAX_RECENTLY_CLOSED {
+            break;
+        }
+    }
     let place = last_position(conn)?;
     let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
     Ok(Present {

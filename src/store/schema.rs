@@ -111,6 +111,7 @@ diesel::table! {
         nonce -> BigInt,
         fingerprint -> Binary,
         created_at -> BigInt,
+        closed_at -> Nullable<BigInt>,
     }
 }
 

@@ -9,7 +9,7 @@
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Binary};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
 use crate::state::Order;
@@ -135,3 +135,31 @@ impl<C: Columns> QueryId for Update<'_, C> {
 }
 
 impl<C> RunQueryDsl<SqliteConnection> for Update<'_, C> {}
+
+/// Writes beside the number of an order when it was closed.
+pub(super) struct CloseName<'a> {
+    pub order: &'a Order,
+    pub closed_at: Option<i64>,
+}
+
+impl QueryFragment<Sqlite> for CloseName<'_> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        pass.push_sql("UPDATE order_names SET closed_at = ");
+        pass.push_bind_param::<Nullable<BigInt>, _>(&self.closed_at)?;
+        pass.push_sql(" WHERE partner_id = ");
+        pass.push_bind_param::<Binary, _>(self.order.partner_id.0.as_bytes().as_slice())?;
+        pass.push_sql(" AND customer_id = ");
+        pass.push_bind_param::<Text, _>(&self.order.customer_id.0)?;
+        pass.push_sql(" AND number = ");
+        pass.push_bind_param::<BigInt, _>(&self.order.number)?;
+        pass.push_sql(" AND idempotency_key = ''");
+        Ok(())
+    }
+}
+
+impl QueryId for CloseName<'_> {
+    type QueryId = CloseName<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl RunQueryDsl<SqliteConnection> for CloseName<'_> {}

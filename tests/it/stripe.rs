@@ -18,7 +18,7 @@ use lungo::store::Store;
 use serde_json::{Value, json};
 
 use crate::server::{
-    Answer, BY_HAND, Client, GatewayProcess, IMPATIENT, Server, WEBHOOK_SECRET, fresh, reconcile, teas, text,
+    Answer, BY_HAND, Client, GatewayProcess, IMPATIENT, Server, WEBHOOK_SECRET, fresh, reconcile, teas, text, until,
 };
 use crate::support::{Bench, Customer, NoShops, PRICE, at};
 
@@ -111,7 +111,8 @@ fn event(kind: &str, order_id: &str) -> Value {
 fn only_what_is_signed_now_is_heard_and_nothing_it_says_is_believed() {
     let (server, _gateway) = GatewayProcess::start(&[]);
     let id = order_by_hand(&server);
-    let before = server.wait_for_status(&id, "awaiting_shop");
+    until("the offer", || server.events(&id).iter().any(|event| event["type"] == "offered").then_some(()));
+    let before = server.order(&id);
     let (now, canceled) = (TimeDelta::zero(), event("payment_intent.canceled", &id));
     let unmoved = || assert_eq!(server.order(&id)["version"], before["version"]);
 

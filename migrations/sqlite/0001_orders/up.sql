@@ -122,7 +122,8 @@ CREATE INDEX orders_deadline ON orders (deadline_at) WHERE deadline_at IS NOT NU
 CREATE INDEX orders_owed ON orders (closed_at) WHERE owed > 0;
 
 -- The names an order goes by among its customer's orders: its number (number > 0, key empty) and, where the
--- client gave one, its Idempotency-Key (number 0). One B-tree, so that a create touches one page of history.
+-- client gave one, its Idempotency-Key (number 0). One B-tree, so that a create touches one page of history, and so
+-- does a list: it tells from the numbers which orders ended a moment ago, without touching the rows of the others.
 -- Its uniqueness is the backstop of admission under parallel requests.
 CREATE TABLE order_names (
     partner_id      BLOB NOT NULL,
@@ -133,6 +134,8 @@ CREATE TABLE order_names (
     nonce           BIGINT NOT NULL,
     fingerprint     BLOB NOT NULL,
     created_at      BIGINT NOT NULL,
+    -- The order's, beside its number.
+    closed_at       BIGINT,
     PRIMARY KEY (partner_id, customer_id, number, idempotency_key),
     CHECK ((number > 0) = (idempotency_key = ''))
 ) WITHOUT ROWID;
