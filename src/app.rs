@@ -1,6 +1,7 @@
 //! What every request can reach: the store, and what is kept in memory beside it because it is small and read all
 //! the time.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -14,7 +15,7 @@ use crate::keys::{KeyRecord, Keys};
 use crate::meters::{self, METERS};
 use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
 use crate::pace::{Expectations, Pace};
-use crate::store::{Accept, Admitted, Draft, Error, Result, Store};
+use crate::store::{Accept, Admitted, Draft, Error, Receivers, Result, Store, Webhook};
 use crate::turns::{Crowd, Peer};
 
 /// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
@@ -84,6 +85,8 @@ pub struct App {
     pub crowd: Arc<Mutex<Crowd>>,
     creates: Semaphore,
     catalogue: ArcSwap<Catalogue>,
+    /// Where orders are offered by a webhook, as of the last refresh.
+    shop_webhooks: ArcSwap<HashMap<ShopId, Arc<Webhook>>>,
     /// The keys, as of the last refresh.
     pub keys: Arc<ArcSwap<Keys>>,
     /// One refresh at a time: an older reading must not replace a newer one. Holds the number of the last one that
@@ -119,6 +122,7 @@ impl App {
             creates: Semaphore::new(CREATES),
             learned: AtomicI64::new(0),
             catalogue: ArcSwap::default(),
+            shop_webhooks: ArcSwap::default(),
             keys: Arc::default(),
             refreshed: tokio::sync::Mutex::default(),
             refreshing: AtomicU64::new(0),
@@ -133,6 +137,11 @@ impl App {
     /// The shops and menus, as of the last refresh.
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.catalogue.load_full()
+    }
+
+    /// The receiver that a shop's orders are offered to, if it has one that is not switched off.
+    pub fn shop_webhook(&self, shop: ShopId) -> Option<Arc<Webhook>> {
+        self.shop_webhooks.load().get(&shop).cloned()
     }
 
     /// The catalogue's verdict on a request.
@@ -234,6 +243,9 @@ impl App {
             (key.hash, record)
         });
         self.keys.store(Arc::new(keys.collect()));
+        let receivers = self.store.webhooks(Receivers::All).await?.into_iter().filter(|known| known.disabled.is_none());
+        let of_shops = receivers.filter_map(|webhook| Some((webhook.shop_id?, Arc::new(webhook))));
+        self.shop_webhooks.store(Arc::new(of_shops.collect()));
         let rows = self.store.catalogue().await?;
         let in_progress = self.store.loads().await?.into_iter().collect();
         let read = Catalogue::new(rows.shops, rows.items, rows.shop_items, in_progress);
@@ -259,7 +271,7 @@ impl App {
     /// Counts anew how many orders each shop has in progress: what it promises depends on it.
     pub async fn refresh_loads(&self) -> Result<()> {
         let in_progress = self.store.loads().await?.into_iter().collect();
-        self.catalogue.rcu(|catalogue| catalogue.with_in_progress(std::collections::HashMap::clone(&in_progress)));
+        self.catalogue.rcu(|catalogue| catalogue.with_in_progress(HashMap::clone(&in_progress)));
         Ok(())
     }
 

@@ -29,7 +29,7 @@ impl FromStr for Span {
 }
 
 impl Span {
-    fn chrono(self) -> chrono::Duration {
+    pub fn chrono(self) -> chrono::Duration {
         chrono::Duration::from_std(self.0).expect("spans are at most a year")
     }
 }
@@ -140,6 +140,23 @@ pub struct Settings {
     /// library
     #[arg(long, env = "LUNGO_STRIPE_RETURN_URL", value_name = "URL")]
     pub stripe_return_url: Option<String>,
+
+    /// Hosts, with commas between them, that webhooks may go to although they are not public or not https: for
+    /// development and tests
+    #[arg(long, env = "LUNGO_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "HOSTS")]
+    pub webhook_allow: Vec<String>,
+
+    /// How long a receiver of a webhook may take to answer
+    #[arg(long, env = "LUNGO_WEBHOOK_TIMEOUT", default_value = "10s", value_name = "TIME")]
+    pub webhook_timeout: Span,
+
+    /// How long a delivery to a receiver is tried
+    #[arg(long, env = "LUNGO_WEBHOOK_GIVE_UP_AFTER", default_value = "3d", value_name = "TIME")]
+    pub webhook_give_up_after: Span,
+
+    /// How long the old secret of a webhook signs beside the new one, if its owner does not say
+    #[arg(long, env = "LUNGO_WEBHOOK_ROTATION", default_value = "24h", value_name = "TIME")]
+    pub webhook_rotation: Span,
 
     /// Read customers' lists from a snapshot that is up to this old, as from a lagging replica (simulators only)
     #[arg(long, env = "LUNGO_REPLICA_LAG", value_name = "TIME")]

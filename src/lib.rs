@@ -23,12 +23,15 @@
 //!   final: money is released until the gateway proves that it is free.
 //! - No money moves at a gateway under a name that is not committed, unless a void by our own key binds there.
 //! - What a gateway says by itself is a hint: it is looked up before anything is done about it.
-//! - No clock is read below `web`, `worker` and `serve`: `now` is an argument.
+//! - Receivers of webhooks are told from the log of events, by `notify`, which nothing waits for: an order that changes
+//!   writes nothing more because somebody wants to know of it.
+//! - A URL that somebody else chose is spoken to through `foreign`, which holds all the rules of that.
+//! - No clock is read below `web`, `worker`, `notify` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`, `error` and
 //! `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
-//! knows the store, and neither the worker nor the ports. `serve` wires it all. Whoever is not pure may count in
+//! knows the store, and neither the worker nor the ports; `notify` knows the store and `foreign`. `serve` wires it all. Whoever is not pure may count in
 //! `meters`, which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds
 //! this.
 
@@ -42,6 +45,7 @@ pub mod config;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
+pub mod foreign;
 pub mod gateway;
 pub mod journal;
 pub mod keys;
@@ -49,6 +53,7 @@ pub mod lifecycle;
 pub mod load;
 pub mod machine;
 pub mod meters;
+pub mod notify;
 pub mod operator;
 pub mod order;
 pub mod pace;
@@ -56,10 +61,12 @@ pub mod plot;
 pub mod reconcile;
 pub mod serve;
 pub mod shop;
+pub mod signing;
 pub mod simulator;
 pub mod stages;
 pub mod state;
 pub mod store;
+pub mod tls;
 pub mod turns;
 pub mod web;
 pub mod why;

@@ -17,7 +17,8 @@ use crate::lifecycle::{Actor, EventKind, Reason, Stage, Status};
 pub use families::{ByRoute, Family, Named};
 pub use happened::Happened;
 pub use words::{
-    Acted, ByTimer, Callback, Called, Decision, Door, LaneTrouble, Ongoing, Port, Taken, Trouble, Urgency, WordResult,
+    Acted, ByTimer, Callback, Called, Decision, Door, LaneTrouble, Ongoing, Port, Receiver, Taken, Told, Trouble,
+    Urgency, WordResult,
 };
 
 /// How a metric behaves.
@@ -169,6 +170,22 @@ meters! {
     breakers_open: Family<Gauge, Port>,
         Gauge "lungo_breakers_open" ["port"], Count, NONE,
         "Payment methods or shops that are left alone because they do not answer.";
+
+    deliveries: Family<Counter, (Receiver, Told)>,
+        Counter "lungo_webhook_deliveries_total" ["receiver", "result"], Count, NONE,
+        "Attempts to tell a receiver of webhooks, by what came of them.";
+    delivery_duration: Family<Histogram, Receiver>,
+        Histogram "lungo_webhook_delivery_duration_seconds" ["receiver"], Seconds, CALL,
+        "What receivers of webhooks take to answer, or to be given up on.";
+    deliveries_pending: Family<Gauge, Receiver>,
+        Gauge "lungo_webhook_pending_deliveries" ["receiver"], Count, NONE,
+        "Deliveries that wait for an attempt, without those of disabled receivers and what still stands in the log.";
+    deliveries_oldest: Family<Gauge, Receiver>,
+        Gauge "lungo_webhook_oldest_age_seconds" ["receiver"], Seconds, NONE,
+        "How long ago the oldest event happened that an enabled receiver has not been told of.";
+    webhooks_disabled: Family<Gauge, ()>,
+        Gauge "lungo_webhooks_disabled" [], Count, NONE,
+        "Receivers of webhooks that nothing is sent to: they answered 410, or somebody switched them off.";
 
     owed: Named<Gauge>,
         Gauge "lungo_owed_minor_units" ["currency"], MinorUnits, NONE,

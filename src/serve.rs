@@ -3,6 +3,7 @@
 
 mod demo;
 mod gateway;
+mod letters;
 mod outside;
 
 use std::collections::HashMap;
@@ -26,9 +27,11 @@ use crate::admission::Rules;
 use crate::app::App;
 use crate::clock::now;
 use crate::config::{InForce, Pace, Settings};
+use crate::foreign::{self, Caller, SystemResolver};
 use crate::gateway::simulator::GatewaySimulator;
 use crate::lifecycle::Stage;
 use crate::meters::{self, METERS};
+use crate::notify::Notifier;
 use crate::pace::Expectations;
 use crate::shop::simulator::ShopSimulator;
 use crate::stages::Ports;
@@ -168,14 +171,29 @@ pub async fn serve_by(
     let app = actix::Data::new(app);
     shops.run(Arc::new(outside::ToStore(store.clone())));
 
+    let caller = Caller::new(
+        foreign::Rules::allowing(&settings.webhook_allow),
+        Arc::new(SystemResolver),
+        settings.webhook_timeout.0,
+    );
+    let caller = caller.map_err(|fault| io("cannot speak to webhooks".into())(io::Error::other(fault)))?;
     let ports = Ports::new(
         gateway.port,
-        Arc::new(outside::Tablets { app: app.clone().into_inner(), simulated: shops }),
+        Arc::new(outside::Shopfronts { app: app.clone().into_inner(), simulated: shops, caller: caller.clone() }),
         auto_accepts(app.clone().into_inner()),
         settings.call_timeout.0,
         settings.breaker_pause.0,
     );
+    let notifier = Arc::new(Notifier {
+        store: store.clone(),
+        caller,
+        letters: Arc::new(letters::InOurWords(app.clone().into_inner())),
+        patience: settings.webhook_give_up_after.chrono(),
+        // A claim may wait for its turn for as long as it lasts.
+        an_offer_takes: settings.lease.chrono(),
+    });
     let (stop_worker, stopped) = watch::channel(false);
+    let mut notifying = tokio::spawn(notifier.run(stopped.clone()));
     let limits = limits(&settings);
     let mut working = tokio::spawn(worker::run(
         store,
@@ -226,6 +244,7 @@ pub async fn serve_by(
         () = stop => None,
         why = &mut working => ended("the worker", why.map(Ok)),
         why = &mut serving => ended("the web server", why),
+        why = &mut notifying => ended("the notifier", why.map(Ok)),
         why = &mut refreshing => ended("the refresher", why.map(Ok)),
     };
     match &failed {
@@ -243,6 +262,11 @@ pub async fn serve_by(
     let _ = stop_worker.send(true);
     refreshing.abort();
     let rest = async {
+        if !notifying.is_finished()
+            && let Err(fault) = notifying.await
+        {
+            tracing::error!(%fault, "serve.notifier_failed");
+        }
         if !working.is_finished()
             && let Err(fault) = working.await
         {

@@ -1,6 +1,7 @@
 //! The shop port: how an order reaches the people who make it.
 
 pub mod simulator;
+pub mod webhook;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};

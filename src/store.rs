@@ -7,6 +7,7 @@
 mod accept;
 mod changes;
 mod claim;
+mod deliveries;
 mod drafts;
 mod durations;
 mod gauges;
@@ -21,6 +22,7 @@ mod rows;
 mod schema;
 mod search;
 mod statements;
+mod webhooks;
 
 use std::path::Path;
 use std::time::Duration;
@@ -34,12 +36,14 @@ use thiserror::Error;
 
 pub use accept::{Accept, Admitted};
 pub use claim::{Claim, Claims};
+pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
 pub use lists::{Present, Recorded, Source, Unreadable};
 pub use orders::{Again, Committed, Outcome, Received, Scope, Strike, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::Position;
 pub use search::{Found, Wanted};
+pub use webhooks::{Added, Disabled, MOST_OF_A_PARTNER, Receivers, Webhook};
 
 use crate::admission::Rules;
 use crate::error::{Code, Failure};

@@ -261,7 +261,7 @@ mod tests {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let answer = {
-            crate::gateway::stripe::install_tls();
+            crate::tls::install();
             reqwest::Client::new()
         }
         .head(url)

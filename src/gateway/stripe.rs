@@ -57,7 +57,7 @@ impl Stripe {
     /// # Errors
     /// When there is no way to check a server's certificate.
     pub fn new(url: &str, key: Secret, return_url: Option<String>, patience: Duration) -> Result<Self, reqwest::Error> {
-        install_tls();
+        crate::tls::install();
         let http = Client::builder()
             .redirect(redirect::Policy::none())
             // Whether it was never reached, or never answered, has to be known before the caller stops listening.
@@ -270,12 +270,6 @@ impl Gateway for Stripe {
             status => Err(Trouble::Unanswered(format!("the refund is {status}"))),
         }
     }
-}
-
-/// Makes ring this process's cryptography, before any HTTP client is built.
-pub fn install_tls() {
-    // An error only says that it was done before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The parameters of a PaymentIntent. They are part of what is resent byte for byte: another version of this service

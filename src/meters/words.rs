@@ -99,6 +99,24 @@ words! {
         PutOff,
     }
 
+    /// Who is told of what happens to orders.
+    Receiver { Partner, Shop }
+
+    /// What came of an attempt to tell a receiver.
+    Told {
+        Delivered,
+        /// It answered with another status than 2xx.
+        Refused,
+        /// It wants nothing more: 410.
+        Gone,
+        /// Where it is now must not be spoken to.
+        Unfit,
+        Unreachable,
+        Unanswered,
+        /// Not tried any more: it has been in vain for too long.
+        GivenUp,
+    }
+
     /// Who may still write when everybody wants to: results and words from outside, or new orders.
     Urgency { Control, Create }
 

@@ -7,17 +7,20 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::letters;
 use crate::app::{App, Bank, Callbacks, Unheard};
 use crate::clock::now;
 use crate::config::Secret;
+use crate::foreign::Caller;
 use crate::gateway::simulator::GatewaySimulator;
 use crate::gateway::stripe::{callback, signature};
 use crate::gateway::{Gateway, HeldStatus};
-use crate::lifecycle::{Actor, Event};
+use crate::lifecycle::{Actor, Event, Status};
 use crate::meters::{Callback, METERS};
+use crate::notify::Letter;
 use crate::order::{Instant, Money, OrderId, ShopId};
 use crate::shop::simulator::{Counter, Report, ShopSimulator};
-use crate::shop::{Answer, Offer, Shops, Unreachable};
+use crate::shop::{Answer, Offer, Shops, Unreachable, webhook};
 use crate::stages;
 use crate::store::{Received, Scope, Store, Word};
 
@@ -36,19 +39,31 @@ impl Counter for ToStore {
     }
 }
 
-/// Where offers go: to the simulator where a shop is simulated; otherwise the shop's tablet finds the order in its
-/// list, and there is nobody to call.
-pub struct Tablets {
+/// Where offers go: to the simulator where a shop is simulated; to the shop's URL where it has one; otherwise the
+/// shop's tablet finds the order in its list, and there is nobody to call.
+pub struct Shopfronts {
     pub app: Arc<App>,
     pub simulated: Arc<ShopSimulator>,
+    pub caller: Caller,
 }
 
 #[async_trait]
-impl Shops for Tablets {
+impl Shops for Shopfronts {
     async fn offer(&self, offer: &Offer) -> Result<Answer, Unreachable> {
         let is_simulated =
             self.app.catalogue().shop(offer.partner_id, offer.shop_id).is_some_and(|shop| shop.simulated);
-        if is_simulated { self.simulated.offer(offer).await } else { Ok(Answer::Received) }
+        if is_simulated {
+            return self.simulated.offer(offer).await;
+        }
+        let Some(receiver) = self.app.shop_webhook(offer.shop_id) else { return Ok(Answer::Received) };
+        let read = self.app.store.order(offer.order_id).await.map_err(|fault| Unreachable(fault.to_string()))?;
+        // It may have ended since it was claimed, and then its shop must not hear of it any more.
+        let Some((order, _)) = read.filter(|(order, _)| order.status == Status::AwaitingShop) else {
+            return Err(Unreachable("the order is no longer on offer".into()));
+        };
+        let now = now();
+        let Letter { id, body } = letters::offer(&order, now);
+        webhook::offer(&self.caller, &receiver.url, &receiver.secrets(now), &id, body, now).await
     }
 }
 

@@ -9,7 +9,7 @@ use strum::VariantArray;
 use super::lists::age_in_seconds;
 use super::rows::{instant, millis, word};
 use super::schema::orders;
-use super::{Result, Store};
+use super::{Result, Store, deliveries};
 use crate::lifecycle::{Stage, Status};
 use crate::meters::{METERS, Ongoing};
 use crate::order::Instant;
@@ -75,7 +75,13 @@ impl Store {
         METERS.read_fill.of(()).set(self.readers.fill());
         let age = self.lagging.as_ref().and_then(|replica| replica.age());
         METERS.replica_age.of(()).set(age.map_or(0.0, |age| age_in_seconds(age.as_of, now)));
-        let waiting = self.readers.read(move |conn| read(conn, now)).await?;
+        let waiting = self
+            .readers
+            .read(move |conn| {
+                deliveries::measure(conn, now)?;
+                read(conn, now)
+            })
+            .await?;
         show(&waiting, now);
         Ok(())
     }

@@ -134,4 +134,43 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhooks (id) {
+        id -> Binary,
+        partner_id -> Binary,
+        shop_id -> Nullable<Binary>,
+        url -> Text,
+        kinds -> Nullable<Text>,
+        secret -> Text,
+        old_secret -> Nullable<Text>,
+        old_secret_until -> Nullable<BigInt>,
+        planned -> BigInt,
+        created_at -> BigInt,
+        disabled_at -> Nullable<BigInt>,
+        disabled_why -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    deliveries (id) {
+        id -> Binary,
+        webhook_id -> Binary,
+        order_id -> Binary,
+        version -> BigInt,
+        kind -> Text,
+        occurred_at -> BigInt,
+        coalesced -> Integer,
+        waiting_since -> BigInt,
+        result -> Text,
+        attempts -> Integer,
+        next_attempt_at -> Nullable<BigInt>,
+        give_up_at -> BigInt,
+        attempted_at -> Nullable<BigInt>,
+        status -> Nullable<Integer>,
+        trouble -> Nullable<Text>,
+    }
+}
+
+diesel::joinable!(deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(orders, order_names, order_events, drafts);
+diesel::allow_tables_to_appear_in_same_query!(webhooks, deliveries);

@@ -2,6 +2,7 @@
 //! to it. Pure functions of the row and of what is known of waiting.
 
 pub mod board;
+pub mod notification;
 pub mod offer;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ mod client;
 mod conformance;
 mod contract;
 mod crash;
+mod deliveries;
 mod deploy;
 mod derived;
 mod gateway;

@@ -376,7 +376,7 @@ fn demo_env(data: &Path) -> HashMap<String, String> {
 
 /// Every call has a connection of its own, so that no call meets one that a killed server left behind.
 static HTTP: LazyLock<Http> = LazyLock::new(|| {
-    lungo::gateway::stripe::install_tls();
+    lungo::tls::install();
     let builder = Http::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(30)).no_proxy();
     builder.redirect(reqwest::redirect::Policy::none()).build().expect("a client")
 });

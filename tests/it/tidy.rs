@@ -42,7 +42,7 @@ const LONGEST: usize = 450;
 /// function through which an order changes with its doors, and what each API shows of an order.
 const MAY_BE_LONGER: &[&str] = &["src/lifecycle.rs", "src/machine.rs", "src/web/views.rs"];
 /// Who may read the clock through `clock::now`.
-const CLOCK_READERS: &[&str] = &["web", "worker", "lib", "main", "clock", "serve", "operator"];
+const CLOCK_READERS: &[&str] = &["web", "worker", "notify", "lib", "main", "clock", "serve", "operator"];
 
 /// A line of code, without comments, strings and tests.
 struct Line {
@@ -318,6 +318,25 @@ fn the_web_and_the_worker_meet_only_in_the_store() {
     assert_apart("web", &["gateway", "shop::simulator", "worker"]);
     assert_apart("worker", &["web"]);
     assert_apart("stages", &["web", "worker"]);
+}
+
+/// What a receiver is told is put into words elsewhere; how a stranger's URL is spoken to stands in one place, which
+/// could be taken out and used elsewhere.
+#[test]
+fn the_notifier_knows_the_store_and_the_way_out_and_the_way_out_knows_nobody() {
+    assert_apart("notify", &["web", "gateway", "shop", "stages", "worker", "app", "serve"]);
+    assert_apart("web", &["notify"]);
+    assert_apart("worker", &["notify", "foreign"]);
+    let knows = |line: &Line| line.own_modules().iter().any(|path| !path.starts_with("tls"));
+    assert_none(
+        "`foreign` knows only `tls`",
+        code().iter().filter(|l| l.is_in("foreign") && knows(l)).map(Line::place),
+    );
+    let sends = |line: &Line| names_crate(line, "reqwest");
+    let may = ["foreign", "gateway", "simulator", "load", "collisions"];
+    let lines = code();
+    let guilty = lines.iter().filter(|line| sends(line) && !may.contains(&line.top()));
+    assert_none("whoever calls a stranger does so through `foreign`", guilty.map(Line::place));
 }
 
 #[test]

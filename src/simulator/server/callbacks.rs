@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::config::Secret;
-use crate::gateway::stripe::{install_tls, signature};
+use crate::gateway::stripe::signature;
 
 /// Who is told of everything that happens.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Callbacks {
 
 impl Callbacks {
     pub fn new(to: Subscriber) -> io::Result<Self> {
-        install_tls();
+        crate::tls::install();
         let http = Client::builder().timeout(PATIENCE).build().map_err(io::Error::other)?;
         Ok(Self { to, http, room: Arc::new(Semaphore::new(ABREAST)) })
     }

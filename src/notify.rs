@@ -1,0 +1,276 @@
+//! Tells receivers of webhooks what happened to orders: partners theirs, shops of cancellations.
+//!
+//! Every receiver is served by itself, one round after the other: plan what the log has new for it, send what is due,
+//! write down what came of it. So a receiver that is slow or dead holds up only itself, and while a round of it is
+//! under way nothing else plans for it. Nothing here stands in the way of an order: the log is the only link.
+//!
+//! Nothing here is needed for correctness either: what was not written down is sent again, by whoever looks next.
+
+pub mod rhythm;
+
+use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant as Monotonic};
+
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::clock::now;
+use crate::foreign::{Answer, Caller, ForeignUrl, Trouble};
+use crate::meters::{METERS, Receiver, Told};
+use crate::order::Instant;
+use crate::signing;
+use crate::state::Order;
+use crate::store::{self, Attempted, Delivery, Disabled, Receivers, Store, Then, Webhook};
+
+/// How often somebody looks for what has happened and what is due.
+const LOOK_ROUND: Duration = Duration::from_millis(200);
+/// Deliveries of one receiver that one round sends …
+const BATCH: i64 = 128;
+/// … and so many of them at once.
+const AT_ONCE: usize = 16;
+/// Failures one after the other from which on a receiver is only asked now and then, one delivery at a time.
+const FAILING: u32 = 5;
+/// What waits longer than this past its time is given up unsent: its receiver is hardly ever asked.
+const TOO_LATE: chrono::Duration = chrono::Duration::hours(1);
+/// Deliveries of a receiver after which its log is looked at.
+const TRIM_AFTER: usize = 1_000;
+/// How long a shutdown waits for what is under way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What is sent: the id by which a receiver knows what it has had, and the body.
+pub struct Letter {
+    pub id: String,
+    pub body: Vec<u8>,
+}
+
+/// Whoever knows what a receiver is to read.
+pub trait Letters: Send + Sync {
+    /// `order` is the order as it is now, at or past the event; `None` if it cannot be read.
+    fn write(&self, webhook: &Webhook, delivery: &Delivery, order: Option<&Order>, now: Instant) -> Letter;
+}
+
+/// Everything that it takes to tell somebody.
+pub struct Notifier {
+    pub store: Store,
+    pub caller: Caller,
+    pub letters: Arc<dyn Letters>,
+    /// For how long a delivery is tried.
+    pub patience: chrono::Duration,
+    /// How long an offer to a shop may be under way.
+    pub an_offer_takes: chrono::Duration,
+}
+
+/// How a receiver has been doing. Forgotten when the process ends: then it is simply asked again.
+#[derive(Clone, Default)]
+struct Standing {
+    /// Failures since it last took something.
+    failures: u32,
+    /// Nothing is sent before.
+    rests_until: Option<Monotonic>,
+    /// Attempts since its log was last looked at.
+    untrimmed: usize,
+}
+
+impl Notifier {
+    /// Works until told to stop.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut rounds: JoinSet<(Uuid, Standing)> = JoinSet::new();
+        let mut standings: HashMap<Uuid, Standing> = HashMap::new();
+        let mut under_way: HashSet<Uuid> = HashSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                // The sender is gone only when the process is on its way out.
+                _ = stop.wait_for(|stopped| *stopped) => break,
+                Some(ended) = rounds.join_next() => {
+                    let (webhook, standing) = ended.expect("a round neither panics nor is aborted");
+                    under_way.remove(&webhook);
+                    standings.insert(webhook, standing);
+                    continue;
+                }
+                () = tokio::time::sleep(LOOK_ROUND) => {}
+            }
+            if let Err(fault) = self.store.plan_cancellations(self.an_offer_takes, self.patience).await {
+                tracing::warn!(%fault, "notify.cancellations_not_planned");
+            }
+            let wanted = self.store.receivers_to_serve(now()).await.unwrap_or_else(|fault| {
+                tracing::warn!(%fault, "notify.look_round_failed");
+                Vec::new()
+            });
+            let at = Monotonic::now();
+            for webhook in wanted {
+                let standing = standings.get(&webhook).cloned().unwrap_or_default();
+                if standing.rests_until.is_none_or(|until| until <= at) && under_way.insert(webhook) {
+                    let (this, stop) = (self.clone(), stop.clone());
+                    rounds.spawn(async move {
+                        let rounds = AssertUnwindSafe(this.serve(webhook, standing.clone(), &stop)).catch_unwind();
+                        let rests = || {
+                            tracing::error!(webhook.id = %webhook, "notify.panicked");
+                            Standing { rests_until: Some(Monotonic::now() + rhythm::LONGEST_REST), ..standing }
+                        };
+                        (webhook, rounds.await.unwrap_or_else(|_| rests()))
+                    });
+                }
+            }
+        }
+        let ended = async { while rounds.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::info!("notify.cut_off");
+        }
+    }
+
+    /// Serves one receiver as long as there is something for it to take.
+    async fn serve(&self, webhook: Uuid, mut standing: Standing, stop: &watch::Receiver<bool>) -> Standing {
+        standing.rests_until = None;
+        while !*stop.borrow() && standing.rests_until.is_none() {
+            match self.round(webhook, &mut standing, stop).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(fault) => {
+                    tracing::warn!(webhook.id = %webhook, %fault, "notify.round_failed");
+                    standing.rests_until = Some(Monotonic::now() + rhythm::rest(0, rand::random()));
+                }
+            }
+        }
+        standing
+    }
+
+    /// One round. Whether there may be more to do.
+    async fn round(&self, id: Uuid, standing: &mut Standing, stop: &watch::Receiver<bool>) -> store::Result<bool> {
+        self.store.plan_deliveries(id, self.patience, now()).await?;
+        let Some(webhook) = self.store.webhook(Receivers::All, id).await? else { return Ok(false) };
+        if webhook.disabled.is_some() {
+            return Ok(false);
+        }
+        let was_failing = standing.failures >= FAILING;
+        let due = self.store.due_deliveries(id, if was_failing { 1 } else { BATCH }, now()).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let failures = AtomicU32::new(standing.failures);
+        let (webhook, failed) = (&webhook, &failures);
+        let attempts = stream::iter(due).map(|(delivery, order)| async move {
+            // The others of the batch wait for better times.
+            let is_hopeless = !was_failing && failed.load(Ordering::Relaxed) >= FAILING;
+            if is_hopeless || *stop.borrow() {
+                return None;
+            }
+            let made = self.attempt(webhook, &delivery, order.as_ref()).await;
+            match made.told {
+                Told::Delivered => failed.store(0, Ordering::Relaxed),
+                Told::GivenUp => {}
+                _ => drop(failed.fetch_add(1, Ordering::Relaxed)),
+            }
+            Some(made)
+        });
+        let made: Vec<Made> = attempts.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+        standing.failures = failures.into_inner();
+        standing.untrimmed += made.len();
+
+        let any = |told| made.iter().any(|made| made.told == told);
+        let is_gone = any(Told::Gone) && webhook.shop_id.is_none();
+        let disable = is_gone.then(|| Disabled { at: now(), why: "it answered 410 Gone".into() });
+        if disable.is_some() {
+            tracing::warn!(webhook.id = %id, partner.id = %webhook.partner_id, "notify.disabled");
+        }
+        let asked = made.iter().filter_map(|made| made.asked).max();
+        if standing.failures >= FAILING || asked.is_some() {
+            let rest = rhythm::rest(standing.failures.saturating_sub(FAILING), rand::random());
+            standing.rests_until = Some(Monotonic::now() + rest.max(asked.unwrap_or_default()));
+        }
+        let is_back = was_failing && any(Told::Delivered);
+        let attempted = made.into_iter().map(|made| made.attempted).collect();
+        self.store.record_attempts(id, attempted, disable).await?;
+        if is_back {
+            self.store.hurry_deliveries(id, now()).await?;
+        }
+        if standing.untrimmed >= TRIM_AFTER {
+            standing.untrimmed = 0;
+            self.store.trim_deliveries(id).await?;
+        }
+        Ok(true)
+    }
+
+    async fn attempt(&self, webhook: &Webhook, delivery: &Delivery, order: Option<&Order>) -> Made {
+        let (at, began) = (now(), Monotonic::now());
+        let receiver = if webhook.shop_id.is_some() { Receiver::Shop } else { Receiver::Partner };
+        let delivery_id = delivery.delivery_id;
+        if delivery.give_up_at + TOO_LATE < at {
+            METERS.deliveries.of((receiver, Told::GivenUp)).increment(1);
+            let trouble = delivery.trouble.clone().or_else(|| Some("its time had passed".into()));
+            let attempted = Attempted { delivery_id, at, status: delivery.status, trouble, then: Then::GivenUp };
+            return Made { attempted, told: Told::GivenUp, asked: None };
+        }
+        let Letter { id, body } = self.letters.write(webhook, delivery, order, at);
+        let sent = self.send(webhook, &id, at, body).await;
+        METERS.delivery_duration.of(receiver).record(began.elapsed());
+        let ended = now();
+        let told = told(&sent);
+        METERS.deliveries.of((receiver, told)).increment(1);
+        let (status, trouble, asked) = match &sent {
+            Ok(answer) => {
+                let asked = answer.retry_after.as_deref().and_then(|text| rhythm::asked(text, ended));
+                let asked = asked.filter(|_| matches!(answer.status, 429 | 503));
+                (Some(answer.status), said_of(answer), asked)
+            }
+            Err(trouble) => (None, Some(trouble.to_string()), None),
+        };
+        let then = match told {
+            Told::Delivered => Then::Delivered,
+            _ if ended >= delivery.give_up_at => {
+                METERS.deliveries.of((receiver, Told::GivenUp)).increment(1);
+                Then::GivenUp
+            }
+            _ => {
+                let pause = rhythm::pause(delivery.attempts, rand::random()).max(asked.unwrap_or_default());
+                let pause = chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::MAX);
+                Then::Again((ended + pause).min(delivery.give_up_at))
+            }
+        };
+        tracing::debug!(webhook.id = %webhook.webhook_id, delivery.id = %delivery_id, order.id = %delivery.order_id,
+            ?status, trouble, "notify.attempted");
+        Made { attempted: Attempted { delivery_id, at, status, trouble, then }, told, asked }
+    }
+
+    async fn send(&self, webhook: &Webhook, id: &str, at: Instant, body: Vec<u8>) -> Result<Answer, Trouble> {
+        // The rules may be others than when it was added.
+        let url = ForeignUrl::parse(&webhook.url, self.caller.rules())?;
+        let headers = signing::headers(&webhook.secrets(at), id, at, &body);
+        self.caller.post(&url, &headers, body).await
+    }
+}
+
+/// An attempt, and what it says about the receiver.
+struct Made {
+    attempted: Attempted,
+    told: Told,
+    /// How long it asked to be left alone.
+    asked: Option<Duration>,
+}
+
+fn told(sent: &Result<Answer, Trouble>) -> Told {
+    match sent {
+        Ok(Answer { status: 200..=299, .. }) => Told::Delivered,
+        Ok(Answer { status: 410, .. }) => Told::Gone,
+        Ok(_) => Told::Refused,
+        Err(Trouble::Unfit(_)) => Told::Unfit,
+        Err(Trouble::Unreachable(_)) => Told::Unreachable,
+        Err(Trouble::Unanswered(_)) => Told::Unanswered,
+    }
+}
+
+fn said_of(answer: &Answer) -> Option<String> {
+    match answer.status {
+        200..=299 => None,
+        status @ 300..=399 => Some(format!("it answered {status}: redirects are not followed")),
+        status => Some(format!("it answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

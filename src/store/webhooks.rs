@@ -1,0 +1,273 @@
+//! Who is told of what happens to orders: receivers, each with a URL and a secret. Changed by people, seldom.
+
+use diesel::prelude::*;
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::lanes::{Tx, Urgency};
+use super::rows::{document, instant, millis, to_document, uuid};
+use super::schema::{deliveries, meta, webhooks};
+use super::{Error, Result, Store};
+use crate::lifecycle::EventKind;
+use crate::order::{Instant, PartnerId, ShopId};
+use crate::signing::SigningSecret;
+
+/// A receiver of a partner's events or, with a shop, of the orders that are offered to that shop and cancelled there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    pub webhook_id: Uuid,
+    pub partner_id: PartnerId,
+    pub shop_id: Option<ShopId>,
+    pub url: String,
+    /// The kinds of events it wants; all if `None`. A shop's has no choice.
+    pub kinds: Option<Vec<EventKind>>,
+    pub secret: SigningSecret,
+    /// The secret before it, and until when it signs as well.
+    pub old_secret: Option<(SigningSecret, Instant)>,
+    pub created_at: Instant,
+    pub disabled: Option<Disabled>,
+}
+
+/// Since when nothing is sent, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disabled {
+    pub at: Instant,
+    pub why: String,
+}
+
+impl Webhook {
+    /// Those that sign now, the newest first.
+    pub fn secrets(&self, now: Instant) -> Vec<&SigningSecret> {
+        let old = self.old_secret.as_ref().filter(|(_, until)| *until > now).map(|(secret, _)| secret);
+        std::iter::once(&self.secret).chain(old).collect()
+    }
+
+    /// Signs with another secret from now on, and until then with the present one as well.
+    pub fn rotate(&mut self, secret: SigningSecret, until: Instant) {
+        let old = std::mem::replace(&mut self.secret, secret);
+        self.old_secret = Some((old, until));
+    }
+
+    pub fn wants(&self, kind: EventKind) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+    }
+}
+
+/// Whose receivers are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receivers {
+    /// A partner's own: not those of its shops.
+    Of(PartnerId),
+    /// Those of all partners and all shops, for operators.
+    All,
+}
+
+/// What became of adding one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    Done,
+    /// The partner has as many as it may have.
+    TooMany,
+    /// The shop has one already.
+    ShopHasOne,
+}
+
+/// Receivers that one partner may have for itself.
+pub const MOST_OF_A_PARTNER: i64 = 20;
+/// In `meta`: the place in the log up to which the shops' deliveries are planned.
+const SHOPS_TOLD: &str = "shops_told";
+
+#[derive(Queryable, Insertable, AsChangeset)]
+#[diesel(table_name = webhooks, treat_none_as_null = true)]
+struct WebhookRow {
+    id: Vec<u8>,
+    partner_id: Vec<u8>,
+    shop_id: Option<Vec<u8>>,
+    url: String,
+    kinds: Option<String>,
+    secret: String,
+    old_secret: Option<String>,
+    old_secret_until: Option<i64>,
+    planned: i64,
+    created_at: i64,
+    disabled_at: Option<i64>,
+    disabled_why: Option<String>,
+}
+
+impl WebhookRow {
+    fn of(webhook: &Webhook, planned: i64) -> Self {
+        let (old_secret, until) = webhook.old_secret.clone().unzip();
+        Self {
+            id: webhook.webhook_id.as_bytes().to_vec(),
+            partner_id: webhook.partner_id.0.as_bytes().to_vec(),
+            shop_id: webhook.shop_id.map(|shop| shop.0.as_bytes().to_vec()),
+            url: webhook.url.clone(),
+            kinds: webhook.kinds.as_ref().map(to_document),
+            secret: webhook.secret.expose().to_owned(),
+            old_secret: old_secret.map(|secret| secret.expose().to_owned()),
+            old_secret_until: until.map(millis),
+            planned,
+            created_at: millis(webhook.created_at),
+            disabled_at: webhook.disabled.as_ref().map(|disabled| millis(disabled.at)),
+            disabled_why: webhook.disabled.as_ref().map(|disabled| disabled.why.clone()),
+        }
+    }
+
+    fn into_webhook(self) -> Result<Webhook> {
+        let secret = |text: String| text.parse().map_err(Error::Damaged);
+        let old = self.old_secret.map(secret).transpose()?;
+        let shop = self.shop_id.as_deref().map(uuid).transpose()?;
+        let disabled = self.disabled_at.zip(self.disabled_why);
+        Ok(Webhook {
+            webhook_id: uuid(&self.id)?,
+            partner_id: PartnerId(uuid(&self.partner_id)?),
+            shop_id: shop.map(ShopId),
+            url: self.url,
+            kinds: self.kinds.as_deref().map(document).transpose()?,
+            secret: secret(self.secret)?,
+            old_secret: old.zip(self.old_secret_until.map(instant)),
+            created_at: instant(self.created_at),
+            disabled: disabled.map(|(at, why)| Disabled { at: instant(at), why }),
+        })
+    }
+}
+
+impl Store {
+    /// The oldest first.
+    pub async fn webhooks(&self, of: Receivers) -> Result<Vec<Webhook>> {
+        self.readers
+            .read(move |conn| {
+                let rows: Vec<WebhookRow> = within(of).order((webhooks::created_at, webhooks::id)).load(conn)?;
+                rows.into_iter().map(WebhookRow::into_webhook).collect()
+            })
+            .await
+    }
+
+    pub async fn webhook(&self, of: Receivers, id: Uuid) -> Result<Option<Webhook>> {
+        self.readers.read(move |conn| find(conn, of, id)).await
+    }
+
+    /// Adds a receiver. It is told of what happens from now on.
+    pub async fn add_webhook(&self, webhook: Webhook) -> Result<Added> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let same = match webhook.shop_id {
+                    Some(shop) => webhooks::table.filter(webhooks::shop_id.eq(shop.0.as_bytes().to_vec())).into_boxed(),
+                    None => within(Receivers::Of(webhook.partner_id)),
+                };
+                let (known, is_shops): (i64, _) = (same.count().get_result(tx.conn)?, webhook.shop_id.is_some());
+                if is_shops && known > 0 {
+                    return Ok(Added::ShopHasOne);
+                }
+                if known >= MOST_OF_A_PARTNER {
+                    return Ok(Added::TooMany);
+                }
+                let place = tx.last_position()?;
+                if is_shops && !any_of_shops(tx.conn)? {
+                    tell_shops_from(tx, place)?;
+                }
+                diesel::insert_into(webhooks::table).values(WebhookRow::of(&webhook, place)).execute(tx.conn)?;
+                Ok(Added::Done)
+            })
+            .await
+    }
+
+    /// Changes a receiver as it stands now, and gives what became of it; `None` if there is none.
+    pub async fn change_webhook(
+        &self,
+        of: Receivers,
+        id: Uuid,
+        mut change: impl FnMut(&mut Webhook) + Send + 'static,
+    ) -> Result<Option<Webhook>> {
+        self.lane.write(Urgency::Control, move |tx| changed(tx, of, id, &mut change)).await
+    }
+
+    /// Has a receiver sign with another secret, and with the present one as well until then.
+    pub async fn rotate_webhook(
+        &self,
+        of: Receivers,
+        id: Uuid,
+        secret: SigningSecret,
+        until: Instant,
+    ) -> Result<Option<Webhook>> {
+        self.change_webhook(of, id, move |webhook| webhook.rotate(secret.clone(), until)).await
+    }
+
+    /// Sends nothing more to a receiver. What happens meanwhile waits for it.
+    pub async fn disable_webhook(&self, of: Receivers, id: Uuid, why: String, at: Instant) -> Result<Option<Webhook>> {
+        let disable = move |webhook: &mut Webhook| {
+            webhook.disabled.get_or_insert_with(|| Disabled { at, why: why.clone() });
+        };
+        self.change_webhook(of, id, disable).await
+    }
+
+    /// Sends to a receiver again: also what happened meanwhile, as far as it is not too old.
+    pub async fn enable_webhook(&self, of: Receivers, id: Uuid) -> Result<Option<Webhook>> {
+        self.change_webhook(of, id, |webhook| webhook.disabled = None).await
+    }
+
+    /// Removes a receiver with all that was on its way to it. False if there is none.
+    pub async fn delete_webhook(&self, of: Receivers, id: Uuid) -> Result<bool> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                if find(tx.conn, of, id)?.is_none() {
+                    return Ok(false);
+                }
+                let id = id.as_bytes().as_slice();
+                diesel::delete(deliveries::table.filter(deliveries::webhook_id.eq(id))).execute(tx.conn)?;
+                diesel::delete(webhooks::table.find(id)).execute(tx.conn)?;
+                Ok(true)
+            })
+            .await
+    }
+}
+
+fn within<'q>(of: Receivers) -> webhooks::BoxedQuery<'q, Sqlite> {
+    match of {
+        Receivers::Of(partner) => webhooks::table
+            .filter(webhooks::partner_id.eq(partner.0.as_bytes().to_vec()))
+            .filter(webhooks::shop_id.is_null())
+            .into_boxed(),
+        Receivers::All => webhooks::table.into_boxed(),
+    }
+}
+
+fn row(conn: &mut SqliteConnection, of: Receivers, id: Uuid) -> Result<Option<WebhookRow>> {
+    Ok(within(of).filter(webhooks::id.eq(id.as_bytes().to_vec())).first(conn).optional()?)
+}
+
+pub(super) fn find(conn: &mut SqliteConnection, of: Receivers, id: Uuid) -> Result<Option<Webhook>> {
+    row(conn, of, id)?.map(WebhookRow::into_webhook).transpose()
+}
+
+fn changed(tx: &mut Tx, of: Receivers, id: Uuid, change: &mut impl FnMut(&mut Webhook)) -> Result<Option<Webhook>> {
+    let Some(before) = row(tx.conn, of, id)? else { return Ok(None) };
+    let planned = before.planned;
+    let mut webhook = before.into_webhook()?;
+    change(&mut webhook);
+    let after = WebhookRow::of(&webhook, planned);
+    diesel::update(webhooks::table.find(&after.id)).set(&after).execute(tx.conn)?;
+    Ok(Some(webhook))
+}
+
+pub(super) fn any_of_shops(conn: &mut SqliteConnection) -> Result<bool> {
+    let any = webhooks::table.filter(webhooks::shop_id.is_not_null());
+    Ok(diesel::select(diesel::dsl::exists(any)).get_result(conn)?)
+}
+
+/// The place in the log up to which the shops' deliveries are planned.
+pub(super) fn shops_told(conn: &mut SqliteConnection) -> Result<i64> {
+    let place: Option<String> = meta::table.find(SHOPS_TOLD).select(meta::value).first(conn).optional()?;
+    place.map_or(Ok(0), |place| place.parse().map_err(|_| Error::Damaged(format!("{SHOPS_TOLD} `{place}`"))))
+}
+
+pub(super) fn tell_shops_from(tx: &mut Tx, place: i64) -> Result<()> {
+    let value = place.to_string();
+    diesel::insert_into(meta::table)
+        .values((meta::name.eq(SHOPS_TOLD), meta::value.eq(&value)))
+        .on_conflict(meta::name)
+        .do_update()
+        .set(meta::value.eq(&value))
+        .execute(tx.conn)?;
+    Ok(())
+}
