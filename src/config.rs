@@ -104,6 +104,19 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
     pub data: PathBuf,
 
+    /// Where people reach the console, if a proxy stands in front: its links and checks go by it, and a proxy's
+    /// `X-Forwarded-For` is believed. With https its cookies are sent by TLS only
+    #[arg(long, env = "LUNGO_CONSOLE_URL", value_name = "URL")]
+    pub console_url: Option<String>,
+
+    /// How long somebody stays logged in to the console without looking at it
+    #[arg(long, env = "LUNGO_CONSOLE_IDLE", default_value = "4h", value_name = "TIME")]
+    pub console_idle: Span,
+
+    /// How long somebody stays logged in to the console in all
+    #[arg(long, env = "LUNGO_CONSOLE_SESSION", default_value = "24h", value_name = "TIME")]
+    pub console_session: Span,
+
     /// Make a demo partner with shops, a menu and keys in an empty database
     #[arg(long, env = "LUNGO_DEMO", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub demo: bool,

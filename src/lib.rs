@@ -26,15 +26,18 @@
 //! - Receivers of webhooks are told from the log of events, by `notify`, which nothing waits for: an order that changes
 //!   writes nothing more because somebody wants to know of it.
 //! - A URL that somebody else chose is spoken to through `foreign`, which holds all the rules of that.
+//! - What somebody does in the console is written into the audit log in the transaction that does it.
 //! - No clock is read below `web`, `worker`, `notify` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`, `error` and
 //! `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
-//! knows the store, and neither the worker nor the ports; `notify` knows the store and `foreign`. `serve` wires it all. Whoever is not pure may count in
+//! knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
+//! `notify` knows the store and `foreign`. `serve` wires it all. Whoever is not pure may count in
 //! `meters`, which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds
 //! this.
 
+pub mod access;
 pub mod admission;
 pub mod app;
 pub mod breaker;

@@ -37,6 +37,8 @@ enum Command {
     /// Print the simulated gateway's ledger and reconcile it with the orders; or be that gateway, as a server that
     /// speaks like Stripe (`--listen`)
     Simulator(lungo::operator::SimulatorArgs),
+    /// Make a one-time link by which a user of the console chooses a new password
+    ConsoleLink(lungo::operator::ConsoleLinkArgs),
     /// Print the lifecycle of an order as a Mermaid diagram
     Lifecycle,
 }
@@ -73,6 +75,7 @@ fn main() -> Result<ExitCode> {
                 block_on(lungo::operator::simulate(args, listen, stop_signal()))
             }
         },
+        Some(Command::ConsoleLink(args)) => block_on(lungo::operator::console_link(args)),
         Some(Command::Lifecycle) => {
             print!("{}", lungo::lifecycle::diagram());
             Ok(ExitCode::SUCCESS)
@@ -122,10 +125,13 @@ fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
 
 /// Tells a person what to do next. No key is printed: it stands in a file.
 fn announce(running: Running) {
-    let Running { address, settings, .. } = running;
+    let Running { address, settings, console_link, .. } = running;
     let mut out = std::io::stdout().lock();
     let env = settings.data.join("demo.env");
-    let _ = writeln!(out, "Lungo is listening on http://{address} (API: /docs, ready: /readyz)");
+    let _ = writeln!(out, "Lungo is listening on http://{address} (API: /docs, console: /console, ready: /readyz)");
+    if let Some(link) = console_link {
+        let _ = writeln!(out, "\nChoose a password for the console, once and within a day:\n\n  {link}");
+    }
     if settings.demo && env.exists() {
         let _ = writeln!(out, "\nOrder a coffee:\n\n  . {} && {}\n", env.display(), lungo::serve::DEMO_CURL);
         let _ = writeln!(out, "and watch it:\n\n  {}\n", lungo::serve::DEMO_WATCH);

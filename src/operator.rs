@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use color_eyre::eyre::{Result, bail, eyre};
 use uuid::Uuid;
 
+use crate::access;
 use crate::clock::now;
 use crate::config::{Pace, Secret};
 use crate::gateway::simulator::{self, GatewaySimulator};
@@ -17,7 +18,7 @@ use crate::order::{PartnerId, ShopId};
 use crate::reconcile::{Finding, Verdict, reconcile as compare};
 use crate::serve::GATEWAY_LEDGER;
 use crate::simulator::server::{self, Subscriber};
-use crate::store::{self, Policy, Revoked, Store, StoredKey};
+use crate::store::{self, Changed, Entry, Policy, Revoked, Store, StoredKey};
 
 #[derive(Args)]
 pub struct DataArgs {
@@ -54,6 +55,18 @@ impl SimulatorArgs {
     fn ledger(&self) -> PathBuf {
         self.ledger.clone().unwrap_or_else(|| self.data.data.join(GATEWAY_LEDGER))
     }
+}
+
+#[derive(Args)]
+pub struct ConsoleLinkArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Whose password it is
+    #[arg(long, default_value = store::FIRST_USER, value_name = "NAME")]
+    pub user: String,
+    /// Where people reach the console
+    #[arg(long, env = "LUNGO_CONSOLE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub console_url: String,
 }
 
 #[derive(Subcommand)]
@@ -135,6 +148,33 @@ pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
             Revoked::LastAdmin => bail!("this is the last valid key of an operator: make another one first"),
         },
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a link by which a user of the console chooses a new password, once and within a day. Its older links end.
+///
+/// # Errors
+/// When the database cannot be opened, or there is no such user.
+pub async fn console_link(args: ConsoleLinkArgs) -> Result<ExitCode> {
+    let (store, link, at) = (open(&args.data.data)?, access::secret(), now());
+    let users = store.users().await?;
+    let user = users.iter().find(|user| user.name == args.user);
+    let user =
+        user.ok_or_else(|| eyre!("there is no user {} (the service makes the first when it starts)", args.user))?;
+    let entry = Entry {
+        at,
+        user_id: None,
+        user_name: "command line".into(),
+        action: "invite_user".into(),
+        subject: format!("user:{}", user.name),
+        reason: None,
+        detail: serde_json::json!({}),
+        request_id: String::new(),
+    };
+    if store.recording(entry).add_link(user.id, access::hash(&link), at).await? != Changed::Done {
+        bail!("there is no user {}", args.user);
+    }
+    println!("{}/console/enter/{link}", args.console_url.trim_end_matches('/'));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -37,7 +37,7 @@ use crate::shop::simulator::ShopSimulator;
 use crate::stages::Ports;
 use crate::state::Order;
 use crate::store::{self, Policy, Store};
-use crate::{web, worker};
+use crate::{access, web, worker};
 
 /// Who holds it works in the data directory.
 const LOCK: &str = "lock";
@@ -87,6 +87,8 @@ pub struct Running<'a> {
     pub store: &'a Store,
     /// Where it is simulated within this process.
     pub gateway: Option<&'a Arc<GatewaySimulator>>,
+    /// Where the first user of the console chooses a password, if nobody has yet. It is shown nowhere else.
+    pub console_link: Option<String>,
 }
 
 fn open_store(settings: &Settings, admission: Rules) -> store::Result<(Store, store::Claims)> {
@@ -164,6 +166,9 @@ pub async fn serve_by(
     if settings.demo {
         demo::prepare(&store, &settings.data, &base_url, settings.pace).await?;
     }
+    let link = access::secret();
+    let has_link = store.add_first_link(access::hash(&link), now()).await?;
+    let console_link = has_link.then(|| console_link(&settings, &base_url, &link));
     let (running_store, running_gateway) = (store.clone(), gateway.simulated);
 
     let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), gateway.doors).await?;
@@ -231,7 +236,8 @@ pub async fn serve_by(
     let watched = watched.map_err(io("cannot listen for the monitoring".into()))?;
 
     app.set_ready(true);
-    announce(Running { address, settings: &settings, store: &running_store, gateway: running_gateway.as_ref() });
+    let (store, gateway) = (&running_store, running_gateway.as_ref());
+    announce(Running { address, settings: &settings, store, gateway, console_link });
     let ended = |what, why: Result<io::Result<()>, JoinError>| {
         let why = match why {
             Ok(Ok(())) => "it had nothing more to do".into(),
@@ -280,6 +286,12 @@ pub async fn serve_by(
         tracing::warn!("serve.stop_incomplete");
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// The address of a one-time link, as people reach the console.
+fn console_link(settings: &Settings, base_url: &str, secret: &str) -> String {
+    let root = settings.console_url.as_deref().unwrap_or(base_url);
+    format!("{}/console/enter/{secret}", root.trim_end_matches('/'))
 }
 
 /// Keeps other services out of a data directory for as long as the file lives, however this process ends: each would

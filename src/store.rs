@@ -5,6 +5,7 @@
 //! network inside a transaction, because no transaction leaves this module.
 
 mod accept;
+mod audit;
 mod changes;
 mod claim;
 mod deliveries;
@@ -21,7 +22,9 @@ mod readers;
 mod rows;
 mod schema;
 mod search;
+mod sessions;
 mod statements;
+mod users;
 mod webhooks;
 
 use std::path::Path;
@@ -35,6 +38,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
 pub use accept::{Accept, Admitted};
+pub use audit::{AuditFilter, Entry, Logged};
 pub use claim::{Claim, Claims};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
@@ -43,6 +47,8 @@ pub use orders::{Again, Committed, Outcome, Received, Scope, Strike, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::Position;
 pub use search::{Found, Wanted};
+pub use sessions::SavedView;
+pub use users::{Changed, FIRST_USER};
 pub use webhooks::{Added, Disabled, MOST_OF_A_PARTNER, Receivers, Webhook};
 
 use crate::admission::Rules;

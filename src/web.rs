@@ -8,6 +8,7 @@ pub mod bank;
 pub mod body;
 pub mod callbacks;
 pub mod catalogue;
+pub mod console;
 pub mod create_order;
 pub mod drafts;
 pub mod edge;
@@ -101,6 +102,8 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/v1/admin/settings", service::get_settings))
         .service(read("/v1/admin/stages", service::get_stages))
         .service(read("/v1/admin/lifecycle", service::get_lifecycle));
+    // Pages have a table of their own.
+    console::configure(app);
 }
 
 /// The URLs of the second listener, which asks for no key: what only machines next to this one should reach.

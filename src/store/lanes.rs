@@ -6,6 +6,7 @@
 //! for it, which would copy every page that each write touches. SQLite has one writer, so there is one lane.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
@@ -14,6 +15,7 @@ use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::{self, Entry};
 use super::claim::{Claim, Handoff, lease};
 use super::position::last_position;
 use super::{Error, Pool, Result};
@@ -51,6 +53,8 @@ pub(super) struct Tx<'c> {
     /// The place of the last event in the log, once it was asked for.
     last_position: Option<i64>,
     after_commit: AfterCommit,
+    /// Whether the present write has said that it does not do what it was asked for.
+    is_refused: bool,
 }
 
 /// What is done once the transaction is committed, and forgotten if it is not.
@@ -81,6 +85,11 @@ impl Tx<'_> {
     /// Has the local worker given the claim once the transaction is committed.
     pub fn hand_over(&mut self, handover: Option<Handover>) {
         self.after_commit.handovers.extend(handover);
+    }
+
+    /// What this write was asked for is not done: the audit log says so, if it is to say anything.
+    pub fn refuse(&mut self) {
+        self.is_refused = true;
     }
 
     /// Has an event counted once the transaction is committed.
@@ -135,6 +144,8 @@ pub(super) struct Lane {
     control: Sender<Box<dyn Job>>,
     create: Sender<Box<dyn Job>>,
     patience: Duration,
+    /// Goes into the audit log with what is written through here.
+    entry: Option<Arc<Entry>>,
 }
 
 impl Lane {
@@ -145,7 +156,12 @@ impl Lane {
         thread::Builder::new()
             .name("lane".into())
             .spawn(move || write(&pool, &handoff, &control_jobs, &create_jobs))?;
-        Ok(Self { control, create, patience })
+        Ok(Self { control, create, patience, entry: None })
+    }
+
+    /// The same way in, for writes that belong in the audit log.
+    pub fn recording(&self, entry: Entry) -> Self {
+        Self { entry: Some(Arc::new(entry)), ..self.clone() }
     }
 
     /// Runs `write` in the next transaction and answers once that is durable. It may be run more than once, each time
@@ -157,8 +173,16 @@ impl Lane {
     pub async fn write<T: Send + 'static>(
         &self,
         urgency: Urgency,
-        write: impl FnMut(&mut Tx) -> Result<T> + Send + 'static,
+        mut write: impl FnMut(&mut Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let entry = self.entry.clone();
+        let write = move |tx: &mut Tx| {
+            let Some(entry) = &entry else { return write(tx) };
+            tx.is_refused = false;
+            let done = write(tx)?;
+            audit::insert(tx, entry, !tx.is_refused)?;
+            Ok(done)
+        };
         let asked = Monotonic::now();
         let (answer, answered) = oneshot::channel();
         let outcome = Err(Error::OutcomeUnknown("it never came to its turn".into()));
@@ -288,7 +312,7 @@ fn transact(
     batch: &mut [Box<dyn Job>],
 ) -> std::result::Result<AfterCommit, RolledBack> {
     conn.immediate_transaction(|conn| {
-        let mut tx = Tx { conn, handoff, last_position: None, after_commit: AfterCommit::default() };
+        let mut tx = Tx { conn, handoff, last_position: None, after_commit: AfterCommit::default(), is_refused: false };
         match batch.iter_mut().position(|job| !job.run(&mut tx)) {
             Some(failed) => Err(RolledBack::Job(failed)),
             None => Ok(tx.after_commit),

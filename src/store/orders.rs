@@ -158,7 +158,14 @@ impl Store {
     /// Hears a word from outside. Whatever is late, repeated or illegal leaves the order as it is.
     pub async fn receive(&self, word: Word) -> Result<Received> {
         let (policy, cluster, actor) = (self.policy.clone(), self.cluster, word.actor);
-        let received = self.lane.write(Urgency::Control, move |tx| hear(tx, &word, cluster, &policy)).await?;
+        let heard = move |tx: &mut Tx| {
+            let received = hear(tx, &word, cluster, &policy)?;
+            if !matches!(received, Received::Changed(..)) {
+                tx.refuse();
+            }
+            Ok(received)
+        };
+        let received = self.lane.write(Urgency::Control, heard).await?;
         METERS.received.of((actor, WordResult::from(&received))).increment(1);
         Ok(received)
     }

@@ -113,7 +113,10 @@ impl Store {
             .write(Urgency::Control, move |tx| {
                 let body: Option<String> =
                     shops::table.find(id.0.as_bytes().as_slice()).select(shops::body).first(tx.conn).optional()?;
-                let Some(mut shop) = body.as_deref().map(document::<Shop>).transpose()? else { return Ok(None) };
+                let Some(mut shop) = body.as_deref().map(document::<Shop>).transpose()? else {
+                    tx.refuse();
+                    return Ok(None);
+                };
                 change(&mut shop);
                 upsert_shop(tx, &shop)?;
                 Ok(Some(shop))
@@ -168,6 +171,7 @@ impl Store {
                 if let Some(old) = replaces
                     && !revoke(tx.conn, old, key.created_at)?
                 {
+                    tx.refuse();
                     return Ok(false);
                 }
                 insert_key(tx, &key)?;
@@ -180,23 +184,29 @@ impl Store {
     pub async fn revoke_key(&self, key_id: Uuid, now: Instant) -> Result<Revoked> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let key: Option<KeyRow> = keys::table.find(key_id.as_bytes().as_slice()).first(tx.conn).optional()?;
-                let Some(key) = key.map(KeyRow::into_stored).transpose()? else { return Ok(Revoked::Unknown) };
-                if key.revoked_at.is_some() {
-                    return Ok(Revoked::Already);
+                let revoked = revoke_unless_last(tx.conn, key_id, now)?;
+                if revoked != Revoked::Done {
+                    tx.refuse();
                 }
-                let valid_of_its_kind = keys::table
-                    .filter(keys::kind.eq(key.owner.kind().to_string()))
-                    .filter(keys::revoked_at.is_null())
-                    .count();
-                if key.owner == Owner::Admin && valid_of_its_kind.get_result::<i64>(tx.conn)? == 1 {
-                    return Ok(Revoked::LastAdmin);
-                }
-                revoke(tx.conn, key_id, now)?;
-                Ok(Revoked::Done)
+                Ok(revoked)
             })
             .await
     }
+}
+
+fn revoke_unless_last(conn: &mut SqliteConnection, key_id: Uuid, now: Instant) -> Result<Revoked> {
+    let key: Option<KeyRow> = keys::table.find(key_id.as_bytes().as_slice()).first(conn).optional()?;
+    let Some(key) = key.map(KeyRow::into_stored).transpose()? else { return Ok(Revoked::Unknown) };
+    if key.revoked_at.is_some() {
+        return Ok(Revoked::Already);
+    }
+    let valid_of_its_kind =
+        keys::table.filter(keys::kind.eq(key.owner.kind().to_string())).filter(keys::revoked_at.is_null()).count();
+    if key.owner == Owner::Admin && valid_of_its_kind.get_result::<i64>(conn)? == 1 {
+        return Ok(Revoked::LastAdmin);
+    }
+    revoke(conn, key_id, now)?;
+    Ok(Revoked::Done)
 }
 
 fn documents<T: serde::de::DeserializeOwned>(bodies: Vec<String>) -> Result<Vec<T>> {

@@ -171,6 +171,74 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    users (id) {
+        id -> Binary,
+        name -> Text,
+        password -> Nullable<Text>,
+        roles -> Text,
+        created_at -> BigInt,
+        disabled_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    links (hash) {
+        hash -> Binary,
+        user_id -> Binary,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    sessions (hash) {
+        hash -> Binary,
+        id -> Binary,
+        user_id -> Binary,
+        address -> Text,
+        agent -> Text,
+        created_at -> BigInt,
+        seen_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    login_failures (subject) {
+        subject -> Text,
+        failures -> Integer,
+        last_at -> BigInt,
+        locked_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    audit (position) {
+        position -> BigInt,
+        at -> BigInt,
+        user_id -> Nullable<Binary>,
+        user_name -> Text,
+        action -> Text,
+        subject -> Text,
+        reason -> Nullable<Text>,
+        outcome -> Text,
+        detail -> Text,
+        request_id -> Text,
+    }
+}
+
+diesel::table! {
+    saved_views (user_id, name) {
+        user_id -> Binary,
+        name -> Text,
+        query -> Text,
+        created_at -> BigInt,
+    }
+}
+
 diesel::joinable!(deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(orders, order_names, order_events, drafts);
 diesel::allow_tables_to_appear_in_same_query!(webhooks, deliveries);
+diesel::allow_tables_to_appear_in_same_query!(users, sessions, links);

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::error::{Code, Failure};
 use crate::keys::Owner;
 use crate::meters::METERS;
+use crate::web::console::failed::PageRequest;
 use crate::web::limits::Left;
 use crate::web::problem::{self, Occurrence, Problem};
 use crate::web::unread::Held;
@@ -66,6 +67,7 @@ pub async fn serve(
         request.extensions_mut().insert(trace);
     }
     let method = request.method().clone();
+    let page = PageRequest::of(&request);
     let held = Held::of(&mut request);
     let hold = |answer: HttpResponse| {
         answer.map_body(|_, body| match held {
@@ -77,9 +79,9 @@ pub async fn serve(
     match catch_panic(next.call(request)).await {
         Ok(Ok(answered)) => {
             let (request, mut answer) = answered.map_into_boxed_body().into_parts();
-            let failure = failure_in(&answer);
+            let failure = failure_in(&answer).filter(|_| page.is_none() || !is_page(&answer));
             if let Some(failure) = &failure {
-                let mut rendered = problem::render(failure, &occurrence);
+                let mut rendered = render(failure, &occurrence, page);
                 keep_headers(answer.headers(), rendered.headers_mut());
                 answer = rendered;
             }
@@ -95,19 +97,38 @@ pub async fn serve(
         // The request went down with the panic, or with an inner middleware: the answer travels as an error.
         Ok(Err(error)) => {
             let failure = problem::failure_of(&error);
-            let answer = without_request(&failure, &method, started, &occurrence);
+            let answer = without_request(&failure, &method, started, &occurrence, page);
             Err(InternalError::from_response(Problem(failure), hold(answer)).into())
         }
         Err(panic) => {
             let failure = Failure::new(Code::InternalError, "").because(format!("panic: {}", text_of(&*panic)));
-            let answer = without_request(&failure, &method, started, &occurrence);
+            let answer = without_request(&failure, &method, started, &occurrence, page);
             Err(InternalError::from_response(Problem(failure), hold(answer)).into())
         }
     }
 }
 
-fn without_request(failure: &Failure, method: &Method, started: Instant, occurrence: &Occurrence) -> HttpResponse {
-    let mut answer = problem::render(failure, occurrence);
+/// People are told in pages, programs in problem documents.
+fn render(failure: &Failure, occurrence: &Occurrence, page: Option<PageRequest>) -> HttpResponse {
+    match page {
+        Some(page) => page.answer(failure, occurrence),
+        None => problem::render(failure, occurrence),
+    }
+}
+
+/// Whether the answer is one that people can read already, as a form is that was filled in wrong.
+fn is_page(answer: &HttpResponse) -> bool {
+    answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+}
+
+fn without_request(
+    failure: &Failure,
+    method: &Method,
+    started: Instant,
+    occurrence: &Occurrence,
+    page: Option<PageRequest>,
+) -> HttpResponse {
+    let mut answer = render(failure, occurrence, page);
     complete_headers(answer.headers_mut(), &occurrence.request_id);
     log(method, None, answer.status(), started, occurrence, None, Some(failure));
     answer

@@ -1,4 +1,5 @@
-//! The client for apps, and the example that uses it: their own tests, against this build's binary.
+//! What is tested in JavaScript, against this build's binary: the client for apps, the example that uses it, and the
+//! console in a browser.
 
 use std::fs;
 use std::io::Write;
@@ -17,6 +18,17 @@ fn the_example_passes_its_tests() {
     run_tests_in("examples/app-backend/test");
 }
 
+#[test]
+fn the_console_passes_its_tests_in_a_browser() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let browsers = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+    let has_browser = std::env::var_os("CHROMIUM").is_some() || browsers.iter().any(|path| Path::new(path).exists());
+    if !has_browser || !root.join("console-tests/node_modules").exists() {
+        return complain("The console was NOT tested: that needs Chromium, and `npm ci` in console-tests.");
+    }
+    run_tests_in("console-tests");
+}
+
 fn run_tests_in(folder: &str) {
     if !node_is_there() {
         return;
@@ -26,7 +38,8 @@ fn run_tests_in(folder: &str) {
     files.retain(|path| path.to_string_lossy().ends_with(".test.js"));
     assert!(!files.is_empty(), "{} has no tests", folder.display());
     let mut node = Command::new("node");
-    node.args(["--test", "--test-timeout=240000", "--test-reporter=spec"]).args(files);
+    // One file at a time: each starts services and browsers of its own.
+    node.args(["--test", "--test-timeout=240000", "--test-reporter=spec", "--test-concurrency=1"]).args(files);
     node.current_dir(folder).env("LUNGO_BIN", env!("CARGO_BIN_EXE_lungo"));
     let output = node.output().expect("node starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -41,10 +54,12 @@ fn node_is_there() -> bool {
         return true;
     }
     let found = version.as_deref().unwrap_or("none");
-    let complaint =
-        format!("The app's client was NOT tested: that needs Node {OLDEST_NODE} or newer, and there is {found}.");
+    complain(&format!("What needs Node {OLDEST_NODE} or newer was NOT tested: there is {found}."));
+    false
+}
+
+fn complain(complaint: &str) {
     assert!(std::env::var_os("CI").is_none(), "{complaint}");
     // Not `eprintln`, which is hidden where a test passes.
     let _ = writeln!(std::io::stderr(), "\n*** {complaint} ***\n");
-    false
 }

@@ -302,6 +302,40 @@ fn only_the_meters_name_their_crates() {
 }
 
 #[test]
+fn only_access_hashes_passwords_and_only_the_console_has_templates() {
+    let outside = |line: &Line| {
+        (names_crate(line, "argon2") && !line.is_in("access"))
+            || (["askama", "rust_embed"].iter().any(|name| names_crate(line, name)) && !line.is_in("web"))
+    };
+    assert_none("passwords and pages have one place each", code().iter().filter(|l| outside(l)).map(Line::place));
+}
+
+#[test]
+fn a_page_has_no_script_or_style_of_its_own() {
+    // The policy that pages are sent with refuses all of that; here it is refused before anybody looks.
+    let inline =
+        [" style=", "<style", " onclick", " onsubmit", " onload", " onchange", "hx-on", "javascript:", "|safe"];
+    let mut violations = Vec::new();
+    let mut folders = vec![root().join("templates")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the templates") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("readable");
+            let guilty = text.lines().enumerate().filter(|(_, line)| {
+                let has_script = line.contains("<script") && !line.contains(" src=");
+                has_script || inline.iter().any(|word| line.contains(word))
+            });
+            violations.extend(guilty.map(|(i, line)| format!("{}:{}: {}", path.display(), i + 1, line.trim())));
+        }
+    }
+    assert_none("templates hold no script and no style", violations.into_iter());
+}
+
+#[test]
 fn the_doors_to_the_world_never_see_each_other() {
     assert_apart("store", &["gateway", "shop", "web", "worker", "stages"]);
     assert_apart("gateway", &["store", "shop", "web", "worker", "stages"]);

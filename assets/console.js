@@ -1,0 +1,8 @@
+// What every page of the console can do beyond what HTML does by itself. Pages work without it.
+import { watchTheme } from './toggle.js'
+import { watchNotices } from './notices.js'
+import { watchStreams } from './streams.js'
+
+watchTheme()
+watchNotices()
+watchStreams()

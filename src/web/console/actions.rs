@@ -1,0 +1,87 @@
+//! What can be done in the console, and by whom: ONE table. A handler is reached only through it.
+
+use serde::Serialize;
+use strum::{Display, IntoStaticStr, VariantArray};
+
+use crate::access::{Role, User};
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Rule {
+    pub action: Action,
+    /// Whoever has one of these roles. Administrators may do everything.
+    pub roles: &'static [Role],
+    /// Whether whoever does it has to say why.
+    pub needs_reason: bool,
+    /// In words, for the audit log and for whoever may not.
+    pub meaning: &'static str,
+}
+
+macro_rules! actions {
+    ($($action:ident [$($role:ident),*] $reason:ident $meaning:literal;)*) => {
+        /// What can be done in the console, or seen.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Display, IntoStaticStr, VariantArray)]
+        #[serde(rename_all = "snake_case")]
+        #[strum(serialize_all = "snake_case")]
+        pub enum Action { $(#[doc = $meaning] $action),* }
+
+        /// Who may do what.
+        pub const TABLE: &[Rule] = &[$(Rule {
+            action: Action::$action,
+            roles: &[$(Role::$role),*],
+            needs_reason: actions!(@ $reason),
+            meaning: $meaning,
+        }),*];
+    };
+    (@ why) => { true };
+    (@ plain) => { false };
+}
+
+actions! {
+    LogOut          [Support, Finance, ShopOps] plain "log out";
+    SeeOwnSessions  [Support, Finance, ShopOps] plain "see one's own sessions";
+    EndOwnSession   [Support, Finance, ShopOps] plain "end one of one's own sessions";
+    ChangePassword  [Support, Finance, ShopOps] plain "change one's own password";
+    SeeOrders       [Support, Finance, ShopOps] plain "see what happens, without personal data";
+    SeeAudit        [Support, Finance, ShopOps] plain "read the audit log";
+    SeeUsers        []                          plain "see users and their sessions";
+    InviteUser      []                          why   "invite a user, or let one choose a new password";
+    ChangeUser      []                          why   "change a user's roles, or shut a user out";
+    EndSession      []                          why   "end somebody's session";
+}
+
+impl Action {
+    /// The word that stands for this value everywhere outside Rust.
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
+
+    pub fn rule(self) -> &'static Rule {
+        &TABLE[self as usize]
+    }
+
+    pub fn is_allowed_to(self, user: &User) -> bool {
+        user.roles.iter().any(|role| *role == Role::Admin || self.rule().roles.contains(role))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_has_its_line() {
+        for (action, rule) in Action::VARIANTS.iter().zip(TABLE) {
+            assert_eq!(*action, rule.action);
+            assert_eq!(action.rule().action, *action);
+        }
+        assert_eq!(Action::VARIANTS.len(), TABLE.len());
+    }
+
+    #[test]
+    fn whoever_changes_users_is_an_administrator_and_says_why() {
+        for action in [Action::InviteUser, Action::ChangeUser, Action::EndSession] {
+            assert!(action.rule().roles.is_empty() && action.rule().needs_reason, "{action}");
+        }
+    }
+}
