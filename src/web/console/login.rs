@@ -131,7 +131,7 @@ pub async fn follow_link(
     };
     let (hash, now) = (access::hash(&link), now());
     // Before anything is hashed for whoever makes links up.
-    let Some(user) = app.store.link(hash.clone(), now).await.map_err(Failure::from)? else {
+    let Some(user) = app.store.link(hash, now).await.map_err(Failure::from)? else {
         return link_page(&app, &request, &link, StatusCode::GONE, None).await;
     };
     let entry = |action: &str| Entry {
