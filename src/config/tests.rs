@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use clap::Command;
 
 use super::*;
