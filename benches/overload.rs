@@ -1,14 +1,16 @@
 //! What the service does when more is asked of it than it can do, next to what it does otherwise:
 //! `cargo bench --bench overload` (about three minutes; `-- --seconds 30` for longer stretches).
 //!
-//! 1. *peak*: orders completed a second in a closed loop;
-//! 2. *burst*: half the peak by the clock, then twice the peak, then half of it again, on one server. All the while
-//!    customers cancel and the shop starts to make orders that were placed before, at a small steady rate;
-//! 3. *a silent bank*: a rate that the service keeps up with, without and with a fifth more orders whose payment
-//!    method is never answered.
+//! 1. *peak*: orders completed a second in a closed loop, which is more than any clock can ask for without waiting;
+//! 2. *sustainable*: the highest rate by the clock, in steps of a twentieth of that, at which nobody is turned away and
+//!    all is completed a second after the last order was sent;
+//! 3. *burst*: the sustainable rate, then twice as much, then half of it, on one server. All the while customers cancel
+//!    and the shop starts to make orders that were placed before, at a small steady rate;
+//! 4. *a silent bank*: a rate that leaves room for all, without and with a fifth more orders whose payment method is
+//!    never answered.
 //!
 //! Every run checks itself as `lungo load` does. Generator and server share the same cores: what the generator takes
-//! at twice the peak is taken from the server, so that the first goal is met with less than the whole machine.
+//! at twice the rate is taken from the server, so that the first goal is met with less than the whole machine.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,8 +55,8 @@ fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     let stretch = Duration::from_secs(cli.seconds);
     println!("{}, stretches of {} s\n", Machine::here(), cli.seconds);
-    let peak = peak(stretch)?;
-    let goals = [burst(peak, stretch)?, silent_bank(peak, stretch * 2)?].concat();
+    let rate = sustainable(peak(stretch)?, stretch)?;
+    let goals = [burst(rate, stretch)?, silent_bank(rate, stretch * 2)?].concat();
     println!();
     for Goal { what, is_met } in &goals {
         println!("goal {}: {what}", if *is_met { "met   " } else { "MISSED" });
@@ -86,10 +88,36 @@ fn peak(stretch: Duration) -> Result<f64> {
     Ok(peak)
 }
 
-fn burst(peak: f64, stretch: Duration) -> Result<Vec<Goal>> {
+/// Orders a second that the service keeps up with.
+fn sustainable(peak: f64, stretch: Duration) -> Result<f64> {
+    for twentieths in (8..20).rev() {
+        let rate = peak * f64::from(twentieths) / 20.0;
+        let server = Server::start(None, Setup::default())?;
+        let run = sound(run_plan(plan("visa=1", MANY, timetable(&[(rate, stretch)]), stretch)?, PATIENCE, &server)?)?;
+        let turned_away = run.sending.turned_away.len();
+        let settled = settled(&run, stretch);
+        println!(
+            "{rate:.0} orders/s: {turned_away} turned away, all completed {:.1} s after the last; acceptance ms {}",
+            settled.as_secs_f64(),
+            run.report.acceptance_ms
+        );
+        if turned_away == 0 && settled <= Duration::from_secs(1) {
+            return Ok(rate);
+        }
+    }
+    bail!("the service keeps up with no rate: the machine has other things to do")
+}
+
+/// From this time of a run to the completion of the last order that was due before it.
+fn settled(run: &Run, since: Duration) -> Duration {
+    let before = run.sending.accepted.iter().filter(|one| one.intended - run.sending.started < since);
+    before.filter_map(|one| ended(run, one.order_id)).max().unwrap_or_default().saturating_sub(since)
+}
+
+fn burst(rate: f64, stretch: Duration) -> Result<Vec<Goal>> {
     let server = Server::start(None, Setup::default())?;
     let ends = [stretch, stretch * 2, stretch * 3];
-    let arrivals = timetable(&[(peak / 2.0, stretch), (peak * 2.0, stretch), (peak / 2.0, stretch)]);
+    let arrivals = timetable(&[(rate, stretch), (rate * 2.0, stretch), (rate / 2.0, stretch)]);
     let words = Words::prepare(&server, (WORDS * ends[2].as_secs_f64()) as u64)?;
     let speaking = thread::spawn(move || on_one_thread(words.say()));
     let run = run_plan(plan("visa=1", MANY, arrivals, ends[2])?, PATIENCE, &server)?;
@@ -106,7 +134,7 @@ fn burst(peak: f64, stretch: Duration) -> Result<Vec<Goal>> {
         sending.turned_away.iter().filter(|at| (from..to).contains(&(**at - sending.started))).count()
     };
     let mut starts = Duration::ZERO;
-    for (name, end) in ["half the peak", "twice the peak", "half again"].into_iter().zip(ends) {
+    for (name, end) in ["the sustainable rate", "twice as much", "half of it"].into_iter().zip(ends) {
         let seconds = (end - starts).as_secs_f64();
         println!(
             "\n{name}: {:.0} completed/s, {:.0} accepted/s, {:.0} turned away/s\n  acceptance ms  {}\n  cancel ms      {}\n  start ms       {}",
@@ -130,15 +158,13 @@ fn burst(peak: f64, stretch: Duration) -> Result<Vec<Goal>> {
     let mut buckets = (0..).map(|number| burst + BUCKET * number).take_while(|from| *from + BUCKET * 2 <= ends[2]);
     let recovered = buckets.find(|from| is_normal(*from) && is_normal(*from + BUCKET)).map(|from| from - burst);
     let recovered_after = recovered.map_or("at no time".into(), |after| format!("after {:.1} s", after.as_secs_f64()));
-    let last_of_the_burst = run.sending.accepted.iter().filter(|one| one.intended - sending.started < burst);
-    let ended = last_of_the_burst.filter_map(|one| ended(&run, one.order_id)).max().unwrap_or_default();
-    let settled = ended.saturating_sub(burst);
+    let settled = settled(&run, burst);
     let settled_after = format!("after {:.1} s", settled.as_secs_f64());
     println!(
         "\nafter the burst: its last order is completed {settled_after}; acceptance is as before {recovered_after}"
     );
 
-    let kept = completed(&run, calm, burst) as f64 / stretch.as_secs_f64() / peak;
+    let kept = completed(&run, calm, burst) as f64 / completed(&run, Duration::ZERO, calm) as f64;
     let ratio = |during: Quantiles, before: Quantiles| during.p99 / before.p99;
     let of_words = |word| {
         let during = said.quantiles(word, at(calm), at(burst));
@@ -146,12 +172,10 @@ fn burst(peak: f64, stretch: Duration) -> Result<Vec<Goal>> {
     };
     let (cancels, started) = (of_words(Word::Cancel), of_words(Word::Start));
     Ok(vec![
-        goal(kept >= 0.9, format!("at twice the peak {:.0} % of the peak is completed (90 %)", kept * 100.0)),
-        // Otherwise the machine had other things to do then, and what follows was no overload.
-        goal(kept <= 1.15, "what was measured as the peak was the peak".into()),
+        goal(kept >= 0.9, format!("at twice the sustainable rate {:.0} % as much is completed (90 %)", kept * 100.0)),
         goal(turned_away(calm, burst) > 0, "what is too much is turned away".into()),
-        goal(cancels <= 2.0, format!("p99 of cancellations is {cancels:.1} times that at half the peak (2)")),
-        goal(started <= 2.0, format!("p99 of what the shop does is {started:.1} times that at half the peak (2)")),
+        goal(cancels <= 2.0, format!("p99 of cancellations is {cancels:.1} times that before (2)")),
+        goal(started <= 2.0, format!("p99 of what the shop does is {started:.1} times that before (2)")),
         goal(said.refused == 0, format!("none of these is refused ({} were)", said.refused)),
         goal(
             recovered.is_some_and(|after| after.max(settled) <= Duration::from_secs(5)),
@@ -163,8 +187,8 @@ fn burst(peak: f64, stretch: Duration) -> Result<Vec<Goal>> {
 }
 
 /// What becomes of the other orders while one payment method is silent, at a rate that leaves room for all.
-fn silent_bank(peak: f64, stretch: Duration) -> Result<Vec<Goal>> {
-    let rate = peak * 0.6;
+fn silent_bank(sustainable: f64, stretch: Duration) -> Result<Vec<Goal>> {
+    let rate = sustainable * 0.7;
     let measure = |mix: &str, rate: f64| {
         let server = Server::start(None, Setup { flags: SOON, ..Setup::default() })?;
         let run = run_plan(plan(mix, MANY, timetable(&[(rate, stretch)]), stretch)?, PATIENCE, &server)?;

@@ -169,7 +169,8 @@ pub fn run(args: &LoadArgs) -> Result<Report> {
         }
     };
     let polling = Polling { most: args.polls, every: args.poll };
-    let run = on_one_thread(measure(args.plan(), polling, args.patience.0, &target, server.as_ref()))?;
+    let feed = if args.rate.is_some() { Feed::Followed } else { Feed::ReadLater };
+    let run = on_one_thread(measure(args.plan(), polling, args.patience.0, &target, server.as_ref(), feed))?;
     Ok(Report { rate: args.rate, ..run.report })
 }
 
@@ -186,7 +187,7 @@ pub struct Run {
 /// # Errors
 /// When the feed or the books cannot be read.
 pub fn run_plan(plan: Plan, patience: Duration, server: &Server) -> Result<Run> {
-    on_one_thread(measure(plan, NO_POLLS, patience, &server.target, Some(server)))
+    on_one_thread(measure(plan, NO_POLLS, patience, &server.target, Some(server), Feed::ReadLater))
 }
 
 /// Sends a plan to a server that only answers, without following what becomes of the orders: for measuring what
@@ -207,12 +208,22 @@ pub(crate) fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
+/// When the feed is read. That is work for the server, too: where the question is how much it can do, it waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    /// While orders are sent: what an outsider sees of them, and when.
+    Followed,
+    /// Once all of them are sent.
+    ReadLater,
+}
+
 async fn measure(
     plan: Plan,
     polling: Polling,
     patience: Duration,
     target: &Target,
     server: Option<&Server>,
+    feed: Feed,
 ) -> Result<Run> {
     let plan = Arc::new(plan);
     let start = Reader::new(target).read_all(drop).await?;
@@ -225,9 +236,8 @@ async fn measure(
         let seen = seen.clone();
         tokio::spawn(feed::follow(Reader::at(target, start.clone()), move |events| seen.add(events)))
     };
-    // Reading the feed is work for the server, too: where the question is how much it can do, that waits.
-    let is_timed = matches!(plan.arrivals, Arrivals::At(_));
-    let following = is_timed.then(follow);
+    let is_followed = feed == Feed::Followed;
+    let following = is_followed.then(follow);
     let answered = Arc::new(AtomicU64::new(0));
     let progress = tokio::spawn(show(plan.orders, answered.clone(), seen.clone()));
 
@@ -280,7 +290,7 @@ async fn measure(
         backlog_at_end_of_sending: (sending.accepted.len() - in_time) as u64,
         acceptance_ms: acceptance(&sending),
         new_to_accepted_ms: Quantiles::of(ours.iter().filter_map(|life| life.until_acceptance()?.to_std().ok())),
-        sent_to_seen_ms: is_timed.then(|| {
+        sent_to_seen_ms: is_followed.then(|| {
             Quantiles::of(
                 sending.accepted.iter().filter_map(|one| Some(map.get(&one.order_id)?.into_std() - one.intended)),
             )

@@ -14,6 +14,7 @@ pub mod drafts;
 pub mod edge;
 pub mod events;
 mod faults;
+mod full;
 #[cfg(test)]
 pub mod harness;
 pub mod headers;

@@ -1,6 +1,8 @@
 //! Durations in fixed memory: counts in buckets that grow geometrically, in a ring of windows, so that what is old
 //! is forgotten.
 
+use std::sync::LazyLock;
+
 use crate::order::Instant;
 
 /// Each bucket is this much longer than the one before: a quantile is off by at most half of that, about 6 %.
@@ -75,9 +77,15 @@ fn bucket(millis: f64) -> usize {
     (((millis / SHORTEST_MS).ln() / GROWTH.ln()) as usize).min(BUCKETS - 1)
 }
 
-/// Where a bucket begins.
+/// Where a bucket begins. Kept, because every answer about a waiting order asks for all of them.
 fn start_of(bucket: usize) -> f64 {
-    if bucket == 0 { 0.0 } else { SHORTEST_MS * GROWTH.powi(i32::try_from(bucket).unwrap_or(0)) }
+    static STARTS: LazyLock<[f64; BUCKETS + 1]> = LazyLock::new(|| {
+        std::array::from_fn(|bucket| match i32::try_from(bucket) {
+            Ok(steps @ 1..) => SHORTEST_MS * GROWTH.powi(steps),
+            _ => 0.0,
+        })
+    });
+    STARTS[bucket]
 }
 
 /// A distribution of durations.

@@ -9,7 +9,7 @@ use super::lanes::{Tx, Urgency};
 use super::position::Position;
 use super::rows::{NameRow, OrderRow, millis, uuid};
 use super::schema::{order_names, orders};
-use super::statements::Insert;
+use super::statements::{Ask, Insert, NumbersOf, OrderOfKey, Value};
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
@@ -140,10 +140,7 @@ fn present(tx: &mut Tx, accept: &Accept, fingerprint: Hash, policy: &Policy) -> 
     let since = millis(accept.now - policy.admission.similar_within);
     let mut revision = Revision::default();
     let mut too_old = 0;
-    let newest_first = names()
-        .filter(order_names::number.gt(0))
-        .order(order_names::number.desc())
-        .select((order_names::number, order_names::nonce, order_names::created_at))
+    let newest_first = Ask::<NumbersOf, 2>::with([Value::Bytes(partner), Value::Text(customer)])
         .load_iter::<(i64, i64, i64), DefaultLoadingMode>(conn)?;
     for name in newest_first {
         let (number, nonce, created_at) = name?;
@@ -178,19 +175,15 @@ fn present(tx: &mut Tx, accept: &Accept, fingerprint: Hash, policy: &Policy) -> 
             is_deleted: order.deleted_at.is_some(),
         })
     } else if let Some(key) = &accept.idempotency_key {
-        names()
-            .filter(order_names::number.eq(0))
-            .filter(order_names::idempotency_key.eq(key))
-            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
-            .select((order_names::order_id, order_names::fingerprint, orders::deleted_at.is_not_null()))
-            .get_result::<(Vec<u8>, Vec<u8>, bool)>(conn)
+        Ask::<OrderOfKey, 3>::with([Value::Bytes(partner), Value::Text(customer), Value::Text(key)])
+            .get_result::<(Vec<u8>, Vec<u8>, Option<i64>)>(conn)
             .optional()?
-            .map(|(id, fingerprint, is_deleted)| {
+            .map(|(id, fingerprint, deleted_at)| {
                 let fingerprint = fingerprint
                     .try_into()
                     .map(Hash)
                     .map_err(|_| Error::Damaged("a stored fingerprint has another length".into()))?;
-                Ok::<_, Error>(Keyed { order_id: OrderId(uuid(&id)?), fingerprint, is_deleted })
+                Ok::<_, Error>(Keyed { order_id: OrderId(uuid(&id)?), fingerprint, is_deleted: deleted_at.is_some() })
             })
             .transpose()?
     } else {

@@ -12,6 +12,7 @@ use super::readers::Age;
 use super::rows::event::EventRow;
 use super::rows::{OrderRow, document, millis, or_log, uuid, word};
 use super::schema::{order_events, order_names, orders};
+use super::statements::{Ask, EndsOf, OngoingOf, OrderOfId, Value};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Status};
@@ -304,12 +305,7 @@ fn read_present(
     source: Source,
 ) -> Result<Present> {
     let ongoing = ongoing_rows(conn, partner, &customer)?;
-    let newest = order_names::table
-        .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
-        .filter(order_names::customer_id.eq(&customer.0))
-        .filter(order_names::number.gt(0))
-        .order(order_names::number.desc())
-        .select((order_names::number, order_names::nonce, order_names::closed_at, order_names::order_id))
+    let newest = Ask::<EndsOf, 2>::with([Value::Bytes(partner.0.as_bytes()), Value::Text(&customer.0)])
         .load_iter::<(i64, i64, Option<i64>, Vec<u8>), DefaultLoadingMode>(conn)?
         .take(RECENT_ORDERS)
         .collect::<QueryResult<Vec<_>>>()?;
@@ -339,12 +335,8 @@ fn read_present(
 }
 
 fn ongoing_rows(conn: &mut SqliteConnection, partner: PartnerId, customer: &CustomerId) -> Result<Vec<OrderRow>> {
-    Ok(orders::table
-        .filter(orders::partner_id.eq(partner.0.as_bytes().as_slice()))
-        .filter(orders::customer_id.eq(&customer.0))
-        .filter(orders::ongoing)
-        .order(orders::number.desc())
-        .load(conn)?)
+    let owner = [Value::Bytes(partner.0.as_bytes()), Value::Text(&customer.0)];
+    Ok(Ask::<OngoingOf, 2>::with(owner).load(conn)?)
 }
 
 /// A customer's ongoing orders, newest first, for admission. One that cannot be read is an error: it may be the same
@@ -371,10 +363,6 @@ pub(super) fn order_at(conn: &mut SqliteConnection, cluster: u64, id: OrderId) -
 }
 
 pub(super) fn find(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Order>> {
-    orders::table
-        .find(id.0.as_bytes().as_slice())
-        .get_result::<OrderRow>(conn)
-        .optional()?
-        .map(OrderRow::into_order)
-        .transpose()
+    let row = Ask::<OrderOfId, 1>::with([Value::Bytes(id.0.as_bytes())]).get_result::<OrderRow>(conn).optional()?;
+    row.map(OrderRow::into_order).transpose()
 }

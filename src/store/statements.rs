@@ -1,26 +1,34 @@
-//! Statements of the hot paths: inserts and updates whose text depends on nothing but their type.
+//! Statements of the hot paths, whose text depends on nothing but their type.
 //!
-//! diesel would build and prepare them anew each time they are run (a row may leave columns out), and walks their
-//! columns several times to find out. These name their columns once and are prepared once.
+//! diesel would build and prepare inserts and updates anew each time they are run (a row may leave columns out), and
+//! walks the columns of every statement several times to find out. These name their columns once and are prepared once.
 //!
 //! Two more rules keep parsing off the lane, wherever it reads. No `LIMIT`: it is a parameter, and SQLite plans a
 //! statement anew whenever one is bound to it; `get_result` and `load_iter` simply stop reading. And no `eq_any`:
 //! diesel does not cache it.
 
+use std::marker::PhantomData;
+
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 
+use super::rows::OrderRow;
+use super::schema::orders;
 use crate::state::Order;
 
 /// Columns of a table, and a value for each.
 pub(super) trait Columns: 'static {
     const TABLE: &'static str;
-    /// Separated by commas.
-    fn push_names(pass: &mut AstPass<'_, '_, Sqlite>);
     /// Separated by commas, each behind its column's name and `=` where that is wanted.
     fn push_values<'b>(&'b self, named: bool, pass: &mut AstPass<'_, 'b, Sqlite>) -> QueryResult<()>;
+}
+
+/// Columns that can be named at once.
+pub(super) trait Row: Columns {
+    /// Separated by commas.
+    const NAMES: &'static str;
 }
 
 /// Declares a struct whose fields are columns of a table, named and typed as the schema has them.
@@ -41,10 +49,6 @@ macro_rules! columns {
         impl $crate::store::statements::Columns for $name {
             const TABLE: &'static str = stringify!($table);
 
-            fn push_names(pass: &mut diesel::query_builder::AstPass<'_, '_, diesel::sqlite::Sqlite>) {
-                pass.push_sql(concat!(stringify!($first) $(, ", ", stringify!($field))*));
-            }
-
             fn push_values<'b>(
                 &'b self,
                 named: bool,
@@ -64,18 +68,16 @@ macro_rules! columns {
                 Ok(())
             }
         }
+
+        impl $crate::store::statements::Row for $name {
+            const NAMES: &'static str = concat!(stringify!($first) $(, ", ", stringify!($field))*);
+        }
     };
 }
 pub(super) use columns;
 
 impl<A: Columns, B: Columns> Columns for (A, B) {
     const TABLE: &'static str = A::TABLE;
-
-    fn push_names(pass: &mut AstPass<'_, '_, Sqlite>) {
-        A::push_names(pass);
-        pass.push_sql(", ");
-        B::push_names(pass);
-    }
 
     fn push_values<'b>(&'b self, named: bool, pass: &mut AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         self.0.push_values(named, pass)?;
@@ -87,12 +89,12 @@ impl<A: Columns, B: Columns> Columns for (A, B) {
 /// `INSERT` of one row.
 pub(super) struct Insert<R>(pub R);
 
-impl<R: Columns> QueryFragment<Sqlite> for Insert<R> {
+impl<R: Row> QueryFragment<Sqlite> for Insert<R> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         pass.push_sql("INSERT INTO ");
         pass.push_sql(R::TABLE);
         pass.push_sql(" (");
-        R::push_names(&mut pass);
+        pass.push_sql(R::NAMES);
         pass.push_sql(") VALUES (");
         self.0.push_values(false, &mut pass)?;
         pass.push_sql(")");
@@ -100,7 +102,7 @@ impl<R: Columns> QueryFragment<Sqlite> for Insert<R> {
     }
 }
 
-impl<R: Columns> QueryId for Insert<R> {
+impl<R: Row> QueryId for Insert<R> {
     type QueryId = Self;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
@@ -163,3 +165,94 @@ impl QueryId for CloseName<'_> {
 }
 
 impl RunQueryDsl<SqliteConnection> for CloseName<'_> {}
+
+/// What is asked on the hot paths. Its answers have the columns of `Answer`.
+pub(super) trait Question: 'static {
+    type Answer;
+    const COLUMNS: &'static str;
+    /// From `FROM` on, with a `?` for each value.
+    const FROM: &'static str;
+}
+
+/// A value in a question.
+pub(super) enum Value<'a> {
+    Bytes(&'a [u8]),
+    Text(&'a str),
+}
+
+/// A question with its values.
+pub(super) struct Ask<'a, Q, const N: usize> {
+    values: [Value<'a>; N],
+    question: PhantomData<Q>,
+}
+
+impl<'a, Q: Question, const N: usize> Ask<'a, Q, N> {
+    pub fn with(values: [Value<'a>; N]) -> Self {
+        Self { values, question: PhantomData }
+    }
+}
+
+impl<Q: Question, const N: usize> QueryFragment<Sqlite> for Ask<'_, Q, N> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        pass.push_sql("SELECT ");
+        pass.push_sql(Q::COLUMNS);
+        pass.push_sql(" ");
+        let mut parts = Q::FROM.split('?');
+        // The values first: when they end, the part behind the last of them is still there.
+        for (value, part) in self.values.iter().zip(parts.by_ref()) {
+            pass.push_sql(part);
+            match value {
+                Value::Bytes(bytes) => pass.push_bind_param::<Binary, [u8]>(bytes)?,
+                Value::Text(text) => pass.push_bind_param::<Text, str>(text)?,
+            }
+        }
+        parts.for_each(|part| pass.push_sql(part));
+        Ok(())
+    }
+}
+
+impl<Q: Question, const N: usize> QueryId for Ask<'_, Q, N> {
+    type QueryId = Ask<'static, Q, N>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<Q: Question, const N: usize> Query for Ask<'_, Q, N> {
+    type SqlType = Q::Answer;
+}
+
+impl<Q, const N: usize> RunQueryDsl<SqliteConnection> for Ask<'_, Q, N> {}
+
+/// Declares questions, each with the columns and SQL types of its answers.
+macro_rules! questions {
+    ($($(#[$meta:meta])* $name:ident: $answer:ty, $columns:expr, $from:literal;)*) => {$(
+        $(#[$meta])*
+        pub(super) struct $name;
+
+        impl Question for $name {
+            type Answer = $answer;
+            const COLUMNS: &'static str = $columns;
+            const FROM: &'static str = $from;
+        }
+    )*};
+}
+
+type OrderColumns = orders::SqlType;
+
+questions! {
+    /// The order of an id.
+    OrderOfId: OrderColumns, OrderRow::NAMES, "FROM orders WHERE id = ?";
+    /// The ongoing orders of a partner's customer, newest first.
+    OngoingOf: OrderColumns, OrderRow::NAMES,
+        "FROM orders WHERE partner_id = ? AND customer_id = ? AND ongoing ORDER BY number DESC";
+    /// Number, nonce and creation of the orders of a partner's customer, newest first.
+    NumbersOf: (BigInt, BigInt, BigInt), "number, nonce, created_at",
+        "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
+    /// Number, nonce, end and id of the orders of a partner's customer, newest first.
+    EndsOf: (BigInt, BigInt, Nullable<BigInt>, Binary), "number, nonce, closed_at, order_id",
+        "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
+    /// Id, fingerprint and deletion of the order that a partner's customer has under an Idempotency-Key.
+    OrderOfKey: (Binary, Binary, Nullable<BigInt>), "order_id, fingerprint, deleted_at",
+        "FROM order_names JOIN orders ON id = order_id
+         WHERE order_names.partner_id = ? AND order_names.customer_id = ? AND order_names.number = 0
+             AND idempotency_key = ?";
+}

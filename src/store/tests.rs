@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use diesel::connection::{CacheSize, InstrumentationEvent};
 use diesel::sql_types::{Bool, Text};
+use diesel::sqlite::Sqlite;
 use tempfile::TempDir;
 
+use super::statements::{Ask, EndsOf, NumbersOf, OngoingOf, OrderOfId, OrderOfKey, Question, Value};
 use super::*;
 use crate::admission::{Revision, Verdict};
 use crate::catalogue::Priced;
@@ -166,12 +168,17 @@ async fn what_waits_is_measured() {
 }
 
 #[test]
-fn measuring_reads_no_history() {
+fn what_is_measured_or_asked_on_the_hot_paths_reads_no_history() {
     #[derive(QueryableByName)]
     struct Step {
         #[diesel(sql_type = Text)]
         detail: String,
     }
+    fn text<'a, Q: Question, const N: usize>(values: [Value<'a>; N]) -> String {
+        let asked = diesel::debug_query::<Sqlite, _>(&Ask::<Q, N>::with(values)).to_string();
+        asked.split(" -- ").next().unwrap().to_owned()
+    }
+    let (id, name) = (|| Value::Bytes(&[0; 16]), || Value::Text("ada"));
     let dir = tempfile::tempdir().unwrap();
     drop(open(&dir).unwrap());
     let mut conn = SqliteConnection::establish(&dir.path().join("lungo.db").display().to_string()).unwrap();
@@ -186,13 +193,22 @@ fn measuring_reads_no_history() {
             "SELECT deadline_at FROM orders WHERE deadline_at IS NOT NULL ORDER BY deadline_at LIMIT 1",
             "orders_deadline",
         ),
+        (&text::<OrderOfId, _>([id()]), "(id=?)"),
+        (&text::<OngoingOf, _>([id(), name()]), "orders_ongoing"),
+        (&text::<OrderOfKey, _>([id(), name(), name()]), "(id=?)"),
+        (
+            &text::<OrderOfKey, _>([id(), name(), name()]),
+            "(partner_id=? AND customer_id=? AND number=? AND idempotency_key=?)",
+        ),
+        (&text::<NumbersOf, _>([id(), name()]), "(partner_id=? AND customer_id=? AND number>?)"),
+        (&text::<EndsOf, _>([id(), name()]), "(partner_id=? AND customer_id=? AND number>?)"),
     ] {
         let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {question}")).load(&mut conn).unwrap();
-        let of_orders: Vec<&str> =
-            plan.iter().map(|step| step.detail.as_str()).filter(|step| step.contains(" orders")).collect();
+        let plan: Vec<&str> = plan.iter().map(|step| step.detail.as_str()).collect();
+        assert!(plan.iter().any(|step| step.contains(index)), "{question}: {plan:?}");
         assert!(
-            !of_orders.is_empty() && of_orders.iter().all(|step| step.contains(index)),
-            "{question}: {of_orders:?}"
+            !plan.iter().any(|step| step.starts_with("SCAN orders") && !step.contains("USING")),
+            "{question}: {plan:?}"
         );
     }
 }

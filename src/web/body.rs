@@ -16,10 +16,8 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::order::Currency;
-use crate::store;
 use crate::web::faults;
 use crate::web::problem::Problem;
 use crate::web::vocabulary::CURRENCY_FORMAT;
@@ -31,11 +29,6 @@ pub struct Body<T>(pub T);
 /// A parsed JSON body that may be left out: then it is the type's default. An extractor.
 #[derive(Clone, Debug)]
 pub struct OptionalBody<T>(pub T);
-
-/// A parsed JSON body of a new order, which is turned away first when there is too much to do: the body is read to its
-/// end, so that the connection can be used again, but not looked at. An extractor.
-#[derive(Clone, Debug)]
-pub struct NewOrderBody<T>(pub T);
 
 /// A type that a body may have. Declare it by [`bodies!`](crate::bodies), and list it in `web::openapi`.
 pub trait Schema: ToSchema + DeserializeOwned + 'static {
@@ -96,37 +89,14 @@ impl<T: Schema> FromRequest for Body<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = bytes(request, payload);
-        Box::pin(async move { Ok(Self(parse(&bytes.await?)?)) })
-    }
-}
-
-impl<T: Schema> FromRequest for NewOrderBody<T> {
-    type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = bytes(request, payload);
-        let app = request.app_data::<web::Data<App>>().cloned();
+        let limits = request.app_data::<Limits>().copied().unwrap_or_default();
+        let acceptable = check_head(request, limits);
+        let payload = web::Payload::from_request(request, payload).into_inner();
         Box::pin(async move {
-            let bytes = bytes.await?;
-            match app {
-                Some(app) if app.is_full() => Err(Failure::from(store::Error::Overloaded).into()),
-                _ => Ok(Self(parse(&bytes)?)),
-            }
+            acceptable?;
+            let payload = payload.map_err(|error| unreadable("The body cannot be read.").because(error))?;
+            Ok(Self(parse(&read(payload, limits).await?)?))
         })
-    }
-}
-
-/// The bytes of a JSON body that has to be there.
-fn bytes(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Bytes, Failure>> + use<> {
-    let limits = request.app_data::<Limits>().copied().unwrap_or_default();
-    let acceptable = check_head(request, limits);
-    let payload = web::Payload::from_request(request, payload).into_inner();
-    async move {
-        acceptable?;
-        let payload = payload.map_err(|error| unreadable("The body cannot be read.").because(error))?;
-        read(payload, limits).await
     }
 }
 

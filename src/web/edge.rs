@@ -19,8 +19,9 @@ use uuid::Uuid;
 
 use crate::error::{Code, Failure};
 use crate::keys::Owner;
-use crate::meters::METERS;
+use crate::meters::{METERS, Urgency};
 use crate::web::console::failed::PageRequest;
+use crate::web::full;
 use crate::web::limits::Left;
 use crate::web::problem::{self, Occurrence, Problem};
 use crate::web::unread::Held;
@@ -76,6 +77,14 @@ pub async fn serve(
         })
     };
 
+    if let Some(route) = full::turned_away(&request) {
+        let failure = full::refuse(&mut request).await;
+        let mut answer = problem::render(&failure, &occurrence);
+        complete_headers(answer.headers_mut(), &occurrence.request_id);
+        METERS.lane_refused.of(Urgency::Create).increment(1);
+        log(&method, Some(route), answer.status(), started, &occurrence, None, Some(&failure));
+        return Ok(request.into_response(hold(answer)));
+    }
     match catch_panic(next.call(request)).await {
         Ok(Ok(answered)) => {
             let (request, mut answer) = answered.map_into_boxed_body().into_parts();
@@ -233,9 +242,12 @@ fn log(
             )
         };
     }
+    // Being turned away is an answer like others, and may be given thousands of times a second: whoever is on call is
+    // told of it by its metric.
+    let is_turned_away = failure.is_some_and(|failure| failure.code == Code::Overloaded);
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         line!(error)
-    } else if status.is_server_error() {
+    } else if status.is_server_error() && !is_turned_away {
         line!(warn)
     } else {
         line!(info)

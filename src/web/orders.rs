@@ -17,7 +17,7 @@ use crate::state::Order;
 use crate::store::{Accept, Known, Position, Received, Scope, Source, Unreadable, Word};
 use crate::web::admitted::{self, view};
 use crate::web::auth::AsPartner;
-use crate::web::body::{Body, NewOrderBody};
+use crate::web::body::Body;
 use crate::web::create_order::{CreateOrder, PickupRequest};
 use crate::web::edge::TraceParent;
 use crate::web::events::{self, AfterQuery};
@@ -99,7 +99,7 @@ pub async fn create_order(
     AsPartner(partner_id): AsPartner,
     request: HttpRequest,
     app: web::Data<App>,
-    NewOrderBody(body): NewOrderBody<CreateOrder>,
+    Body(body): Body<CreateOrder>,
 ) -> Answer {
     let order = body.parse();
     let idempotency_key = headers::idempotency_key(request.headers())?;
