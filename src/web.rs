@@ -28,6 +28,7 @@ pub mod shop;
 mod unread;
 pub mod views;
 pub mod vocabulary;
+pub mod webhooks;
 
 use actix_web::http::header;
 use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource};
@@ -45,7 +46,7 @@ crate::bodies!(CreateOrder, DraftOrder, PickupRequest, Confirmation);
 
 /// Every URL. One resource per path, so that an unknown method is a 405 with `Allow`, not a 404.
 pub fn configure(app: &mut ServiceConfig) {
-    use admin::{keys, menu, partners, service, shops};
+    use admin::{keys, menu, partners, service, shops, webhooks as receivers};
     app.service(read("/v1/orders", orders::list_orders).route(post().to(orders::create_order)))
         .service(read("/v1/orders/ongoing", orders::get_ongoing_orders))
         .service(read("/v1/orders/{order_id}", orders::get_order).route(delete().to(orders::delete_order)))
@@ -58,6 +59,19 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/v1/drafts/{order_id}", drafts::get_draft).route(put().to(drafts::put_draft)))
         .service(resource("/v1/drafts/{order_id}/confirmation").route(put().to(drafts::confirm_draft)))
         .service(read("/v1/events", events::list_events))
+        .service(read("/v1/webhooks", webhooks::list_webhooks).route(post().to(webhooks::create_webhook)))
+        .service(
+            read("/v1/webhooks/{webhook_id}", webhooks::get_webhook)
+                .route(put().to(webhooks::put_webhook))
+                .route(delete().to(webhooks::delete_webhook)),
+        )
+        .service(resource("/v1/webhooks/{webhook_id}/rotate").route(post().to(webhooks::rotate_webhook)))
+        .service(read("/v1/webhooks/{webhook_id}/deliveries", webhooks::list_deliveries))
+        .service(
+            resource("/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend")
+                .route(post().to(webhooks::resend_delivery)),
+        )
+        .service(resource("/v1/webhooks/{webhook_id}/resend").route(post().to(webhooks::resend_deliveries)))
         .service(read("/simulator/bank/{key:.*}", bank::get_challenge).route(post().to(bank::answer_challenge)))
         .service(resource("/v1/callbacks/stripe").route(post().to(callbacks::stripe_callback)))
         .service(read("/livez", get_liveness))
@@ -100,6 +114,19 @@ pub fn configure(app: &mut ServiceConfig) {
                 .route(post().to(admin::orders::force_complete_order)),
         )
         .service(resource("/v1/admin/orders/{order_id}/refund").route(post().to(admin::orders::refund_order)))
+        .service(read("/v1/admin/webhooks", receivers::list_all_webhooks).route(post().to(receivers::create_receiver)))
+        .service(
+            read("/v1/admin/webhooks/{webhook_id}", receivers::inspect_webhook)
+                .route(put().to(receivers::replace_webhook))
+                .route(delete().to(receivers::remove_webhook)),
+        )
+        .service(resource("/v1/admin/webhooks/{webhook_id}/rotate").route(post().to(receivers::rotate_any_webhook)))
+        .service(read("/v1/admin/webhooks/{webhook_id}/deliveries", receivers::inspect_deliveries))
+        .service(
+            resource("/v1/admin/webhooks/{webhook_id}/deliveries/{delivery_id}/resend")
+                .route(post().to(receivers::resend_any_delivery)),
+        )
+        .service(resource("/v1/admin/webhooks/{webhook_id}/resend").route(post().to(receivers::resend_any_deliveries)))
         .service(read("/v1/admin/settings", service::get_settings))
         .service(read("/v1/admin/stages", service::get_stages))
         .service(read("/v1/admin/lifecycle", service::get_lifecycle));

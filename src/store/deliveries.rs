@@ -9,6 +9,7 @@ mod plan;
 use chrono::Duration;
 use diesel::prelude::*;
 use diesel::sqlite::{Sqlite, SqliteConnection};
+use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
@@ -24,7 +25,10 @@ use crate::state::Order;
 pub(super) use plan::measure;
 
 /// Whether something is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, IntoStaticStr, VariantArray)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, IntoStaticStr, VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum DeliveryResult {
     /// Not yet, or not yet again.

@@ -6,8 +6,7 @@ pub mod orders;
 pub mod partners;
 pub mod service;
 pub mod shops;
-
-use uuid::Uuid;
+pub mod webhooks;
 
 use crate::app::App;
 use crate::error::{Code, Failure};
@@ -23,15 +22,8 @@ crate::bodies!(
     orders::OperatorRefund,
     partners::NewPartner,
     shops::ShopSettings,
+    webhooks::NewReceiver,
 );
-
-/// An id in a path with several.
-///
-/// # Errors
-/// `not_found`.
-fn id_in(text: &str) -> Result<Uuid, Failure> {
-    text.parse().map_err(|_| Failure::new(Code::NotFound, "There is no such thing: this is not an id."))
-}
 
 async fn find_partner(app: &App, id: PartnerId) -> Result<Option<Partner>, Failure> {
     Ok(app.store.partners().await?.into_iter().find(|partner| partner.partner_id == id))

@@ -61,5 +61,13 @@ pub fn unknown_order() -> Failure {
 /// # Errors
 /// `not_found`.
 pub fn path_id(text: &web::Path<String>) -> Result<Uuid, Failure> {
+    id_in(text)
+}
+
+/// An id in a path with several.
+///
+/// # Errors
+/// `not_found`.
+pub fn id_in(text: &str) -> Result<Uuid, Failure> {
     text.parse().map_err(|_| Failure::new(Code::NotFound, "There is no such thing: this is not an id."))
 }

@@ -19,8 +19,9 @@ use crate::web::drafts::{self, Confirmation};
 use crate::web::headers::if_none_match;
 use crate::web::problem::Problem;
 use crate::web::views::board::ShopOrderView;
+use crate::web::views::notification::{Notification, ShopNotification};
 use crate::web::views::{EventView, OrderView};
-use crate::web::{admin, callbacks, catalogue, events, orders, shop};
+use crate::web::{admin, callbacks, catalogue, events, orders, shop, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +34,7 @@ use crate::web::{admin, callbacks, catalogue, events, orders, shop};
     tags(
         (name = "orders", description = "The partner's orders."),
         (name = "drafts", description = "Baskets that are priced before they are ordered."),
+        (name = "webhooks", description = "Being told instead of asking: polling always suffices, a webhook only adds."),
         (name = "catalogue", description = "Shops, their menus and what they promise."),
         (name = "shop", description = "For the tablet or till in a shop."),
         (name = "admin", description = "For operators."),
@@ -55,6 +57,15 @@ use crate::web::{admin, callbacks, catalogue, events, orders, shop};
         drafts::put_draft,
         drafts::confirm_draft,
         events::list_events,
+        webhooks::list_webhooks,
+        webhooks::create_webhook,
+        webhooks::get_webhook,
+        webhooks::put_webhook,
+        webhooks::delete_webhook,
+        webhooks::rotate_webhook,
+        webhooks::list_deliveries,
+        webhooks::resend_delivery,
+        webhooks::resend_deliveries,
         catalogue::list_shops,
         catalogue::get_menu,
         shop::list_shop_orders,
@@ -90,6 +101,15 @@ use crate::web::{admin, callbacks, catalogue, events, orders, shop};
         admin::orders::retry_order,
         admin::orders::force_complete_order,
         admin::orders::refund_order,
+        admin::webhooks::list_all_webhooks,
+        admin::webhooks::create_receiver,
+        admin::webhooks::inspect_webhook,
+        admin::webhooks::replace_webhook,
+        admin::webhooks::remove_webhook,
+        admin::webhooks::rotate_any_webhook,
+        admin::webhooks::inspect_deliveries,
+        admin::webhooks::resend_any_delivery,
+        admin::webhooks::resend_any_deliveries,
         admin::service::get_settings,
         admin::service::get_stages,
         admin::service::get_lifecycle,
@@ -98,7 +118,7 @@ use crate::web::{admin, callbacks, catalogue, events, orders, shop};
         crate::web::get_readiness,
         crate::web::get_metrics,
     ),
-    components(schemas(CreateOrder, DraftOrder, PickupRequest, Confirmation, OrderView, EventView, ShopOrderView, Code)),
+    components(schemas(CreateOrder, DraftOrder, PickupRequest, Confirmation, OrderView, EventView, ShopOrderView, Code, Notification, ShopNotification)),
 )]
 struct Api;
 

@@ -78,7 +78,7 @@ pub fn log_cursor(token: Option<&str>, scope: [u8; 6], cluster: u64) -> Result<O
     }
 }
 
-fn invalid_cursor() -> Failure {
+pub fn invalid_cursor() -> Failure {
     Failure::new(Code::InvalidCursor, "Send a cursor exactly as an answer to this list gave it.")
 }
 

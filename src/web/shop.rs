@@ -153,7 +153,14 @@ pub async fn accept_order(
     OptionalBody(body): OptionalBody<AcceptOrder>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
     let dropped_lines = body.dropped_lines.unwrap_or_default().into_iter().map(|line| line as usize).collect();
-    report(&app, shop, &order_id, Event::ShopAccepted { minutes: body.minutes, dropped_lines }).await
+    let accepted = report(&app, shop, &order_id, Event::ShopAccepted { minutes: body.minutes, dropped_lines }).await;
+    if !accepted.as_ref().is_ok_and(|order| order.status.is_ongoing()) {
+        // Whoever accepts an order that is over is about to make it: its URL, where it has one, is told once more,
+        // whatever becomes of this answer.
+        let (order, patience) = (OrderId(path_id(&order_id)?), app.settings.webhook_give_up_after.chrono());
+        app.store.owe_cancellation(shop.shop_id, order, patience, now()).await.map_err(Failure::from)?;
+    }
+    accepted
 }
 
 /// The shop refuses the order; the customer's money is given back.

@@ -15,6 +15,7 @@ use crate::error::Code;
 use crate::keys::KeyKind;
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Stage, Status};
 use crate::order::{Currency, Instant, Money, OnUnavailable, PickupType};
+use crate::store::DeliveryResult;
 use crate::why::Waits;
 
 /// An instant as the API writes it: RFC 3339, UTC, milliseconds, `Z`.
@@ -70,6 +71,7 @@ word_schemas! {
     KeyKind: "Which family of operations a key opens.";
     Code: "What went wrong, for programs.";
     Waits: "What an order waits for.";
+    DeliveryResult: "Whether something is still on its way to a receiver.";
 }
 
 macro_rules! choice_schemas {

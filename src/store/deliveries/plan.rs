@@ -101,8 +101,8 @@ impl Store {
             .await
     }
 
-    /// A shop has accepted an order that is over without it: it is told once more, where it has a receiver. Durable when
-    /// this returns.
+    /// A shop may take an order of its own for accepted that ended without a sale: then it is told once more, where it
+    /// has a receiver. Durable when this returns.
     pub async fn owe_cancellation(
         &self,
         shop: ShopId,
@@ -116,15 +116,18 @@ impl Store {
                 let webhook: Option<Vec<u8>> = receiver.select(webhooks::id).first(tx.conn).optional()?;
                 let Some(webhook) = webhook else { return Ok(()) };
                 let order = order_id.0.as_bytes().to_vec();
-                let ends: Option<(i64, String, i64)> = order_events::table
+                let newest: Option<(i64, String, i64, String)> = order_events::table
                     .filter(order_events::order_id.eq(&order))
                     .filter(order_events::shop_id.eq(shop.0.as_bytes().as_slice()))
                     .filter(order_events::from_status.ne(order_events::to_status.nullable()))
                     .order(order_events::version.desc())
-                    .select((order_events::version, order_events::kind, order_events::at))
+                    .select((order_events::version, order_events::kind, order_events::at, order_events::to_status))
                     .first(tx.conn)
                     .optional()?;
-                let Some((version, kind, at)) = ends else { return Ok(()) };
+                let Some((version, kind, at, status)) = newest else { return Ok(()) };
+                if !word::<Status>(&status)?.is_undone() {
+                    return Ok(());
+                }
                 let (since, due) = (millis(now), millis(now));
                 put(tx, &Told { webhook, order, version, kind, at, passed_over: 0, since, due }, patience)
             })

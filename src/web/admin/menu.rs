@@ -4,7 +4,7 @@ use actix_web::web;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{find_partner, id_in, unknown_partner};
+use super::{find_partner, unknown_partner};
 use crate::app::App;
 use crate::catalogue::{Availability, Item, OptionGroup, ShopItem};
 use crate::clock::now;
@@ -14,7 +14,7 @@ use crate::web::auth::AsAdmin;
 use crate::web::body::Body;
 use crate::web::catalogue::unknown_shop;
 use crate::web::faults;
-use crate::web::heard::path_id;
+use crate::web::heard::{id_in, path_id};
 use crate::web::problem::Problem;
 use crate::web::shop::{ItemAvailability, unknown_item};
 use crate::web::vocabulary::{Timestamp, shapes};

@@ -70,6 +70,24 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ),
         ("confirmDraft", CONFIRMING),
         ("listEvents", &[InvalidRequest, InvalidCursor, CursorInvalid, Overloaded, DatabaseUnavailable]),
+        ("listWebhooks", &[DatabaseUnavailable, Overloaded]),
+        ("createWebhook", A_RECEIVER),
+        ("getWebhook", &[NotFound, DatabaseUnavailable, Overloaded]),
+        ("putWebhook", A_REPLACEMENT),
+        ("deleteWebhook", A_CHANGE),
+        ("rotateWebhook", A_CHANGE),
+        ("listDeliveries", DELIVERIES),
+        ("resendDelivery", A_CHANGE),
+        ("resendDeliveries", A_REPLACEMENT),
+        ("listAllWebhooks", &[InvalidRequest, DatabaseUnavailable, Overloaded]),
+        ("createReceiver", A_RECEIVER),
+        ("inspectWebhook", &[NotFound, DatabaseUnavailable, Overloaded]),
+        ("replaceWebhook", A_REPLACEMENT),
+        ("removeWebhook", A_CHANGE),
+        ("rotateAnyWebhook", A_CHANGE),
+        ("inspectDeliveries", DELIVERIES),
+        ("resendAnyDelivery", A_CHANGE),
+        ("resendAnyDeliveries", A_REPLACEMENT),
         ("listShops", &[]),
         ("getMenu", &[NotFound]),
         ("listShopOrders", &[DatabaseUnavailable, Overloaded]),
@@ -204,6 +222,23 @@ const DECIDED: &[Code] = {
 /// What telling of a step may be answered with.
 const A_STEP: &[Code] =
     &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown];
+
+/// What changing a thing may be answered with that may be changed at any time.
+const A_CHANGE: &[Code] = &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown];
+
+/// What making a receiver of webhooks may be answered with.
+const A_RECEIVER: &[Code] = &[
+    Code::NotPossible,
+    Code::AlreadyExists,
+    Code::Unprocessable,
+    Code::DatabaseUnavailable,
+    Code::Overloaded,
+    Code::OutcomeUnknown,
+];
+
+/// What reading a receiver's deliveries may be answered with.
+const DELIVERIES: &[Code] =
+    &[Code::InvalidRequest, Code::InvalidCursor, Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded];
 
 /// What replacing a thing may be answered with.
 const A_REPLACEMENT: &[Code] =
