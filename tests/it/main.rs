@@ -11,6 +11,7 @@ mod gateway;
 mod receiver;
 mod routes;
 mod server;
+mod shop_webhooks;
 mod stalled;
 mod stripe;
 mod support;

@@ -20,7 +20,21 @@ fn filled(server: &Client, template: &str) -> String {
         text(&server.created(&body)["order_id"])
     };
     let draft = || server.call("POST", "/v1/drafts").json(&two_lungos(&fresh("cus"))).send().expect(201).id();
+    let webhook = template.starts_with("/v1/webhooks/{").then(|| {
+        let body = json!({"url": "https://receiver.invalid/"});
+        text(&server.call("POST", "/v1/webhooks").json(&body).send().expect(201).body["webhook_id"])
+    });
+    let delivery = || {
+        order();
+        let path = format!("/v1/webhooks/{}/deliveries", webhook.as_ref().expect("one of its own"));
+        until("something is on its way", || {
+            let known = server.get(&path).expect(200).body;
+            known["deliveries"].get(0).map(|delivery| text(&delivery["delivery_id"]))
+        })
+    };
     let parts = template.split('/').map(|part| match part {
+        "{webhook_id}" if webhook.is_some() => webhook.clone().expect("one of its own"),
+        "{delivery_id}" if webhook.is_some() => delivery(),
         "{order_id}" if template.starts_with("/v1/drafts/") => draft(),
         "{order_id}" => order(),
         part if part.starts_with('{') => "01970000-0000-7000-8000-000000000011".into(),
