@@ -245,6 +245,114 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The partner's receivers. */
+        get: operations["listWebhooks"];
+        put?: never;
+        /**
+         * A new receiver. It is told of what happens from now on: each event by a POST of a `Notification`, signed by Standard
+         *     Webhooks, at least once. The secret is in this answer and never again.
+         */
+        post: operations["createWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A receiver. */
+        get: operations["getWebhook"];
+        /** Replaces where a receiver is, what it wants, and whether it is sent anything. */
+        put: operations["putWebhook"];
+        post?: never;
+        /** Removes a receiver, with all that was on its way to it. */
+        delete: operations["deleteWebhook"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is on its way to a receiver, and what became of the last 10,000 that were. */
+        get: operations["listDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends one delivery again, or at once if it is waiting. */
+        post: operations["resendDelivery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends the finished deliveries of a span of time again, as far as they are kept. Cut short, it may be said again. */
+        post: operations["resendDeliveries"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a receiver a new secret, which is in this answer and never again. For a while deliveries carry two signatures. */
+        post: operations["rotateWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -303,6 +411,49 @@ export interface components {
         /** @description Money may still be on its way back. */
         DeletedPayment: {
             status: components["schemas"]["PaymentStatus"];
+        };
+        /** @description Some of a receiver's deliveries. */
+        DeliveryList: {
+            /** @description The newest first. */
+            deliveries: components["schemas"]["DeliveryView"][];
+            /** @description Where to go on; null at the end. */
+            next_cursor: string | null;
+        };
+        /**
+         * @description Whether something is still on its way to a receiver.
+         * @enum {string}
+         */
+        DeliveryResult: "pending" | "delivered" | "given_up";
+        /** @description An event on its way to a receiver, or what became of it. */
+        DeliveryView: {
+            attempted_at: components["schemas"]["Timestamp"] | null;
+            /** Format: int32 */
+            attempts: number;
+            /**
+             * Format: int32
+             * @description Older events of the order whose place this one took because they had not been sent yet.
+             */
+            coalesced: number;
+            /** Format: uuid */
+            delivery_id: string;
+            event_id: string;
+            /** @description After this it is not tried again. */
+            give_up_at: components["schemas"]["Timestamp"];
+            next_attempt_at: components["schemas"]["Timestamp"] | null;
+            occurred_at: components["schemas"]["Timestamp"];
+            /** Format: uuid */
+            order_id: string;
+            result: components["schemas"]["DeliveryResult"];
+            /**
+             * Format: int32
+             * @description The HTTP status that the last attempt was answered with.
+             */
+            status: number | null;
+            /** @description Why the last attempt was in vain. */
+            trouble: string | null;
+            type: components["schemas"]["EventKind"];
+            /** Format: int64 */
+            version: number;
         };
         /** @description A basket to be priced; with a total, it must be the present one. */
         DraftOrder: {
@@ -449,10 +600,49 @@ export interface components {
             currency: components["schemas"]["Currency"];
         };
         /**
+         * @description A receiver to be.
+         * @example {
+         *       "types": [
+         *         "shop_accepted",
+         *         "made",
+         *         "collected"
+         *       ],
+         *       "url": "https://app.example/lungo"
+         *     }
+         */
+        NewWebhook: {
+            /** @description The types of events it wants; all if it is left out. */
+            types?: components["schemas"]["EventKind"][] | null;
+            /** @description https, with a host of the public Internet. */
+            url: string;
+        };
+        /**
          * @description Why a shop takes no order.
          * @enum {string}
          */
         NotAccepting: "closed" | "last_order" | "paused" | "offline" | "full";
+        /**
+         * @description Something happened to an order: what a partner's receiver reads. The newest event stands for older ones of the same
+         *     order that were not sent in time.
+         */
+        Notification: {
+            /**
+             * @description The same each time this event is sent; also in the header `webhook-id`.
+             * @example evt_01970000000070008000000000000099_3
+             */
+            event_id: string;
+            occurred_at: components["schemas"]["Timestamp"];
+            order: components["schemas"]["OrderView"] | null;
+            /** Format: uuid */
+            order_id: string;
+            type: components["schemas"]["EventKind"];
+            /**
+             * Format: int64
+             * @description The version of the order that this event made. Events may come late, twice or out of order: what is below the
+             *     highest version seen of an order is old.
+             */
+            version: number;
+        };
         /**
          * @description What the customer wants when a line is sold out.
          * @enum {string}
@@ -698,6 +888,47 @@ export interface components {
             /** @description Whether the same order may succeed when the customer tries again. */
             retryable: boolean;
         };
+        /**
+         * @description Which deliveries are sent again: of events from one moment on until before another.
+         * @example {
+         *       "from_at": "2026-01-02T03:00:00Z",
+         *       "only_failed": true,
+         *       "until_at": "2026-01-02T04:00:00Z"
+         *     }
+         */
+        ResendRange: {
+            /** Format: date-time */
+            from_at: string;
+            /** @description Only what was given up; not by default. */
+            only_failed?: boolean | null;
+            /** Format: date-time */
+            until_at: string;
+        };
+        /** @description How many deliveries are on their way again. */
+        Resent: {
+            deliveries: number;
+        };
+        /**
+         * @description How the secret is replaced; it may be left out, and so may the body.
+         * @example {
+         *       "keep_old_minutes": 60
+         *     }
+         */
+        RotateSecret: {
+            /**
+             * Format: int32
+             * @description How long the present secret signs as well: 0 to 10080; a day by default. One before it ends at once.
+             */
+            keep_old_minutes?: number | null;
+        };
+        /** @description A receiver with its secret, which is never shown again. */
+        SecretWebhookView: components["schemas"]["WebhookView"] & {
+            /**
+             * @description What each delivery is signed with, by Standard Webhooks.
+             * @example whsec_…
+             */
+            secret: string;
+        };
         /** @description The partner's shops. */
         ShopList: {
             /** @description By name. */
@@ -741,6 +972,48 @@ export interface components {
          * @enum {string}
          */
         Waits: "payment_authorization" | "payment_retry" | "payment_outcome" | "customer_at_bank" | "pickup_time" | "offer_to_shop" | "shop_decision" | "shop_start" | "shop_making" | "collection" | "capture" | "money_back" | "last_look" | "operator" | "nothing";
+        /** @description Receivers, the oldest first. */
+        WebhookList: {
+            webhooks: components["schemas"]["WebhookView"][];
+        };
+        /**
+         * @description A receiver as it is to be. What is left out has its default.
+         * @example {
+         *       "enabled": true,
+         *       "url": "https://app.example/lungo"
+         *     }
+         */
+        WebhookSettings: {
+            /**
+             * @description Whether it is sent anything; it is by default. Switched on again it is told what happened meanwhile, as far as
+             *     that is not too old.
+             */
+            enabled?: boolean | null;
+            /** @description The types of events it wants; all if it is left out. */
+            types?: components["schemas"]["EventKind"][] | null;
+            /** @description https, with a host of the public Internet. */
+            url: string;
+        };
+        /** @description A receiver of webhooks. Its secret was shown when it was made. */
+        WebhookView: {
+            created_at: components["schemas"]["Timestamp"];
+            disabled_at: components["schemas"]["Timestamp"] | null;
+            disabled_why: string | null;
+            enabled: boolean;
+            old_secret_until: components["schemas"]["Timestamp"] | null;
+            /** Format: uuid */
+            partner_id: string;
+            /**
+             * Format: uuid
+             * @description The shop whose orders are offered there; null for a receiver of the partner's events.
+             */
+            shop_id: string | null;
+            /** @description The types of events it wants; null for all. */
+            types: components["schemas"]["EventKind"][] | null;
+            url: string;
+            /** Format: uuid */
+            webhook_id: string;
+        };
         /** @description The openings of each weekday; a day without any is a closed day. */
         Week: {
             /** @default [] */
@@ -1269,6 +1542,221 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    listWebhooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receivers, the oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+        };
+    };
+    createWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebhook"];
+            };
+        };
+        responses: {
+            /** @description The receiver. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretWebhookView"];
+                };
+            };
+        };
+    };
+    getWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receiver. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+        };
+    };
+    putWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookSettings"];
+            };
+        };
+        responses: {
+            /** @description The receiver. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+        };
+    };
+    deleteWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listDeliveries: {
+        parameters: {
+            query?: {
+                result?: components["schemas"]["DeliveryResult"];
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description 1 to 200; 20 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of deliveries, the newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+        };
+    };
+    resendDelivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The delivery. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryView"];
+                };
+            };
+        };
+    };
+    resendDeliveries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResendRange"];
+            };
+        };
+        responses: {
+            /** @description How many are on their way again. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Resent"];
+                };
+            };
+        };
+    };
+    rotateWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RotateSecret"];
+            };
+        };
+        responses: {
+            /** @description The receiver. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretWebhookView"];
+                };
             };
         };
     };

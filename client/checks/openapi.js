@@ -24,7 +24,7 @@ if (process.argv[2] === 'write') {
   process.exitCode = 1;
 }
 
-/** The operations that a partner's key opens, and every schema that they lead to. */
+/** The operations that a partner's key opens, what its webhooks bring, and every schema that these lead to. */
 function partnerPart({ openapi, info, paths, components }) {
   const kept = {};
   for (const [path, methods] of Object.entries(paths)) {
@@ -45,6 +45,7 @@ function partnerPart({ openapi, info, paths, components }) {
   };
   follow(kept);
   follow({ $ref: '#/components/schemas/Problem' });
+  follow({ $ref: '#/components/schemas/Notification' });
   const sorted = Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1)));
   return { openapi, info, paths: kept, components: { schemas: sorted } };
 }
