@@ -3,17 +3,22 @@
 //!
 //! - *service*: `lungo load` against a server in the same process, at several numbers of connections;
 //! - *bare handler*: actix-web returning the same bytes for the same requests, and nothing else;
-//! - *store alone*: the same rows, written and carried to the shop's acceptance in batches by one task, no HTTP.
+//! - *store alone*: the same rows, written and carried to the shop's acceptance in batches by one task, no HTTP;
+//! - *in calm*: the waits at 100 orders a second, and at 70 % of what 64 connections reached;
+//! - *lists*: getOngoingOrders of customers who have an order, and a bare handler that returns the same bytes.
 //!
 //! All of it shares the same cores, and all writes are as durable as in production.
 
 #[path = "support/lives.rs"]
 mod lives;
 
-use std::sync::mpsc;
-use std::thread;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, DATE};
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -30,10 +35,15 @@ use lungo::load::report::{Machine, Quantiles, Report};
 use lungo::load::server::{Server, Setup};
 use lungo::load::{LoadArgs, run, send_only};
 use lungo::store::{Options, Outcome, Policy, Store};
+use tokio::task::JoinSet;
 
-const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
+const CONNECTIONS: [usize; 4] = [1, 16, USUAL, 256];
+/// The number of connections that goals are set for.
+const USUAL: usize = 64;
 /// Orders that the store alone is given at once: what its writer takes into one transaction.
 const BATCH: usize = 128;
+/// Customers whose lists are read.
+const LISTED: u64 = 2_000;
 
 #[derive(Parser)]
 struct Cli {
@@ -73,9 +83,14 @@ fn main() -> Result<()> {
         "of bare",
         "of store"
     );
+    let mut reached = 0.0;
     for connections in CONNECTIONS {
         let orders = if connections == 1 { (orders / 10).max(100) } else { orders };
-        let Report { accepted_per_s, completed_per_s, acceptance_ms, .. } = service(connections, orders)?;
+        let flags = ["--connections", &connections.to_string(), "--orders", &orders.to_string()];
+        let Report { accepted_per_s, completed_per_s, acceptance_ms, .. } = service(&flags)?;
+        if connections == USUAL {
+            reached = completed_per_s;
+        }
         let (bare, bare_ms) = bare_handler(&sample, connections, orders)?;
         println!(
             "{connections:>11}  {accepted_per_s:>10.0} {completed_per_s:>11.0} {:>8.1} {:>8.1} {:>8.1}  {bare:>10.0} {:>8.1}  {:>7.1} % {:>7.1} %",
@@ -87,12 +102,21 @@ fn main() -> Result<()> {
             completed_per_s / store * 100.0,
         );
     }
-    Ok(())
+    println!();
+    for rate in [100.0, (reached * 0.7_f64).floor()] {
+        let (rate, orders) = (rate.to_string(), ((rate * 10.0) as u64).max(100).to_string());
+        let report = service(&["--rate", &rate, "--orders", &orders, "--poisson"])?;
+        println!(
+            "{rate} orders/s, at random: acceptance ms {}; new→accepted by the shop ms {}",
+            report.acceptance_ms, report.new_to_accepted_ms
+        );
+    }
+    lists(orders)
 }
 
-fn service(connections: usize, orders: u64) -> Result<Report> {
-    let (connections, orders) = (connections.to_string(), orders.to_string());
-    let flags = ["load", "--connections", &connections, "--orders", &orders, "--mix", "visa=1"];
+/// What `lungo load` measures with these flags, against a server of its own.
+fn service(flags: &[&str]) -> Result<Report> {
+    let flags = ["load", "--mix", "visa=1"].iter().chain(flags);
     let report = run(&Load::try_parse_from(flags)?.args)?;
     if !report.is_sound() || !report.errors.is_empty() {
         bail!("these figures are of no use:\n{report}");
@@ -111,51 +135,137 @@ fn one_answer() -> Result<Answer> {
     let plan = plan(1, 1)?;
     let customer = plan.customer(0);
     let mut connection = Connection::new(server.target.clone());
-    let answer = async { connection.order(&Uri::from_static("/v1/orders"), &customer, plan.body(0, &customer)).await };
-    let answer = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(answer);
-    answer.map_err(|silence| eyre!("no answer: {silence:?}"))
+    on_one_thread(async {
+        let answer = connection.order(&Uri::from_static("/v1/orders"), &customer, plan.body(0, &customer)).await;
+        answer.map_err(|silence| eyre!("no answer: {silence:?}"))
+    })
 }
 
 /// Orders answered a second by a handler that does nothing but read the body.
 fn bare_handler(sample: &Answer, connections: usize, orders: u64) -> Result<(f64, Quantiles)> {
-    let body = sample.body.clone();
-    let headers: Vec<(String, Vec<u8>)> = sample
-        .headers
-        .iter()
-        .filter(|(name, _)| ![CONTENT_LENGTH.as_str(), DATE.as_str()].contains(&name.as_str()))
-        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-        .collect();
-    let (started, starting) = mpsc::channel();
-    let thread = thread::spawn(move || -> std::io::Result<()> {
-        actix_web::rt::System::new().block_on(async {
-            let server = HttpServer::new(move || {
-                let (headers, body) = (headers.clone(), body.clone());
-                let answer = move |_read: web::Bytes| {
-                    let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
-                    headers.iter().for_each(|(name, value)| {
-                        answer.insert_header((name.as_str(), value.as_slice()));
-                    });
-                    std::future::ready(answer.body(body.clone()))
-                };
-                App::new().service(web::resource("/v1/orders").route(web::post().to(answer)))
-            })
-            .workers(2)
-            .disable_signals()
-            .bind("127.0.0.1:0")?;
-            let address = server.addrs()[0];
-            let server = server.run();
-            let _ = started.send((address, server.handle()));
-            server.await
-        })
-    });
-    let (address, handle) = starting.recv()?;
-    let (sending, rate, latencies) = send_only(plan(connections, orders)?, &Target::new(address, "none")?)?;
-    tokio::runtime::Builder::new_current_thread().build()?.block_on(handle.stop(false));
-    thread.join().map_err(|_| eyre!("the bare server panicked"))??;
+    let bare = Bare::start(sample)?;
+    let (sending, rate, latencies) = send_only(plan(connections, orders)?, &Target::new(bare.address, "none")?)?;
+    bare.stop()?;
     if sending.accepted.len() as u64 != orders {
         bail!("the bare handler failed: {:?}", sending.errors);
     }
     Ok((rate, latencies))
+}
+
+/// A server that gives the same answer to everything.
+struct Bare {
+    address: SocketAddr,
+    handle: ServerHandle,
+    thread: JoinHandle<std::io::Result<()>>,
+}
+
+impl Bare {
+    fn start(sample: &Answer) -> Result<Self> {
+        let (status, body) = (sample.status.as_u16(), sample.body.clone());
+        let headers: Vec<(String, Vec<u8>)> = sample
+            .headers
+            .iter()
+            .filter(|(name, _)| ![CONTENT_LENGTH.as_str(), DATE.as_str()].contains(&name.as_str()))
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect();
+        let (started, starting) = mpsc::channel();
+        let thread = thread::spawn(move || -> std::io::Result<()> {
+            actix_web::rt::System::new().block_on(async {
+                let server = HttpServer::new(move || {
+                    let (headers, body) = (headers.clone(), body.clone());
+                    let answer = move |_read: web::Bytes| {
+                        let status = StatusCode::from_u16(status).expect("a server gave it");
+                        let mut answer = HttpResponse::build(status);
+                        headers.iter().for_each(|(name, value)| {
+                            answer.insert_header((name.as_str(), value.as_slice()));
+                        });
+                        std::future::ready(answer.body(body.clone()))
+                    };
+                    App::new().default_service(web::to(answer))
+                })
+                .workers(2)
+                .disable_signals()
+                .bind("127.0.0.1:0")?;
+                let address = server.addrs()[0];
+                let server = server.run();
+                let _ = started.send((address, server.handle()));
+                server.await
+            })
+        });
+        let (address, handle) = starting.recv()?;
+        Ok(Self { address, handle, thread })
+    }
+
+    fn stop(self) -> Result<()> {
+        on_one_thread(async {
+            self.handle.stop(false).await;
+            Ok(())
+        })?;
+        Ok(self.thread.join().map_err(|_| eyre!("the bare server panicked"))??)
+    }
+}
+
+/// How many lists are answered a second, next to a bare handler that returns the same bytes.
+fn lists(lists: u64) -> Result<()> {
+    let server = Server::start(None, Setup::default())?;
+    let plan = plan(USUAL, LISTED)?;
+    let uris: Vec<Uri> = (0..LISTED)
+        .map(|number| format!("/v1/orders/ongoing?customer_id={}", plan.customer(number)).parse())
+        .collect::<Result<_, _>>()?;
+    let (sending, ..) = send_only(plan, &server.target)?;
+    if sending.accepted.len() as u64 != LISTED {
+        bail!("the customers' orders were not accepted: {:?}", sending.errors);
+    }
+    let (service, service_ms, sample) = read_lists(&uris, &server.target, lists)?;
+    let bare = Bare::start(&sample)?;
+    let (alone, alone_ms, _) = read_lists(&uris, &Target::new(bare.address, "none")?, lists)?;
+    bare.stop()?;
+    println!(
+        "getOngoingOrders, {USUAL} connections: {service:.0}/s ({service_ms}); bare handler {alone:.0}/s ({alone_ms}); {:.1} % of it",
+        service / alone * 100.0
+    );
+    Ok(())
+}
+
+/// Reads lists in turn over as many connections as usual: how many a second, how long each took, and the last answer.
+fn read_lists(uris: &[Uri], target: &Target, lists: u64) -> Result<(f64, Quantiles, Answer)> {
+    on_one_thread(async {
+        let next = Arc::new(AtomicU64::new(0));
+        let started = Instant::now();
+        let mut readers = JoinSet::new();
+        for _ in 0..USUAL {
+            let (mut connection, next, uris) = (Connection::new(target.clone()), next.clone(), uris.to_vec());
+            readers.spawn(async move {
+                let (mut took, mut last) = (Vec::new(), None);
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= lists {
+                        return Ok((took, last));
+                    }
+                    let asked = Instant::now();
+                    let answer = connection.get(&uris[(number % LISTED) as usize]).await;
+                    let answer = answer.map_err(|silence| eyre!("no answer: {silence:?}"))?;
+                    if answer.status.as_u16() != 200 {
+                        bail!("a list was answered with {}", answer.status);
+                    }
+                    took.push(asked.elapsed());
+                    last = Some(answer);
+                }
+            });
+        }
+        let (mut took, mut sample) = (Vec::new(), None);
+        while let Some(read) = readers.join_next().await {
+            let (some, last) = read??;
+            took.extend(some);
+            sample = last.or(sample);
+        }
+        let per_s = took.len() as f64 / started.elapsed().as_secs_f64();
+        Ok((per_s, Quantiles::of(took), sample.ok_or_else(|| eyre!("no list was read"))?))
+    })
+}
+
+fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Whole lives a second: created, authorized, accepted by the shop.
@@ -172,7 +282,7 @@ fn store_alone(orders: u64) -> Result<f64> {
     };
     let (store, mut claims) = Store::open(directory.path(), options)?;
     let catalogue = catalogue();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    on_one_thread(async {
         store.seed(demo(), Vec::new(), now()).await?;
         let started = Instant::now();
         let mut number = 0;

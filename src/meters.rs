@@ -121,6 +121,9 @@ meters! {
     ongoing: Family<Gauge, Ongoing>,
         Gauge "lungo_ongoing_orders" ["status"], Count, NONE,
         "Ongoing orders.";
+    made_late: Family<Gauge, ()>,
+        Gauge "lungo_orders_made_late" [], Count, NONE,
+        "Orders that have been in the making for one and a half times as long as the menu says, or longer.";
     deadline_overdue: Family<Gauge, ()>,
         Gauge "lungo_deadline_overdue_seconds" [], Seconds, NONE,
         "How long the earliest deadline has passed without being decided.";

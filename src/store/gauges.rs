@@ -22,6 +22,8 @@ const LOOKED_AT: i64 = 2_000;
 pub(super) struct Waiting {
     pub ongoing: Vec<(Status, i64)>,
     pub next_deadline: Option<Instant>,
+    /// Orders that have been in the making for much longer than the menu says.
+    pub made_late: i64,
     pub stages: Vec<InStage>,
     /// Currency, minor units, orders, and when the oldest of them ended.
     pub owed: Vec<(String, i64, i64, Option<Instant>)>,
@@ -45,6 +47,13 @@ pub(super) const OLDEST_IN_STAGE: &str = "
             AND (attempts > 0 OR next_attempt_at <= ?1) AND (stage <> 'look_up' OR ongoing)
         ORDER BY next_attempt_at LIMIT ?3)";
 
+/// In the making for one and a half times as long as the menu says, among those whose deadline comes first.
+pub(super) const MADE_LATE: &str = "
+    SELECT COUNT(*) AS orders FROM (
+        SELECT json_extract(details, '$.entered_at') AS began_at, json_extract(placed, '$.make_seconds') AS makes
+        FROM orders WHERE deadline_at IS NOT NULL AND status = 'preparing' ORDER BY deadline_at LIMIT ?2)
+    WHERE ?1 > began_at + 1500 * makes";
+
 pub(super) const OWED: &str = "
     SELECT currency, SUM(owed) AS amount, COUNT(*) AS orders, MIN(closed_at) AS since
     FROM orders WHERE owed > 0 GROUP BY currency";
@@ -53,6 +62,12 @@ pub(super) const OWED: &str = "
 struct Oldest {
     #[diesel(sql_type = Nullable<Double>)]
     seconds: Option<f64>,
+}
+
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = BigInt)]
+    orders: i64,
 }
 
 #[derive(QueryableByName)]
@@ -99,10 +114,15 @@ pub(super) fn read(conn: &mut SqliteConnection, now: Instant) -> Result<Waiting>
         .select(orders::deadline_at)
         .get_result(conn)
         .optional()?;
+    let made_late: Counted = diesel::sql_query(MADE_LATE)
+        .bind::<BigInt, _>(millis(now))
+        .bind::<BigInt, _>(LOOKED_AT)
+        .get_result(conn)?;
     let owed: Vec<Owed> = diesel::sql_query(OWED).load(conn)?;
     Ok(Waiting {
         ongoing: by_status.into_iter().map(|(status, count)| Ok((word(&status)?, count))).collect::<Result<_>>()?,
         next_deadline: next_deadline.flatten().map(instant),
+        made_late: made_late.orders,
         stages: in_stages(conn, now)?,
         owed: owed.into_iter().map(|row| (row.currency, row.amount, row.orders, row.since.map(instant))).collect(),
     })
@@ -138,6 +158,7 @@ fn show(waiting: &Waiting, now: Instant) {
         METERS.ongoing.of(Ongoing(*status)).set(count as f64);
     }
     METERS.deadline_overdue.of(()).set(waiting.next_deadline.map_or(0.0, |at| age_in_seconds(at, now)));
+    METERS.made_late.of(()).set(waiting.made_late as f64);
     for InStage { stage, depth, parked, next_attempt, oldest_seconds } in &waiting.stages {
         METERS.stage_depth.of(*stage).set(*depth as f64);
         METERS.stage_parked.of(*stage).set(*parked as f64);

@@ -167,6 +167,27 @@ async fn what_waits_is_measured() {
     store.measure(at(120)).await.unwrap();
 }
 
+#[tokio::test]
+async fn what_is_in_the_making_for_too_long_is_measured() {
+    let (_dir, store, order) = with_an_order().await;
+    let amount = order.placed.total.amount;
+    for (actor, event) in [
+        (Actor::Gateway, Event::PaymentAuthorized { amount, reference: "ch_1".into(), capture_before: None }),
+        (Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() }),
+        (Actor::Shop, Event::PreparationStarted),
+    ] {
+        let word = Word { order_id: order.id, scope: Scope::Everyone, actor, event, version: None, now: at(10) };
+        assert!(matches!(store.receive(word).await.unwrap(), Received::Changed(..)));
+    }
+    let makes = i64::from(order.placed.make_seconds);
+    assert!(makes > 0);
+    for (elapsed, late) in [(makes, 0), (makes * 3 / 2, 0), (makes * 3 / 2 + 1, 1)] {
+        let now = at(10 + elapsed);
+        let waiting = store.readers.read(move |conn| gauges::read(conn, now)).await.unwrap();
+        assert_eq!(waiting.made_late, late, "after {elapsed} of {makes} s");
+    }
+}
+
 #[test]
 fn what_is_measured_or_asked_on_the_hot_paths_reads_no_history() {
     #[derive(QueryableByName)]
@@ -186,6 +207,7 @@ fn what_is_measured_or_asked_on_the_hot_paths_reads_no_history() {
     for (question, index) in [
         (gauges::OWED, "orders_owed"),
         (gauges::OLDEST_IN_STAGE, "orders_due"),
+        (gauges::MADE_LATE, "orders_deadline"),
         ("SELECT COUNT(*) FROM orders WHERE stage = 'offer' AND parked_at IS NULL", "orders_due"),
         ("SELECT status, COUNT(*) FROM orders WHERE ongoing GROUP BY status", "orders_o"),
         ("SELECT stage FROM orders WHERE parked_at IS NOT NULL", "orders_parked"),
