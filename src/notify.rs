@@ -17,6 +17,7 @@ use std::time::{Duration, Instant as Monotonic};
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use crate::clock::now;
@@ -66,7 +67,7 @@ pub struct Notifier {
 }
 
 /// How a receiver has been doing. Forgotten when the process ends: then it is simply asked again.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Standing {
     /// Failures since it last took something.
     failures: u32,
@@ -76,12 +77,22 @@ struct Standing {
     untrimmed: usize,
 }
 
+impl Default for Standing {
+    fn default() -> Self {
+        // Nobody knows how long its log was left by the process before.
+        Self { failures: 0, rests_until: None, untrimmed: TRIM_AFTER }
+    }
+}
+
 impl Notifier {
     /// Works until told to stop.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut rounds: JoinSet<(Uuid, Standing)> = JoinSet::new();
         let mut standings: HashMap<Uuid, Standing> = HashMap::new();
         let mut under_way: HashSet<Uuid> = HashSet::new();
+        // Not a sleep that each ended round would begin anew: those who end theirs often would hold up the others.
+        let mut look = tokio::time::interval(LOOK_ROUND);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -93,7 +104,7 @@ impl Notifier {
                     standings.insert(webhook, standing);
                     continue;
                 }
-                () = tokio::time::sleep(LOOK_ROUND) => {}
+                _ = look.tick() => {}
             }
             if let Err(fault) = self.store.plan_cancellations(self.an_offer_takes, self.patience).await {
                 tracing::warn!(%fault, "notify.cancellations_not_planned");

@@ -5,7 +5,7 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::lanes::{Tx, Urgency};
-use super::rows::{document, instant, millis, to_document, uuid};
+use super::rows::{document, instant, millis, or_log, to_document, uuid};
 use super::schema::{deliveries, meta, webhooks};
 use super::{Error, Result, Store};
 use crate::lifecycle::EventKind;
@@ -133,12 +133,12 @@ impl WebhookRow {
 }
 
 impl Store {
-    /// The oldest first.
+    /// The oldest first. One that cannot be read is left out: it must not hold up the others.
     pub async fn webhooks(&self, of: Receivers) -> Result<Vec<Webhook>> {
         self.readers
             .read(move |conn| {
                 let rows: Vec<WebhookRow> = within(of).order((webhooks::created_at, webhooks::id)).load(conn)?;
-                rows.into_iter().map(WebhookRow::into_webhook).collect()
+                Ok(rows.into_iter().filter_map(|row| or_log(row.into_webhook())).collect())
             })
             .await
     }

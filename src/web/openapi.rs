@@ -137,6 +137,7 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Api::openapi()).expect("the document serialises");
     document["components"]["schemas"]["Problem"] = problem_schema();
     document["components"]["securitySchemes"] = security_schemes();
+    document["webhooks"] = webhooks_sent();
     problems::add_problems(&mut document, problems::PROBLEMS);
     optional_bodies(&mut document);
     let bytes = Bytes::from(serde_json::to_vec(&document).expect("the document serialises"));
@@ -187,6 +188,35 @@ fn problem_schema() -> Value {
                 },
             },
         },
+    })
+}
+
+/// What this service sends: by whom it is believed, and how it is answered.
+fn webhooks_sent() -> Value {
+    let sent = |id: &str, to: &str, body: &str| {
+        let header = |name: &str, what: &str| json!({"name": name, "in": "header", "required": true, "description": what, "schema": {"type": "string"}});
+        json!({"post": {
+            "operationId": id,
+            "description": format!("Sent to {to}, at least once. Signed by Standard Webhooks."),
+            "security": [],
+            "parameters": [
+                header("webhook-id", "The same each time this is sent."),
+                header("webhook-timestamp", "When it was sent: seconds since 1970."),
+                header("webhook-signature", "`v1,` and base64, for each secret that signs now; blanks between them."),
+            ],
+            "requestBody": {"required": true, "content": {"application/json": {
+                "schema": {"$ref": format!("#/components/schemas/{body}")},
+            }}},
+            "responses": {
+                "2XX": {"description": "Taken. The body is not read."},
+                "410": {"description": "Nothing more is wanted: a partner's receiver is switched off."},
+                "default": {"description": "It is sent again; `Retry-After` is obeyed with 429 and 503."},
+            },
+        }})
+    };
+    json!({
+        "orderEvent": sent("orderEvent", "a partner's receivers (createWebhook)", "Notification"),
+        "shopNotice": sent("shopNotice", "the URL of a shop (createReceiver)", "ShopNotification"),
     })
 }
 

@@ -94,6 +94,9 @@ pub async fn create_receiver(
     if body.partner_id.is_some_and(|partner| partner != shop.partner_id.0) {
         return Err(wrong("/partner_id", "mismatch", "The shop belongs to another partner."));
     }
+    if shop.simulated {
+        return Err(wrong("/shop_id", "not_allowed", "The built-in simulator plays this shop: switch that off first."));
+    }
     if body.types.is_some() {
         return Err(wrong("/types", "not_allowed", "A shop is told of its orders, and has no choice."));
     }

@@ -4,7 +4,7 @@ use actix_web::test::TestRequest;
 use chrono::Duration;
 use serde_json::{Value, json};
 
-use crate::catalogue::{Mode, Presence, demo};
+use crate::catalogue::{Hours, Mode, Opening, Presence, Shop, demo};
 use crate::clock::now;
 use crate::lifecycle::{Actor, Event};
 use crate::order::{OrderId, Pickup, PickupType};
@@ -239,4 +239,51 @@ async fn an_order_that_is_over_tells_its_status() {
     house.hear(id, Actor::Partner, Event::CustomerCancelled).await;
     let answer = act(&house, id, "accept").await;
     assert_eq!((answer.status, &answer.body["order_status"]), (409, &json!("cancelled")));
+}
+
+#[actix_web::test]
+async fn a_shop_that_fell_silent_or_is_closed_is_told_to_the_customer_before_any_charge() {
+    let house = House::open().await;
+    let order = json!({"customer_id": "cus_1", "shop_id": demo::LUNGO_CENTRAL, "payment": {"method": "pm_card_visa"},
+        "lines": [{"item_id": "tea", "quantity": 1}], "total": {"amount": 300, "currency": "EUR"}});
+    let set = async |change: fn(&mut Shop)| {
+        house.app.store.change_shop(demo::LUNGO_CENTRAL, change).await.unwrap();
+        house.app.refresh().await.unwrap();
+    };
+    let promised = async || {
+        let menu = house.get(&house.partner, &format!("/v1/shops/{}/menu", demo::LUNGO_CENTRAL)).await.body;
+        let shops = house.get(&house.partner, "/v1/shops").await.body;
+        let shop = shops["shops"].as_array().unwrap().iter().find(|shop| shop["shop_id"] == menu["shop"]["shop_id"]);
+        assert_eq!(shop.unwrap()["accepting"], menu["shop"]["accepting"]);
+        menu["shop"].clone()
+    };
+    // A minute of silence is worth a warning, and no more than that.
+    set(|shop| shop.last_heartbeat_at = Some(now() - Duration::seconds(70))).await;
+    assert_eq!(
+        (promised().await["presence"].clone(), promised().await["accepting"].clone()),
+        (json!("late"), json!(true))
+    );
+    set(|shop| shop.last_heartbeat_at = Some(now() - Duration::seconds(181))).await;
+    assert_eq!(
+        (promised().await["presence"].clone(), promised().await["why"].clone()),
+        (json!("offline"), json!("offline"))
+    );
+    let refused = house.post(&house.partner, "/v1/orders", order.clone()).await;
+    assert_eq!((refused.status, refused.code(), &refused.body["why"]), (409, "shop_not_accepting", &json!("offline")));
+    assert!(refused.body["resume_at"].is_null(), "nobody knows when it is back");
+
+    set(|shop| {
+        shop.last_heartbeat_at = None;
+        let tomorrow = (now() + Duration::hours(12)).format("%H:%M").to_string();
+        let later = (now() + Duration::hours(13)).format("%H:%M").to_string();
+        shop.timezone = chrono_tz::Tz::UTC;
+        shop.hours = Hours::every_day(Opening::new(tomorrow.parse().unwrap(), later.parse().unwrap()));
+    })
+    .await;
+    let refused = house.post(&house.partner, "/v1/orders", order).await;
+    assert_eq!((refused.status, refused.code(), &refused.body["why"]), (409, "shop_not_accepting", &json!("closed")));
+    let resumes: crate::order::Instant = refused.body["resume_at"].as_str().unwrap().parse().unwrap();
+    assert!(resumes > now() + Duration::hours(11) && resumes < now() + Duration::hours(13), "{resumes}");
+    assert_eq!(promised().await["resume_at"], refused.body["resume_at"]);
+    assert!(house.app.store.all_orders(None, 9).await.unwrap().is_empty(), "nothing was ordered, nothing is charged");
 }

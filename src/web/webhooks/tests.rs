@@ -4,7 +4,7 @@ use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::catalogue::demo::{CORNER_BY_HAND, PARTNER};
+use crate::catalogue::demo::{CORNER_BY_HAND, LUNGO_CENTRAL, PARTNER};
 use crate::web::harness::House;
 
 const URL: &str = "https://hooks.example/lungo";
@@ -116,6 +116,7 @@ async fn an_operator_makes_receivers_for_partners_and_shops() {
         (json!({"url": URL}), "/partner_id"),
         (json!({"url": URL, "partner_id": nobody}), "/partner_id"),
         (json!({"url": URL, "shop_id": nobody}), "/shop_id"),
+        (json!({"url": URL, "shop_id": LUNGO_CENTRAL}), "/shop_id"),
         (json!({"url": URL, "shop_id": CORNER_BY_HAND, "partner_id": nobody}), "/partner_id"),
         (json!({"url": URL, "shop_id": CORNER_BY_HAND, "types": ["made"]}), "/types"),
     ] {
