@@ -311,7 +311,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sends one delivery again, or at once if it is waiting. */
+        /**
+         * Sends one delivery again; one that waits is due now. A receiver that fails, or asked for time, is still left alone for
+         *     as long as that: a minute, an hour at most.
+         */
         post: operations["resendDelivery"];
         delete?: never;
         options?: never;

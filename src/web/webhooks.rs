@@ -118,7 +118,8 @@ pub async fn list_deliveries(
     desk(&app, partner).deliveries(path_id(&webhook_id)?, &filter).await
 }
 
-/// Sends one delivery again, or at once if it is waiting.
+/// Sends one delivery again; one that waits is due now. A receiver that fails, or asked for time, is still left alone for
+/// as long as that: a minute, an hour at most.
 #[utoipa::path(
     post, path = "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend", operation_id = "resendDelivery",
     tag = "webhooks", security(("partnerKey" = [])), params(("webhook_id" = Uuid, Path), ("delivery_id" = Uuid, Path)),
