@@ -78,6 +78,17 @@ pub struct Session {
     pub seen_at: Instant,
 }
 
+/// A tablet that is signed in to the board of a shop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tablet {
+    /// The shop's key that it showed: it is signed in for as long as that is valid.
+    pub key_id: Uuid,
+    pub address: String,
+    /// What its browser called itself.
+    pub agent: String,
+    pub created_at: Instant,
+}
+
 /// How long a session lasts.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {

@@ -119,6 +119,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_CONSOLE_SESSION", default_value = "24h", value_name = "TIME")]
     pub console_session: Span,
 
+    /// How long a tablet stays signed in to the board of its shop, if the key it was signed in by is not revoked before
+    #[arg(long, env = "LUNGO_BOARD_SESSION", default_value = "90d", value_name = "TIME")]
+    pub board_session: Span,
+
     /// Make a demo partner with shops, a menu and keys in an empty database
     #[arg(long, env = "LUNGO_DEMO", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     pub demo: bool,

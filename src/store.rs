@@ -24,6 +24,7 @@ mod schema;
 mod search;
 mod sessions;
 mod statements;
+mod tablets;
 mod users;
 mod webhooks;
 

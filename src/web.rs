@@ -5,6 +5,7 @@ pub mod admin;
 pub mod admitted;
 pub mod auth;
 pub mod bank;
+pub mod board;
 pub mod body;
 pub mod callbacks;
 pub mod catalogue;
@@ -31,7 +32,7 @@ pub mod vocabulary;
 pub mod webhooks;
 
 use actix_web::http::header;
-use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource};
+use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource, scope};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 
 use crate::app::App;
@@ -82,18 +83,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/docs/{file:.*}", openapi::get_docs))
         .service(read("/v1/shops", catalogue::list_shops))
         .service(read("/v1/shops/{shop_id}/menu", catalogue::get_menu))
-        .service(read("/v1/shop/orders", shop::list_shop_orders))
-        .service(resource("/v1/shop/orders/{order_id}/accept").route(post().to(shop::accept_order)))
-        .service(resource("/v1/shop/orders/{order_id}/reject").route(post().to(shop::reject_order)))
-        .service(resource("/v1/shop/orders/{order_id}/start").route(post().to(shop::start_order)))
-        .service(resource("/v1/shop/orders/{order_id}/ready").route(post().to(shop::ready_order)))
-        .service(resource("/v1/shop/orders/{order_id}/recall").route(post().to(shop::recall_order)))
-        .service(resource("/v1/shop/orders/{order_id}/collected").route(post().to(shop::collected_order)))
-        .service(resource("/v1/shop/orders/{order_id}/not-collected").route(post().to(shop::not_collected_order)))
-        .service(resource("/v1/shop/orders/{order_id}/cancel").route(post().to(shop::shop_cancel_order)))
-        .service(resource("/v1/shop/mode").route(put().to(shop::set_mode)))
-        .service(resource("/v1/shop/heartbeat").route(post().to(shop::heartbeat)))
-        .service(resource("/v1/shop/items/{item_id}/availability").route(put().to(shop::set_item_availability)))
+        .service(scope("/v1/shop").configure(shop::configure))
         .service(read("/v1/admin/partners", partners::list_partners).route(post().to(partners::create_partner)))
         .service(read("/v1/admin/partners/{partner_id}/items", menu::list_items))
         .service(resource("/v1/admin/partners/{partner_id}/items/{item_id}").route(put().to(menu::put_item)))
@@ -130,8 +120,9 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/v1/admin/settings", service::get_settings))
         .service(read("/v1/admin/stages", service::get_stages))
         .service(read("/v1/admin/lifecycle", service::get_lifecycle));
-    // Pages have a table of their own.
+    // Pages have tables of their own.
     console::configure(app);
+    board::configure(app);
 }
 
 /// The URLs of the second listener, which asks for no key: what only machines next to this one should reach.

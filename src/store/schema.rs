@@ -238,7 +238,19 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    tablets (hash) {
+        hash -> Binary,
+        key_id -> Binary,
+        address -> Text,
+        agent -> Text,
+        created_at -> BigInt,
+    }
+}
+
 diesel::joinable!(deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(orders, order_names, order_events, drafts);
 diesel::allow_tables_to_appear_in_same_query!(webhooks, deliveries);
 diesel::allow_tables_to_appear_in_same_query!(users, sessions, links);
+diesel::joinable!(tablets -> keys (key_id));
+diesel::allow_tables_to_appear_in_same_query!(tablets, keys);

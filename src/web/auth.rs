@@ -76,8 +76,15 @@ fn identify(request: &HttpRequest) -> Result<KeyRecord, Problem> {
     let Some(keys) = request.app_data::<web::Data<ArcSwap<Keys>>>() else {
         return Err(Failure::new(Code::InternalError, "").because("no keys are configured in the App").into());
     };
-    let headers: Vec<&[u8]> = request.headers().get_all(header::AUTHORIZATION).map(|value| value.as_bytes()).collect();
-    let record = authenticate(&keys.load(), &headers)?;
+    // Who is signed in by a cookie was looked up before (see `web::board`): it comes with the record of its key.
+    let signed_in = request.extensions().get::<KeyRecord>().copied();
+    let record = match signed_in {
+        Some(record) => record,
+        None => {
+            let headers = request.headers().get_all(header::AUTHORIZATION).map(|value| value.as_bytes());
+            authenticate(&keys.load(), &headers.collect::<Vec<_>>())?
+        }
+    };
     request.extensions_mut().insert(record.owner);
     if let (Owner::Partner(partner), Some(limits)) = (record.owner, request.app_data::<web::Data<Limits>>()) {
         let (allowed, left) = limits.take(partner, bucket(request));

@@ -5,6 +5,7 @@
 mod state;
 
 use actix_web::http::header;
+use actix_web::web::{ServiceConfig, post, put, resource};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,12 +22,32 @@ use crate::store::Scope;
 use crate::web::auth::AsShop;
 use crate::web::body::{Body, OptionalBody};
 use crate::web::headers::if_none_match;
-use crate::web::heard::{path_id, say};
+use crate::web::heard::{path_id, say, unknown_order};
 use crate::web::problem::Problem;
+use crate::web::read;
 use crate::web::views::board::ShopOrderView;
 use crate::web::vocabulary::{Timestamp, rejecting, shop_cancelling};
 
 crate::bodies!(AcceptOrder, RejectOrder, ShopCancelOrder, SetMode, ItemAvailability);
+
+/// What a shop can ask and say, below `/v1/shop` for programs with its key and below `/board/shop` for its board.
+pub fn configure(shop: &mut ServiceConfig) {
+    shop.service(read("", get_shop))
+        .service(read("/orders", list_shop_orders))
+        .service(read("/orders/{order_id}", get_shop_order))
+        .service(resource("/orders/{order_id}/accept").route(post().to(accept_order)))
+        .service(resource("/orders/{order_id}/reject").route(post().to(reject_order)))
+        .service(resource("/orders/{order_id}/start").route(post().to(start_order)))
+        .service(resource("/orders/{order_id}/ready").route(post().to(ready_order)))
+        .service(resource("/orders/{order_id}/recall").route(post().to(recall_order)))
+        .service(resource("/orders/{order_id}/collected").route(post().to(collected_order)))
+        .service(resource("/orders/{order_id}/not-collected").route(post().to(not_collected_order)))
+        .service(resource("/orders/{order_id}/cancel").route(post().to(shop_cancel_order)))
+        .service(resource("/mode").route(put().to(set_mode)))
+        .service(resource("/heartbeat").route(post().to(heartbeat)))
+        .service(read("/items", list_item_availability))
+        .service(resource("/items/{item_id}/availability").route(put().to(set_item_availability)));
+}
 
 /// The orders of a shop that are ongoing, but for those that are not paid for yet.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,6 +121,22 @@ pub async fn list_shop_orders(
     let views = |orders: &[Order]| orders.iter().map(ShopOrderView::new).collect();
     let board = Board { orders: views(&orders), scheduled: views(&scheduled), as_of: Timestamp(as_of) };
     Ok(HttpResponse::Ok().insert_header((header::ETAG, format!("\"{tag}\""))).json(board))
+}
+
+/// One order of the shop, also after its end: what became of one that has left the board.
+#[utoipa::path(
+    get, path = "/v1/shop/orders/{order_id}", operation_id = "getShopOrder", tag = "shop",
+    security(("shopKey" = [])), params(("order_id" = Uuid, Path)),
+    responses((status = 200, description = "The order.", body = ShopOrderView))
+)]
+pub async fn get_shop_order(
+    shop: AsShop,
+    app: web::Data<App>,
+    order_id: web::Path<String>,
+) -> Result<web::Json<ShopOrderView>, Problem> {
+    let found = app.store.order(OrderId(path_id(&order_id)?)).await.map_err(Failure::from)?;
+    let own = found.map(|(order, _)| order).filter(|order| order.shop_id == shop.shop_id && is_the_shops(order.status));
+    Ok(web::Json(ShopOrderView::new(&own.ok_or_else(unknown_order)?)))
 }
 
 /// An order that is not paid for yet is not the shop's.

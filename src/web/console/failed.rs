@@ -40,12 +40,12 @@ struct What<'a> {
 }
 
 impl PageRequest {
-    /// `None` if this is a request of the API.
+    /// `None` if this is a request of the API, also where a board's script makes it.
     pub fn of(request: &ServiceRequest) -> Option<Self> {
         let path = request.path();
-        let is_page = ["/console", "/board"]
-            .iter()
-            .any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+        let is_below =
+            |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_page = ["/console", "/board"].into_iter().any(is_below) && !is_below("/board/shop");
         is_page.then(|| Self {
             is_part: request.headers().contains_key("hx-request"),
             is_deed: request.method() == Method::POST,

@@ -158,7 +158,7 @@ pub(super) fn session_cookie(app: &App, request: &HttpRequest, secret: Option<&s
     cookie.max_age(age.try_into().expect("spans are at most a year")).finish()
 }
 
-pub(super) fn cookie<'c>(
+pub(in crate::web) fn cookie<'c>(
     name: &'c str,
     value: &str,
     app: &App,
@@ -175,7 +175,7 @@ pub(super) fn request_id(request: &HttpRequest) -> String {
 }
 
 /// Who asks, by address: the one that the proxy in front adds, where there is one.
-pub(super) fn address(app: &App, request: &HttpRequest) -> String {
+pub(in crate::web) fn address(app: &App, request: &HttpRequest) -> String {
     let forwarded = request.headers().get("x-forwarded-for").filter(|_| app.settings.console_url.is_some());
     let last = forwarded.and_then(|list| list.to_str().ok()).and_then(|list| list.rsplit(',').next());
     let peer = || request.peer_addr().map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());

@@ -233,23 +233,23 @@ pub(super) async fn hashing<T: Send + 'static>(work: impl FnOnce() -> T + Send +
 }
 
 /// The secret of a browser that is not logged in.
-struct Door {
+pub(in crate::web) struct Door {
     secret: String,
     is_new: bool,
 }
 
 impl Door {
-    fn of(request: &HttpRequest) -> Self {
+    pub fn of(request: &HttpRequest) -> Self {
         let known = request.cookie(DOOR).map(|cookie| cookie.value().to_owned()).filter(|secret| secret.len() == 43);
         let is_new = known.is_none();
         Self { secret: known.unwrap_or_else(access::secret), is_new }
     }
 
-    fn token(&self) -> String {
+    pub fn token(&self) -> String {
         access::form_token(&self.secret)
     }
 
-    fn keep(&self, mut answer: HttpResponse, app: &App, request: &HttpRequest) -> HttpResponse {
+    pub fn keep(&self, mut answer: HttpResponse, app: &App, request: &HttpRequest) -> HttpResponse {
         if self.is_new {
             let _ = answer.add_cookie(&cookie(DOOR, &self.secret, app, request).finish());
         }

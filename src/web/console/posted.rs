@@ -138,7 +138,7 @@ impl FromRequest for Posted {
 }
 
 /// Reads a form that must carry `token` and come from a page of ours.
-pub(super) async fn read(
+pub(in crate::web) async fn read(
     request: &HttpRequest,
     body: impl Future<Output = Result<Bytes, actix_web::Error>>,
     token: &str,
@@ -157,7 +157,10 @@ pub(super) async fn read(
 }
 
 /// Whether one of our own pages sent it, as browsers say.
-fn check_origin(request: &HttpRequest) -> Result<(), Failure> {
+///
+/// # Errors
+/// `forbidden`.
+pub(in crate::web) fn check_origin(request: &HttpRequest) -> Result<(), Failure> {
     let text = |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let app = request.app_data::<Data<App>>().expect("every request can reach the App");
     let host_of = |url: &str| url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest).to_owned());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::catalogue::{Availability, Mode, ShopItem};
+use crate::catalogue::{Availability, MenuItem, Mode, ShopItem};
 use crate::clock::now;
 use crate::error::{Code, Failure, Fault};
 use crate::order::Instant;
@@ -120,10 +120,56 @@ pub struct AvailabilityView {
     sold_out_until: Option<Timestamp>,
 }
 
+/// An item of the shop's menu, without its price.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ShopItemView {
+    item_id: String,
+    name: String,
+    available: bool,
+    /// When it is back, where that is known.
+    #[schema(required)]
+    sold_out_until: Option<Timestamp>,
+}
+
+/// What the shop sells, and has run out of.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ShopItems {
+    /// In the menu's order.
+    items: Vec<ShopItemView>,
+}
+
 /// The answer to a heartbeat.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HeartbeatView {
     next_heartbeat_within_seconds: u64,
+}
+
+/// The shop as it is now.
+#[utoipa::path(
+    get, path = "/v1/shop", operation_id = "getOwnShop", tag = "shop", security(("shopKey" = [])),
+    responses((status = 200, description = "The shop.", body = ShopView))
+)]
+pub async fn get_shop(shop: AsShop, app: web::Data<App>) -> Result<web::Json<ShopView>, Problem> {
+    let catalogue = app.catalogue();
+    let known = catalogue.shop(shop.partner_id, shop.shop_id).ok_or_else(unknown_shop)?;
+    Ok(web::Json(ShopView::new(&catalogue, known, now())))
+}
+
+/// What the shop has on its menu, and what of it is sold out.
+#[utoipa::path(
+    get, path = "/v1/shop/items", operation_id = "listItemAvailability", tag = "shop", security(("shopKey" = [])),
+    responses((status = 200, description = "The items.", body = ShopItems))
+)]
+pub async fn list_item_availability(shop: AsShop, app: web::Data<App>) -> Result<web::Json<ShopItems>, Problem> {
+    let catalogue = app.catalogue();
+    let menu = catalogue.menu(shop.partner_id, shop.shop_id, now()).ok_or_else(unknown_shop)?;
+    let item = |item: &MenuItem| ShopItemView {
+        item_id: item.item_id.to_owned(),
+        name: item.name.to_owned(),
+        available: item.available,
+        sold_out_until: Timestamp::maybe(item.sold_out_until),
+    };
+    Ok(web::Json(ShopItems { items: menu.iter().map(item).collect() }))
 }
 
 /// Opens, slows down or pauses the shop. What was accepted stays accepted.

@@ -23,6 +23,15 @@ pub struct ShopOrderView {
     #[schema(required)]
     pub reason: Option<ReasonView>,
     pub created_at: Timestamp,
+    /// When the shop got it: a scheduled one is offered when it is about to be made.
+    #[schema(required)]
+    pub offered_at: Option<Timestamp>,
+    /// Until when the shop can accept it; null once it has decided.
+    #[schema(required)]
+    pub answer_by: Option<Timestamp>,
+    /// When the customer was told to expect it; what an acceptance without minutes promises.
+    #[schema(required)]
+    pub expected_ready_at: Option<Timestamp>,
     #[schema(required)]
     pub promise_at: Option<Timestamp>,
     /// When to start so that the promise is kept.
@@ -58,6 +67,9 @@ impl ShopOrderView {
             on_unavailable: order.placed.on_unavailable,
             reason: ReasonView::of(order),
             created_at: Timestamp(order.created_at),
+            offered_at: Timestamp::maybe(order.offered_at),
+            answer_by: Timestamp::maybe(order.deadline_at.filter(|_| order.status == Status::AwaitingShop)),
+            expected_ready_at: Timestamp::maybe(order.expected_ready_at),
             promise_at: Timestamp::maybe(order.promise_at),
             start_by: Timestamp::maybe(order.start_by()),
             arrived_at: Timestamp::maybe(order.arrived_at),
