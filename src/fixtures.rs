@@ -151,6 +151,8 @@ pub fn event(kind: EventKind) -> Event {
         E::Deleted => Event::Deleted,
         E::Parked => Event::Parked { why: "a test".into() },
         E::Retried => Event::Retried { note: None },
+        E::DeadlineExtended => Event::DeadlineExtended { minutes: 10 },
+        E::OfferRepeated => Event::OfferRepeated,
         E::Contradicted => Event::Contradicted { what: "a test".into() },
     }
 }

@@ -227,6 +227,12 @@ pub enum Event {
     Retried {
         note: Option<String>,
     },
+    /// An operator gives the shop or the customer more time.
+    DeadlineExtended {
+        minutes: u32,
+    },
+    /// An operator has the shop told of the order once more.
+    OfferRepeated,
     /// The outside world says two things that cannot both be true: kept for an operator.
     Contradicted {
         what: String,
