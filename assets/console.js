@@ -2,7 +2,9 @@
 import { watchTheme } from './toggle.js'
 import { watchNotices } from './notices.js'
 import { watchStreams } from './streams.js'
+import { watchSuggestions } from './suggest.js'
 
 watchTheme()
 watchNotices()
 watchStreams()
+watchSuggestions()

@@ -110,7 +110,12 @@ fn main() -> Result<ExitCode> {
     let service = Service::start(directory.path())?;
     let variable = variables(directory.path())?;
     thread::sleep(Duration::from_secs(1));
-    println!("{}, {orders} orders at {} a second\nat the start: {:.0} MB", Machine::here(), cli.rate, service.resident_mb()?);
+    println!(
+        "{}, {orders} orders at {} a second\nat the start: {:.0} MB",
+        Machine::here(),
+        cli.rate,
+        service.resident_mb()?
+    );
 
     let (url, key) = (variable("LUNGO_URL")?, variable("LUNGO_PARTNER_KEY")?);
     let (orders, rate) = (orders.to_string(), cli.rate.to_string());

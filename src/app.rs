@@ -15,6 +15,7 @@ use crate::keys::{KeyRecord, Keys};
 use crate::meters::{self, METERS};
 use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
 use crate::pace::{Expectations, Pace};
+use crate::pulse::Pulse;
 use crate::store::{Accept, Admitted, Draft, Error, Receivers, Result, Store, Webhook};
 use crate::turns::{Crowd, Peer};
 
@@ -83,6 +84,8 @@ pub struct App {
     pub payment: PaymentDoors,
     /// In front of whom too many orders wait already.
     pub crowd: Arc<Mutex<Crowd>>,
+    /// What was going on in the last minutes.
+    pub pulse: Pulse,
     creates: Semaphore,
     catalogue: ArcSwap<Catalogue>,
     /// Where orders are offered by a webhook, as of the last refresh.
@@ -119,6 +122,7 @@ impl App {
             pace: RwLock::new(Pace::new(expectations, span)),
             payment,
             crowd: Arc::default(),
+            pulse: Pulse::default(),
             creates: Semaphore::new(CREATES),
             learned: AtomicI64::new(0),
             catalogue: ArcSwap::default(),

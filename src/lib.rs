@@ -61,6 +61,7 @@ pub mod operator;
 pub mod order;
 pub mod pace;
 pub mod plot;
+pub mod pulse;
 pub mod reconcile;
 pub mod serve;
 pub mod shop;

@@ -329,6 +329,7 @@ async fn refresh(app: Arc<App>) {
     loop {
         tokio::time::sleep(COUNT_LOADS).await;
         meters::tidy_up();
+        app.pulse.look(&app.store, now).await;
         since_refresh += COUNT_LOADS;
         let refreshed = if since_refresh >= REFRESH {
             since_refresh = Duration::ZERO;

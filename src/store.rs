@@ -6,6 +6,7 @@
 
 mod accept;
 mod audit;
+mod browse;
 mod changes;
 mod claim;
 mod deliveries;
@@ -17,6 +18,7 @@ mod lists;
 mod orders;
 mod partners;
 mod position;
+mod pulse;
 mod queue;
 mod readers;
 mod rows;
@@ -40,6 +42,7 @@ use thiserror::Error;
 
 pub use accept::{Accept, Admitted};
 pub use audit::{AuditFilter, Entry, Logged};
+pub use browse::{LOOKED_THROUGH, Lot, Sieve, Sifted};
 pub use claim::{Claim, Claims};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
@@ -47,6 +50,7 @@ pub use lists::{Present, Recorded, Source, Unreadable};
 pub use orders::{Again, Committed, Outcome, Received, Scope, Strike, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::Position;
+pub use pulse::Reading;
 pub use search::{Found, Wanted};
 pub use sessions::SavedView;
 pub use users::{Changed, FIRST_USER};

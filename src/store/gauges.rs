@@ -71,15 +71,15 @@ struct Counted {
 }
 
 #[derive(QueryableByName)]
-struct Owed {
+pub(super) struct Owed {
     #[diesel(sql_type = Text)]
-    currency: String,
+    pub currency: String,
     #[diesel(sql_type = BigInt)]
-    amount: i64,
+    pub amount: i64,
     #[diesel(sql_type = BigInt)]
     orders: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
-    since: Option<i64>,
+    pub since: Option<i64>,
 }
 
 impl Store {
@@ -114,10 +114,8 @@ pub(super) fn read(conn: &mut SqliteConnection, now: Instant) -> Result<Waiting>
         .select(orders::deadline_at)
         .get_result(conn)
         .optional()?;
-    let made_late: Counted = diesel::sql_query(MADE_LATE)
-        .bind::<BigInt, _>(millis(now))
-        .bind::<BigInt, _>(LOOKED_AT)
-        .get_result(conn)?;
+    let made_late: Counted =
+        diesel::sql_query(MADE_LATE).bind::<BigInt, _>(millis(now)).bind::<BigInt, _>(LOOKED_AT).get_result(conn)?;
     let owed: Vec<Owed> = diesel::sql_query(OWED).load(conn)?;
     Ok(Waiting {
         ongoing: by_status.into_iter().map(|(status, count)| Ok((word(&status)?, count))).collect::<Result<_>>()?,

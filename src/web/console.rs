@@ -9,14 +9,20 @@
 
 pub mod actions;
 pub mod assets;
+pub mod deeds;
+mod diagram;
 pub mod failed;
+pub mod filter;
 pub mod frame;
 pub mod guard;
 pub mod live;
 pub mod login;
+pub mod order;
+pub mod orders;
 pub mod people;
 pub mod posted;
 pub mod show;
+mod timeline;
 
 use actix_web::web::{ServiceConfig, get, post, resource};
 
@@ -29,6 +35,7 @@ use guard::{act, see};
 /// The sections of the navigation: path, name, and what must be allowed to see it.
 pub const SECTIONS: &[(&str, &str, Action)] = &[
     ("/console", "Live", Action::SeeOrders),
+    ("/console/orders", "Orders", Action::SeeOrders),
     ("/console/audit", "Audit log", Action::SeeAudit),
     ("/console/users", "Users", Action::SeeUsers),
 ];
@@ -42,6 +49,24 @@ pub fn configure(app: &mut ServiceConfig) {
         )
         .service(resource("/console/logout").route(act(Action::LogOut, login::log_out)))
         .service(resource("/console").route(see(Action::SeeOrders, live::show)))
+        .service(resource("/console/live").route(see(Action::SeeOrders, live::show_tiles)))
+        .service(resource("/console/live/stream").route(see(Action::SeeOrders, live::stream_tiles)))
+        .service(resource("/console/orders").route(see(Action::SeeOrders, orders::show_orders)))
+        .service(resource("/console/orders/list").route(see(Action::SeeOrders, orders::show_list)))
+        .service(resource("/console/orders/suggestions").route(see(Action::SeeOrders, orders::suggest)))
+        .service(resource("/console/orders/views").route(act(Action::KeepView, orders::save_view)))
+        .service(resource("/console/orders/views/drop").route(act(Action::KeepView, orders::drop_view)))
+        .service(resource("/console/orders/{order_id}").route(see(Action::SeeOrders, order::show_order)))
+        .service(resource("/console/orders/{order_id}/state").route(see(Action::SeeOrders, order::show_state)))
+        .service(resource("/console/orders/{order_id}/json").route(see(Action::SeeOrders, order::show_json)))
+        .service(resource("/console/orders/{order_id}/person").route(act(Action::SeePersonalData, order::reveal)))
+        .service(resource("/console/orders/{order_id}/retry").route(act(Action::RetryOrder, deeds::retry)))
+        .service(resource("/console/orders/{order_id}/cancel").route(act(Action::CancelOrder, deeds::cancel)))
+        .service(resource("/console/orders/{order_id}/complete").route(act(Action::ForceComplete, deeds::complete)))
+        .service(resource("/console/orders/{order_id}/refund").route(act(Action::RefundOrder, deeds::refund)))
+        .service(resource("/console/orders/{order_id}/extend").route(act(Action::ExtendDeadline, deeds::extend)))
+        .service(resource("/console/orders/{order_id}/offer").route(act(Action::RepeatOffer, deeds::repeat_offer)))
+        .service(resource("/console/orders/{order_id}/note").route(act(Action::NoteOrder, deeds::note)))
         .service(resource("/console/me").route(see(Action::SeeOwnSessions, people::show_me)))
         .service(resource("/console/me/password").route(act(Action::ChangePassword, people::change_password)))
         .service(resource("/console/me/sessions/{id}/end").route(act(Action::EndOwnSession, people::end_own_session)))

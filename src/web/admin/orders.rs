@@ -93,17 +93,19 @@ pub struct GatewayView {
 }
 
 /// What an operator may do with an order now.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorAction {
     Cancel,
     Retry,
     ForceComplete,
     Refund,
+    ExtendDeadline,
+    RepeatOffer,
 }
 
 impl AdminOrderView {
-    fn new(app: &App, order: &Order, now: Instant) -> Self {
+    pub fn new(app: &App, order: &Order, now: Instant) -> Self {
         let (task, payment) = (&order.task, &order.payment);
         Self {
             order: OrderView::new(order, None, &app.pace().waiting(order, 0.0, now)),
@@ -138,7 +140,8 @@ impl AdminOrderView {
 }
 
 impl OperatorAction {
-    fn allowed(order: &Order) -> Vec<Self> {
+    /// All that the order's present state allows.
+    pub fn allowed(order: &Order) -> Vec<Self> {
         use crate::lifecycle::EventKind::{ForceCompleted, OperatorCancelled};
         let may = |event| targets(Some(order.status), event, Actor::Operator).is_some();
         let is_pending = order.task.stage.is_some() || order.payment.status == PaymentStatus::CaptureFailed;
@@ -147,6 +150,8 @@ impl OperatorAction {
             (Self::Retry, is_pending),
             (Self::ForceComplete, may(ForceCompleted)),
             (Self::Refund, order.refundable() > 0),
+            (Self::ExtendDeadline, order.is_ongoing() && order.status != Status::Scheduled),
+            (Self::RepeatOffer, order.status == Status::AwaitingShop && order.offered_at.is_some()),
         ];
         actions.into_iter().filter_map(|(action, allowed)| allowed.then_some(action)).collect()
     }
@@ -203,7 +208,7 @@ pub struct AdminEventView {
 }
 
 impl AdminEventView {
-    fn new(recorded: &Recorded) -> Result<Self, Failure> {
+    pub fn new(recorded: &Recorded) -> Result<Self, Failure> {
         let mut data = serde_json::to_value(recorded.event()?).expect("plain data serialises");
         data.as_object_mut().expect("an event is an object").remove("type");
         Ok(Self { event: EventView::new(recorded), position: recorded.position, data })

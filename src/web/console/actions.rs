@@ -43,6 +43,15 @@ actions! {
     EndOwnSession   [Support, Finance, ShopOps] plain "end one of one's own sessions";
     ChangePassword  [Support, Finance, ShopOps] plain "change one's own password";
     SeeOrders       [Support, Finance, ShopOps] plain "see what happens, without personal data";
+    SeePersonalData [Support]                   plain "see who ordered, and what that person wrote";
+    RetryOrder      [Support, Finance, ShopOps] why   "have an order's pending work tried again";
+    CancelOrder     [Support]                   why   "cancel an order";
+    ForceComplete   [Support, ShopOps]          why   "end an order as handed over";
+    RefundOrder     [Support, Finance]          why   "give money back";
+    ExtendDeadline  [Support, ShopOps]          why   "give an order more time";
+    RepeatOffer     [Support, ShopOps]          why   "have the shop told of an order once more";
+    NoteOrder       [Support, Finance, ShopOps] why   "write a note on an order";
+    KeepView        [Support, Finance, ShopOps] plain "keep a list of orders under a name";
     SeeAudit        [Support, Finance, ShopOps] plain "read the audit log";
     SeeUsers        []                          plain "see users and their sessions";
     InviteUser      []                          why   "invite a user, or let one choose a new password";

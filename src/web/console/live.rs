@@ -1,19 +1,358 @@
-//! What is going on now.
+//! What is going on now: numbers with their last minutes, red where they should not be, each with the way to what is
+//! behind it.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::time::Duration as Wait;
 
 use actix_web::HttpResponse;
+use actix_web::web::{Bytes, Data};
 use askama::Template;
+use chrono::Duration;
+use futures_util::stream;
+use strum::VariantArray;
 
 use super::frame::{Frame, page};
-use super::guard::Visitor;
+use super::guard::{Visitor, lifetimes};
+use super::show;
+use crate::app::App;
+use crate::clock::now;
+use crate::config::Settings;
+use crate::lifecycle::Status;
+use crate::order::Instant;
+use crate::pulse::Sample;
 use crate::web::problem::Problem;
+
+/// How often a stream looks whether there is something new.
+const EVERY: Wait = Wait::from_secs(1);
+/// After so many looks a stream asks whether it is still welcome, and says something in any case: what is between us and
+/// the browser must not think that it is dead.
+const SILENT_FOR: u32 = 15;
+
+/// More failures than this part of those that ended are too many, if enough ended to tell.
+const TOO_MANY_FAILURES: f64 = 0.05;
+const ENOUGH_TO_TELL: i64 = 20;
+/// Money that was owed for longer has been tried to give back several times.
+const OWED_TOO_LONG: Duration = Duration::minutes(15);
+/// The timer is late.
+const OVERDUE: Duration = Duration::seconds(5);
+/// A replica this far beyond the lag that was asked for, in seconds.
+const REPLICA_TOO_OLD: f64 = 1.0;
 
 #[derive(Template)]
 #[template(path = "console/live.html")]
 struct LivePage {
     frame: Frame,
+    tiles: Tiles,
+}
+
+#[derive(Template)]
+#[template(path = "console/live_tiles.html")]
+struct Tiles {
+    groups: Vec<(&'static str, Vec<Tile>)>,
+    at: Option<Instant>,
+    /// The database could not be read when it was looked at last.
+    is_blind: bool,
+}
+
+/// It escapes what it shows by itself.
+impl askama::filters::HtmlSafe for Tiles {}
+
+struct Tile {
+    name: String,
+    value: String,
+    note: String,
+    /// What is wrong with it.
+    broken: Option<String>,
+    link: Option<String>,
+    spark: Spark,
+}
+
+/// The last minutes of a value, as a small picture.
+struct Spark(Vec<f64>);
+
+impl askama::filters::HtmlSafe for Spark {}
+
+impl std::fmt::Display for Spark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SIZE: (f64, f64) = (200.0, 36.0);
+        let most = self.0.iter().copied().fold(0.0, f64::max).max(1e-9);
+        let step = SIZE.0 / (self.0.len().max(2) - 1) as f64;
+        let mut points = String::new();
+        for (i, value) in self.0.iter().enumerate() {
+            let _ = write!(points, "{:.1},{:.1} ", i as f64 * step, (SIZE.1 - 2.0) - value / most * (SIZE.1 - 4.0));
+        }
+        write!(
+            f,
+            "<svg class=\"spark\" viewBox=\"0 0 {} {}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
+             <polyline points=\"{}\"/></svg>",
+            SIZE.0,
+            SIZE.1,
+            points.trim_end()
+        )
+    }
 }
 
 /// `GET /console`
-pub async fn show(visitor: Visitor) -> Result<HttpResponse, Problem> {
-    Ok(page(&LivePage { frame: visitor.frame("Live") })?)
+pub async fn show(visitor: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
+    Ok(page(&LivePage { frame: visitor.frame("Live"), tiles: Tiles::of(&app) })?)
+}
+
+/// `GET /console/live`: the tiles alone, for a page that was not looked at for a while.
+pub async fn show_tiles(_: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
+    Ok(page(&Tiles::of(&app))?)
+}
+
+/// `GET /console/live/stream`: the tiles, whenever they have changed, until the session or the service ends.
+pub async fn stream_tiles(visitor: Visitor, app: Data<App>) -> HttpResponse {
+    let ends_at = visitor.session.created_at + lifetimes(&app).absolute;
+    let watching = Watching { app, visitor, ends_at, shown: None, looks: 0, is_over: false };
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header(("cache-control", "no-store"))
+        // Nobody in between may wait for more before it passes this on.
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(stream::unfold(watching, |mut watching| async move {
+            let told = watching.next().await?;
+            Some((Ok::<_, Infallible>(told), watching))
+        }))
+}
+
+struct Watching {
+    app: Data<App>,
+    visitor: Visitor,
+    ends_at: Instant,
+    shown: Option<(Option<Instant>, bool)>,
+    /// Looks that found nothing new, in all.
+    looks: u32,
+    is_over: bool,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.is_over {
+            return None;
+        }
+        loop {
+            let mark = self.app.pulse.mark();
+            if self.shown != Some(mark) {
+                self.shown = Some(mark);
+                let html = Tiles::of(&self.app)
+                    .render()
+                    .unwrap_or_else(|_| "<p class=\"fault\">It cannot be shown.</p>".into());
+                return Some(event("tiles", &html));
+            }
+            tokio::time::sleep(EVERY).await;
+            self.looks += 1;
+            // A service that stops is not kept from it by those who watch.
+            if !self.app.is_ready() {
+                return None;
+            }
+            if self.looks.is_multiple_of(SILENT_FOR) {
+                if !self.is_welcome().await {
+                    self.is_over = true;
+                    return Some(event("over", ""));
+                }
+                return Some(Bytes::from_static(b": still there\n\n"));
+            }
+        }
+    }
+
+    /// Whether the session is still open: a stream is let in only once, and may last for hours.
+    async fn is_welcome(&self) -> bool {
+        let open = self.app.store.sessions(Some(self.visitor.user.id)).await;
+        let is_open = open.is_ok_and(|open| {
+            open.iter()
+                .any(|session| session.id == self.visitor.session.id && !session.is_over(lifetimes(&self.app), now()))
+        });
+        is_open && now() < self.ends_at
+    }
+}
+
+fn event(name: &str, html: &str) -> Bytes {
+    let mut text = format!("event: {name}\n");
+    for line in html.lines() {
+        let _ = writeln!(text, "data: {line}");
+    }
+    if html.is_empty() {
+        text += "data:\n";
+    }
+    Bytes::from(text + "\n")
+}
+
+impl Tiles {
+    fn of(app: &App) -> Self {
+        let (samples, is_blind) = app.pulse.recent();
+        let Some(last) = samples.last() else { return Self { groups: Vec::new(), at: None, is_blind } };
+        let groups = vec![
+            ("Orders under way", statuses(&samples, last, &app.settings)),
+            ("Flow", flow(&samples, last, &app.settings)),
+            ("Money", money(&samples, last)),
+        ];
+        Self { groups, at: Some(last.at), is_blind }
+    }
+}
+
+/// What may stand in a status no longer than this: the clock would have decided by then.
+fn patience(status: Status, settings: &Settings) -> Option<Duration> {
+    let deadlines = settings.deadlines();
+    Some(match status {
+        Status::New => deadlines.unknown_outcome.max(deadlines.authorization),
+        Status::ActionRequired => deadlines.payment_action,
+        Status::AwaitingShop => deadlines.acceptance,
+        Status::Accepted | Status::Preparing => deadlines.preparation,
+        Status::Ready => deadlines.collection,
+        _ => return None,
+    })
+}
+
+fn statuses(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
+    let count = |sample: &Sample, status| sample.reading.ongoing.get(&status).map_or(0, |(count, _)| *count);
+    let ongoing = Status::VARIANTS.iter().copied().filter(|status| status.is_ongoing());
+    let tile = |status: Status| {
+        let oldest = last.reading.ongoing.get(&status).and_then(|(_, since)| *since).map(|since| last.at - since);
+        let limit = patience(status, settings);
+        let broken = oldest.zip(limit).filter(|(oldest, limit)| oldest > limit);
+        Tile {
+            name: show::plain(status.word()),
+            value: show::grouped(count(last, status)),
+            note: oldest.map_or_else(String::new, |oldest| format!("oldest {}", show::span(oldest))),
+            broken: broken.map(|(_, limit)| format!("longer than {}", show::span(limit))),
+            link: Some(format!("/console/orders?tab=in_flight&q=status%3A{status}")),
+            spark: Spark(samples.iter().map(|sample| count(sample, status) as f64).collect()),
+        }
+    };
+    let parked = Tile {
+        name: "parked".into(),
+        value: show::grouped(last.reading.parked),
+        note: "wait for an operator".into(),
+        broken: (last.reading.parked > 0).then(|| "somebody has to look".into()),
+        link: Some("/console/orders?tab=parked".into()),
+        spark: Spark(samples.iter().map(|sample| sample.reading.parked as f64).collect()),
+    };
+    ongoing.map(tile).chain([parked]).collect()
+}
+
+fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
+    let curve = |value: fn(&Sample) -> f64| Spark(samples.iter().map(value).collect());
+    let overdue = |sample: &Sample| {
+        sample.reading.first_deadline.map_or(Duration::zero(), |at| (sample.at - at).max(Duration::zero()))
+    };
+    let slow = settings.deadlines().acceptance / 3;
+    let p95 = last.acceptance_p95;
+    let rate = last.failure_rate();
+    let mut tiles = vec![
+        Tile {
+            name: "accepted".into(),
+            value: format!("{:.1} /s", last.created_per_second),
+            note: "new orders".into(),
+            broken: None,
+            link: Some("/console/orders?tab=in_flight&q=age%3C1m".into()),
+            spark: curve(|sample| sample.created_per_second),
+        },
+        Tile {
+            name: "completed".into(),
+            value: format!("{:.1} /s", last.completed_per_second),
+            note: "handed over".into(),
+            broken: None,
+            link: Some("/console/orders?tab=done&q=status%3Acompleted".into()),
+            spark: curve(|sample| sample.completed_per_second),
+        },
+        Tile {
+            name: "acceptance, p95".into(),
+            value: p95.map_or_else(|| "none lately".into(), |seconds| format!("{seconds:.1} s")),
+            note: "by shops, in 5 min".into(),
+            broken: p95
+                .filter(|seconds| *seconds > slow.num_seconds() as f64)
+                .map(|_| format!("slower than {}", show::span(slow))),
+            link: Some("/console/orders?tab=in_flight&q=status%3Aawaiting_shop".into()),
+            spark: curve(|sample| sample.acceptance_p95.unwrap_or(0.0)),
+        },
+        Tile {
+            name: "failure rate".into(),
+            value: rate.map_or_else(|| "none ended".into(), |rate| format!("{:.1} %", rate * 100.0)),
+            note: format!("{} of {} in 5 min", show::grouped(last.failed), show::grouped(last.ended)),
+            broken: rate
+                .filter(|rate| *rate > TOO_MANY_FAILURES && last.ended >= ENOUGH_TO_TELL)
+                .map(|_| format!("more than {:.0} %", TOO_MANY_FAILURES * 100.0)),
+            link: Some("/console/orders?tab=done&q=status%3Afailed".into()),
+            spark: curve(|sample| sample.failure_rate().unwrap_or(0.0)),
+        },
+        Tile {
+            name: "deadline overdue".into(),
+            value: show::span(overdue(last)),
+            note: "the first of all".into(),
+            broken: (overdue(last) > OVERDUE).then(|| "the timer does not keep up".into()),
+            link: Some("/console/orders?tab=in_flight".into()),
+            spark: Spark(samples.iter().map(|sample| overdue(sample).num_seconds() as f64).collect()),
+        },
+    ];
+    let wanted = settings.replica_lag.map_or(0.0, |lag| lag.0.as_secs_f64());
+    tiles.push(Tile {
+        name: "replica lag".into(),
+        value: last.reading.replica_age.map_or_else(|| "no replica".into(), |age| format!("{age:.1} s")),
+        note: String::new(),
+        broken: last
+            .reading
+            .replica_age
+            .filter(|age| *age > wanted * 2.0 + REPLICA_TOO_OLD)
+            .map(|_| format!("more than the {wanted:.1} s that were asked for")),
+        link: None,
+        spark: curve(|sample| sample.reading.replica_age.unwrap_or(0.0)),
+    });
+    tiles
+}
+
+fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
+    let mut tiles = Vec::new();
+    for (currency, held, taken) in &last.reading.held_and_taken {
+        let of = |sample: &Sample, which: fn(&(String, i64, i64)) -> i64| {
+            sample.reading.held_and_taken.iter().find(|(other, ..)| other == currency).map_or(0, which) as f64
+        };
+        for (name, amount, which, about, payment) in [
+            ("authorized", held, (|row| row.1) as fn(&(String, i64, i64)) -> i64, "held, not taken yet", "authorized"),
+            ("captured", taken, |row| row.2, "taken, under way", "captured"),
+        ] {
+            tiles.push(Tile {
+                name: format!("{name}, {currency}"),
+                value: show::amount(*amount, currency),
+                note: about.into(),
+                broken: None,
+                link: Some(format!("/console/orders?tab=in_flight&q=payment%3A{payment}")),
+                spark: Spark(samples.iter().map(|sample| of(sample, which)).collect()),
+            });
+        }
+    }
+    for (currency, amount, since) in &last.reading.owed {
+        let age = since.map(|since| last.at - since);
+        let of = |sample: &Sample| {
+            sample.reading.owed.iter().find(|(other, ..)| other == currency).map_or(0, |(_, amount, _)| *amount) as f64
+        };
+        tiles.push(Tile {
+            name: format!("owed, {currency}"),
+            value: show::amount(*amount, currency),
+            note: age.map_or_else(String::new, |age| format!("oldest {}", show::span(age))),
+            broken: age
+                .filter(|age| *age > OWED_TOO_LONG)
+                .map(|_| format!("for longer than {}", show::span(OWED_TOO_LONG))),
+            link: Some("/console/orders?tab=struggling&q=stage%3Arelease".into()),
+            spark: Spark(samples.iter().map(of).collect()),
+        });
+    }
+    if last.reading.owed.is_empty() {
+        tiles.push(Tile {
+            name: "owed".into(),
+            value: "nothing".into(),
+            note: "to customers".into(),
+            broken: None,
+            link: None,
+            spark: Spark(
+                samples
+                    .iter()
+                    .map(|sample| sample.reading.owed.iter().map(|(_, amount, _)| *amount as f64).sum())
+                    .collect(),
+            ),
+        });
+    }
+    tiles
 }

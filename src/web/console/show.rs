@@ -2,7 +2,8 @@
 
 use chrono::Duration;
 
-use crate::order::{Instant, Money};
+use crate::lifecycle::Status;
+use crate::order::{Instant, Money, OrderId};
 
 /// A length of time, in its one or two largest units: `3 min 20 s`, `2 h`, `4 d 1 h`.
 pub fn span(span: Duration) -> String {
@@ -40,6 +41,18 @@ pub fn amount(minor: i64, currency: &str) -> String {
     format!("{sign}{whole}.{rest:0width$} {currency}", width = usize::from(digits))
 }
 
+/// An amount as people type it, `4.10` or `4,1`, in minor units of a currency. `None` if it is none.
+pub fn minor(text: &str, currency: &str) -> Option<i64> {
+    let digits = iso_currency::Currency::from_code(currency)?.exponent().unwrap_or(2).into();
+    let text = text.trim().replace(',', ".");
+    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
+    let is_number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 12 || rest.len() > digits || !is_number(whole) || !is_number(rest) {
+        return None;
+    }
+    format!("{whole}{rest:0<digits$}").parse().ok()
+}
+
 /// A number with a comma between the thousands.
 pub fn grouped(number: i64) -> String {
     let digits = number.abs().to_string();
@@ -68,6 +81,31 @@ pub fn plain(word: &str) -> String {
     word.replace('_', " ")
 }
 
+/// An id, by its end: the beginning of all of a day's is the same.
+pub fn short(id: &OrderId) -> String {
+    let text = id.to_string();
+    format!("…{}", &text[text.len() - 8..])
+}
+
+/// The look of a status: still under way, sold, or not.
+pub fn status_look(status: Status) -> &'static str {
+    match status {
+        _ if status.is_ongoing() => "info",
+        _ if status.succeeded() => "good",
+        _ => "bad",
+    }
+}
+
+/// As much of a personal value as tells two of them apart.
+pub fn masked(text: &str) -> String {
+    let end: Vec<char> = text.chars().rev().take(3).collect();
+    if text.chars().count() < 8 {
+        "•••".into()
+    } else {
+        format!("•••{}", end.iter().rev().collect::<String>())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +126,16 @@ mod tests {
         assert_eq!(amount(-123_456_705, "EUR"), "-1,234,567.05 EUR");
         assert_eq!(amount(500, "JPY"), "500 JPY");
         assert_eq!(amount(5, "TND"), "0.005 TND");
+    }
+
+    #[test]
+    fn amounts_are_read_as_they_are_written() {
+        assert_eq!(
+            ["4.10", "4,1", " 4 ", "0.05"].map(|text| minor(text, "EUR")),
+            [Some(410), Some(410), Some(400), Some(5)]
+        );
+        assert_eq!(["4.105", "-4", "", "4.x", "1e3", "9999999999999"].map(|text| minor(text, "EUR")), [None; 6]);
+        assert_eq!((minor("500", "JPY"), minor("5.0", "JPY")), (Some(500), None));
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! One look at what is going on, for those who watch: live rows, and what the log has gained since the last look.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+
+use super::gauges::OWED;
+use super::lists::age_in_seconds;
+use super::position::last_position;
+use super::rows::{instant, word};
+use super::schema::{order_events, orders};
+use super::{Result, Store};
+use crate::lifecycle::{EventKind, Status};
+use crate::order::Instant;
+
+/// Acceptances of one look whose durations are told.
+const TOLD: i64 = 500;
+/// Events of one look that are counted.
+const COUNTED: i64 = 100_000;
+
+/// What one look found.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Ongoing orders by status: how many, and when the one that stands there longest came.
+    pub ongoing: HashMap<Status, (i64, Option<Instant>)>,
+    pub parked: i64,
+    /// By currency, in minor units: held by gateways for ongoing orders, and taken for them.
+    pub held_and_taken: Vec<(String, i64, i64)>,
+    /// By currency: minor units that must go back, and since when the oldest must.
+    pub owed: Vec<(String, i64, Option<Instant>)>,
+    /// The first deadline of all.
+    pub first_deadline: Option<Instant>,
+    /// How old the replica's snapshot is, in seconds; `None` without a replica.
+    pub replica_age: Option<f64>,
+    /// The place in the log up to which events were counted.
+    pub position: i64,
+    /// Events since the look before, by kind.
+    pub happened: HashMap<EventKind, i64>,
+    /// Orders that ended since then, by status.
+    pub ended: HashMap<Status, i64>,
+    /// How long shops took to accept, in milliseconds, of some acceptances since then.
+    pub acceptances: Vec<i64>,
+}
+
+/// What only the code reads stands in `details`: this is not a question of the hot path.
+const ONGOING: &str = "
+    SELECT status, currency, COUNT(*) AS orders, MIN(json_extract(details, '$.entered_at')) AS since,
+        SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END) AS held,
+        SUM(captured - refunded) AS taken
+    FROM orders WHERE ongoing GROUP BY status, currency";
+
+#[derive(QueryableByName)]
+struct OngoingRow {
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Text)]
+    currency: String,
+    #[diesel(sql_type = BigInt)]
+    orders: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    since: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    held: i64,
+    #[diesel(sql_type = BigInt)]
+    taken: i64,
+}
+
+impl Store {
+    /// Looks at what is going on. `after` is the place that the look before counted up to; the first look counts
+    /// nothing.
+    pub async fn look(&self, after: Option<i64>, now: Instant) -> Result<Reading> {
+        let replica = self.lagging.as_ref().and_then(|replica| replica.age());
+        let mut reading = self
+            .readers
+            .read(move |conn| {
+                let mut reading = Reading { position: last_position(conn)?, ..Reading::default() };
+                for row in diesel::sql_query(ONGOING).load::<OngoingRow>(conn)? {
+                    let of_status = reading.ongoing.entry(word(&row.status)?).or_default();
+                    let since = row.since.map(instant);
+                    *of_status = (of_status.0 + row.orders, of_status.1.into_iter().chain(since).min());
+                    match reading.held_and_taken.iter_mut().find(|(currency, ..)| *currency == row.currency) {
+                        Some((_, held, taken)) => (*held, *taken) = (*held + row.held, *taken + row.taken),
+                        None => reading.held_and_taken.push((row.currency, row.held, row.taken)),
+                    }
+                }
+                reading.parked = orders::table.filter(orders::parked_at.is_not_null()).count().get_result(conn)?;
+                let first: Option<Option<i64>> = orders::table
+                    .filter(orders::deadline_at.is_not_null())
+                    .order(orders::deadline_at)
+                    .select(orders::deadline_at)
+                    .first(conn)
+                    .optional()?;
+                reading.first_deadline = first.flatten().map(instant);
+                let owed: Vec<super::gauges::Owed> = diesel::sql_query(OWED).load(conn)?;
+                reading.owed = owed.into_iter().map(|row| (row.currency, row.amount, row.since.map(instant))).collect();
+                let Some(after) = after else { return Ok(reading) };
+                let after = after.max(reading.position - COUNTED);
+                let counts: Vec<(String, Option<String>, String, i64)> = order_events::table
+                    .filter(order_events::position.gt(after).and(order_events::position.le(reading.position)))
+                    .group_by((order_events::kind, order_events::from_status, order_events::to_status))
+                    .select((
+                        order_events::kind,
+                        order_events::from_status,
+                        order_events::to_status,
+                        diesel::dsl::count_star(),
+                    ))
+                    .load(conn)?;
+                for (kind, from, to, count) in counts {
+                    *reading.happened.entry(word(&kind)?).or_default() += count;
+                    let ended: Status = word(&to)?;
+                    if ended.is_over() && from.as_deref() != Some(&*to) {
+                        *reading.ended.entry(ended).or_default() += count;
+                    }
+                }
+                reading.acceptances = order_events::table
+                    .filter(order_events::position.gt(after))
+                    .filter(order_events::kind.eq(EventKind::ShopAccepted.word()))
+                    .filter(order_events::elapsed_ms.is_not_null())
+                    .limit(TOLD)
+                    .select(order_events::elapsed_ms.assume_not_null())
+                    .load(conn)?;
+                Ok(reading)
+            })
+            .await?;
+        reading.replica_age = replica.map(|age| age_in_seconds(age.as_of, now));
+        Ok(reading)
+    }
+}

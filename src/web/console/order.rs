@@ -1,0 +1,321 @@
+//! One order: where it stands and why, the way it took, where its money is, and what can be done about it.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path, Query};
+use askama::Template;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::deeds::{self, LONGEST_EXTENSION};
+use super::frame::{Frame, page};
+use super::guard::Visitor;
+use super::orders::shop_name;
+use super::timeline::{self, Doing, Stretch};
+use super::{Action, Posted, diagram, show};
+use crate::app::App;
+use crate::clock::now;
+use crate::error::{Code, Failure};
+use crate::lifecycle::{PaymentStatus, Reason, Status};
+use crate::order::{Instant, OrderId, PickupType};
+use crate::state::Order;
+use crate::store::{AuditFilter, Logged, Recorded};
+use crate::web::admin::orders::{AdminEventView, AdminOrderView, OperatorAction};
+use crate::web::heard::{path_id, unknown_order};
+use crate::web::problem::Problem;
+use crate::why::{Why, why};
+
+/// Events and entries that are shown; an order with more of them is read in its JSON.
+const SHOWN: i64 = 300;
+/// How wide the bar of an order's time is.
+const BAR: i64 = 1000;
+/// What personal values are called, in an order and in its events.
+const PERSONAL: &[&str] = &["customer_id", "note", "vehicle", "metadata"];
+
+#[derive(Template)]
+#[template(path = "console/order.html")]
+struct OrderPage {
+    frame: Frame,
+    order: Order,
+    state: State,
+    lines: Vec<LineRow>,
+    money: Vec<(&'static str, String)>,
+    customer: String,
+    pickup: &'static str,
+    may_reveal: bool,
+    deeds: Deeds,
+    entries: Vec<Logged>,
+    reasons: &'static [Reason],
+    longest: u32,
+}
+
+/// The part that is kept up to date.
+#[derive(Template)]
+#[template(path = "console/order_state.html")]
+struct State {
+    order: Order,
+    why: Why,
+    diagram: Svg,
+    rows: Vec<EventRow>,
+    present: Option<Stretch>,
+    bar: Vec<(Doing, i64, i64)>,
+    shop: String,
+    age: String,
+    /// The order has changed since the forms around this part were made.
+    has_moved: bool,
+    at: Instant,
+}
+
+/// It escapes what it shows by itself.
+impl askama::filters::HtmlSafe for State {}
+
+/// A picture of our own making.
+struct Svg(String);
+
+impl std::fmt::Display for Svg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl askama::filters::HtmlSafe for Svg {}
+
+struct EventRow {
+    event: Recorded,
+    before: Option<Stretch>,
+    detail: String,
+}
+
+struct LineRow {
+    index: usize,
+    name: String,
+    options: String,
+    quantity: u32,
+    price: String,
+    is_dropped: bool,
+}
+
+/// What can be done now, by this visitor.
+struct Deeds {
+    retry: bool,
+    cancel: bool,
+    /// There is money that was taken already.
+    has_taken: bool,
+    complete: bool,
+    refundable: Option<String>,
+    extend: bool,
+    offer: bool,
+    note: bool,
+}
+
+impl Deeds {
+    fn any(&self) -> bool {
+        self.retry
+            || self.cancel
+            || self.complete
+            || self.refundable.is_some()
+            || self.extend
+            || self.offer
+            || self.note
+    }
+}
+
+impl State {
+    async fn read(app: &App, order: Order, seen: i64, now: Instant) -> Result<Self, Failure> {
+        let events = app.store.events_after(order.id, 0, SHOWN).await?;
+        let mut way: Vec<Status> = Vec::new();
+        for event in &events {
+            if way.last() != Some(&event.to) {
+                way.push(event.to);
+            }
+        }
+        let (before, present) = timeline::stretches(&events, &order, now);
+        let bar = timeline::bar(before.iter().flatten().chain(&present).copied(), BAR);
+        let row = |(event, before): (Recorded, Option<Stretch>)| {
+            let mut detail = serde_json::to_value(event.event()?)
+                .map_err(|fault| Failure::new(Code::InternalError, "").because(fault))?;
+            hide(&mut detail);
+            let members = detail.as_object_mut().map(|members| {
+                members.remove("type");
+                members.retain(|_, value| !value.is_null());
+                if members.is_empty() { String::new() } else { Value::Object(members.clone()).to_string() }
+            });
+            Ok::<_, Failure>(EventRow { event, before, detail: members.unwrap_or_default() })
+        };
+        Ok(Self {
+            why: why(&order),
+            diagram: Svg(diagram::svg(&way)),
+            rows: events.into_iter().zip(before).map(row).collect::<Result<_, _>>()?,
+            present,
+            bar,
+            shop: shop_name(app, &order),
+            age: show::span(now - order.created_at),
+            has_moved: order.version != seen,
+            order,
+            at: now,
+        })
+    }
+
+    fn when(&self, at: &Instant) -> String {
+        let (at, now) = (*at, self.at);
+        if at > now { format!("in {}", show::span(at - now)) } else { format!("{} ago", show::span(now - at)) }
+    }
+}
+
+/// `GET /console/orders/{order_id}`
+pub async fn show_order(visitor: Visitor, app: Data<App>, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let order = find(&app, &id).await?;
+    let filter = AuditFilter { subject: Some(deeds::subject(order.id)), ..AuditFilter::default() };
+    let entries = app.store.audit(filter, SHOWN).await.map_err(Failure::from)?;
+    let line = |(index, line): (usize, &crate::order::Line)| LineRow {
+        index,
+        name: line.name.clone(),
+        options: line.options.iter().map(|option| option.name.as_str()).collect::<Vec<_>>().join(", "),
+        quantity: line.quantity,
+        price: show::amount(line.price(), order.placed.total.currency.as_str()),
+        is_dropped: order.dropped_lines.contains(&index),
+    };
+    let now = now();
+    let shown = OrderPage {
+        frame: visitor.frame(format!("Order {}", show::short(&order.id))),
+        lines: order.placed.lines.iter().enumerate().map(line).collect(),
+        money: money(&order, now),
+        customer: show::masked(&order.customer_id.0),
+        pickup: match order.pickup.kind {
+            PickupType::Counter => "at the counter",
+            PickupType::Curbside => "at the curb",
+        },
+        may_reveal: visitor.may(Action::SeePersonalData),
+        deeds: deeds_of(&visitor, &order),
+        entries,
+        reasons: Reason::OPERATOR_CANCELLING,
+        longest: LONGEST_EXTENSION,
+        state: State::read(&app, order.clone(), order.version, now).await?,
+        order,
+    };
+    Ok(page(&shown)?)
+}
+
+/// What the page around the part has seen.
+#[derive(Deserialize)]
+pub struct Seen {
+    #[serde(default)]
+    version: i64,
+}
+
+/// `GET /console/orders/{order_id}/state`: the part that is kept up to date.
+pub async fn show_state(
+    _: Visitor,
+    app: Data<App>,
+    id: Path<String>,
+    seen: Query<Seen>,
+) -> Result<HttpResponse, Problem> {
+    let order = find(&app, &id).await?;
+    Ok(page(&State::read(&app, order, seen.version, now()).await?)?)
+}
+
+/// `GET /console/orders/{order_id}/json`: all that is known of it, without personal data.
+pub async fn show_json(_: Visitor, app: Data<App>, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let order = find(&app, &id).await?;
+    let events = app.store.events_after(order.id, 0, 1000).await.map_err(Failure::from)?;
+    let events = events.iter().map(AdminEventView::new).collect::<Result<Vec<_>, _>>()?;
+    let mut all = json!({"order": AdminOrderView::new(&app, &order, now()), "events": events});
+    hide(&mut all);
+    let text =
+        serde_json::to_string_pretty(&all).map_err(|fault| Failure::new(Code::InternalError, "").because(fault))?;
+    Ok(HttpResponse::Ok().content_type("application/json").insert_header(("cache-control", "no-store")).body(text))
+}
+
+#[derive(Template)]
+#[template(path = "console/person.html")]
+struct Person {
+    order: Order,
+    metadata: String,
+}
+
+/// `POST /console/orders/{order_id}/person`: who ordered. That it was asked stands in the audit log before it is told.
+pub async fn reveal(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
+    let order = find(&app, &id).await?;
+    app.store.record(posted.entry(deeds::subject(order.id), json!({}))?, true).await.map_err(Failure::from)?;
+    let metadata = &order.placed.metadata;
+    let metadata = if metadata.is_empty() { String::new() } else { json!(metadata).to_string() };
+    Ok(page(&Person { metadata, order })?)
+}
+
+async fn find(app: &App, id: &Path<String>) -> Result<Order, Failure> {
+    let order = app.store.order(OrderId(path_id(id)?)).await?;
+    order.map(|(order, _)| order).ok_or_else(unknown_order)
+}
+
+fn deeds_of(visitor: &Visitor, order: &Order) -> Deeds {
+    let allowed = OperatorAction::allowed(order);
+    let may = |action, operator: OperatorAction| visitor.may(action) && allowed.contains(&operator);
+    let refundable = may(Action::RefundOrder, OperatorAction::Refund);
+    let currency = order.placed.total.currency.to_string();
+    Deeds {
+        retry: may(Action::RetryOrder, OperatorAction::Retry),
+        cancel: may(Action::CancelOrder, OperatorAction::Cancel),
+        has_taken: matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded),
+        complete: may(Action::ForceComplete, OperatorAction::ForceComplete),
+        refundable: refundable.then(|| show::amount(order.refundable(), &currency)),
+        extend: may(Action::ExtendDeadline, OperatorAction::ExtendDeadline),
+        offer: may(Action::RepeatOffer, OperatorAction::RepeatOffer),
+        note: visitor.may(Action::NoteOrder),
+    }
+}
+
+/// What there is to say about the money, by name.
+fn money(order: &Order, now: Instant) -> Vec<(&'static str, String)> {
+    let (payment, currency) = (&order.payment, order.placed.total.currency.to_string());
+    let amount = |minor: i64| show::amount(minor, &currency);
+    let mut facts = vec![
+        ("Status", show::plain(payment.status.word())),
+        ("Total", amount(order.placed.total.amount)),
+        ("Authorized", amount(payment.authorized)),
+        ("Captured", amount(payment.captured)),
+        ("Refunded", amount(payment.refunded)),
+    ];
+    if order.owed() > 0 {
+        facts.push(("Owed to the customer", amount(order.owed())));
+    }
+    if let Some(pending) = &payment.pending_operation {
+        let since = show::span(now - pending.since);
+        facts.push(("Answer missing", format!("{} of {}, for {since}", pending.operation, amount(pending.amount))));
+    }
+    if let Some(refusal) = &payment.refusal {
+        facts.push(("Refused, as the gateway says", refusal.clone()));
+    }
+    if let Some(at) = payment.capture_before {
+        facts.push(("Hold lapses (UTC)", show::instant(&at)));
+    }
+    facts.push(("Method", order.placed.payment_method.clone()));
+    facts.push(("Key of the authorization", order.authorization_key()));
+    facts.push(("Gateway's reference", payment.reference.clone().unwrap_or_else(|| "none yet".into())));
+    facts
+}
+
+/// Takes personal values out of an order or an event, wherever they stand.
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let is_personal = PERSONAL.contains(&name.as_str()) && !value.is_null();
+                if is_personal { *value = json!("hidden") } else { hide(value) }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn personal_values_are_hidden_wherever_they_stand() {
+        let mut value = json!({"customer_id": "c", "pickup": {"note": "n", "vehicle": null}, "events": [{"data": {"note": "x"}}], "id": 1});
+        hide(&mut value);
+        let hidden = json!({"customer_id": "hidden", "pickup": {"note": "hidden", "vehicle": null}, "events": [{"data": {"note": "hidden"}}], "id": 1});
+        assert_eq!(value, hidden);
+    }
+}
