@@ -85,7 +85,8 @@ export async function startService (...settings) {
   }
 }
 
-/// A page that remembers what went wrong on it: errors of scripts, and whatever the policy of the page refused.
+/// A page that remembers what went wrong on it: errors of scripts, and whatever the policy of the page refused. That
+/// something was answered with a refusal is for the test to see.
 export async function openPage (browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce', ...options })
   const page = await context.newPage()
@@ -93,7 +94,7 @@ export async function openPage (browser, options = {}) {
   page.faults = []
   page.on('pageerror', error => page.faults.push(`script: ${error.message}`))
   page.on('console', message => {
-    if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) page.faults.push(message.text())
+    if (message.type() === 'error' && !/Failed to load resource|Response Status Error Code 4/.test(message.text())) page.faults.push(message.text())
   })
   page.on('dialog', dialog => { page.faults.push(`dialog: ${dialog.message()}`); dialog.dismiss() })
   return page

@@ -8,7 +8,7 @@ use super::show;
 use crate::lifecycle::{Status, status_pairs};
 
 const WIDTH: i32 = 1000;
-const HEIGHT: i32 = 330;
+const HEIGHT: i32 = 345;
 const BOX: (i32, i32) = (122, 34);
 /// Where what is under way stands, and where what is over.
 const ROWS: (i32, i32) = (130, 280);

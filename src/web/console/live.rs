@@ -243,9 +243,9 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
     let rate = last.failure_rate();
     let mut tiles = vec![
         Tile {
-            name: "accepted".into(),
+            name: "new orders".into(),
             value: format!("{:.1} /s", last.created_per_second),
-            note: "new orders".into(),
+            note: "accepted by us".into(),
             broken: None,
             link: Some("/console/orders?tab=in_flight&q=age%3C1m".into()),
             spark: curve(|sample| sample.created_per_second),

@@ -134,12 +134,10 @@ impl State {
             let mut detail = serde_json::to_value(event.event()?)
                 .map_err(|fault| Failure::new(Code::InternalError, "").because(fault))?;
             hide(&mut detail);
-            let members = detail.as_object_mut().map(|members| {
+            if let Some(members) = detail.as_object_mut() {
                 members.remove("type");
-                members.retain(|_, value| !value.is_null());
-                if members.is_empty() { String::new() } else { Value::Object(members.clone()).to_string() }
-            });
-            Ok::<_, Failure>(EventRow { event, before, detail: members.unwrap_or_default() })
+            }
+            Ok::<_, Failure>(EventRow { event, before, detail: show::members(&detail) })
         };
         Ok(Self {
             why: why(&order),
