@@ -338,14 +338,11 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             let attempts = order.task.attempts.min(1);
             next.task = Task { fence: order.task.fence, attempts, next_attempt_at: Some(now), ..Task::default() };
         }
-        // A scheduled order's deadline is its time at the shop: that is not put off, the customer chose it.
-        Event::DeadlineExtended { minutes } if order.is_ongoing() && order.status != Status::Scheduled => {
+        Event::DeadlineExtended { minutes } if order.can_wait_longer() => {
             let from = order.deadline_at.map_or(now, |deadline| deadline.max(now));
             next.deadline_at = Some(from + Duration::minutes((*minutes).into()));
         }
-        Event::OfferRepeated if order.status == Status::AwaitingShop && order.offered_at.is_some() => {
-            next.offered_at = None;
-        }
+        Event::OfferRepeated if order.can_be_offered_again() => next.offered_at = None,
         Event::DeadlineExtended { .. }
         | Event::OfferRepeated
         | Event::PaymentPrepared { .. }

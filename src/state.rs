@@ -183,6 +183,17 @@ impl Order {
         }
     }
 
+    /// Whether an operator may put off its deadline. A scheduled order's is its time at the shop, which the customer
+    /// chose.
+    pub fn can_wait_longer(&self) -> bool {
+        self.is_ongoing() && self.status != Status::Scheduled
+    }
+
+    /// Whether the shop may be told of it once more.
+    pub fn can_be_offered_again(&self) -> bool {
+        self.status == Status::AwaitingShop && self.offered_at.is_some()
+    }
+
     /// The gateway's key of the one authorization this order may have. A key is never changed by a retry.
     pub fn authorization_key(&self) -> String {
         format!("{}/authorize/1", self.id)

@@ -705,3 +705,24 @@ proptest! {
         prop_assert_eq!((order.status, order.task.stage), (Status::Completed, Some(Stage::Capture)));
     }
 }
+
+#[test]
+fn an_operator_gives_time_to_what_the_clock_would_end_and_has_a_shop_told_again() {
+    let waiting = brought_to(Status::AwaitingShop, order());
+    let offered = after(&waiting, &Event::Offered, Actor::Worker, at(10));
+    let deadline = offered.deadline_at.unwrap();
+    let extended = after(&offered, &Event::DeadlineExtended { minutes: 30 }, Actor::Operator, at(20));
+    assert_eq!(extended.deadline_at, Some(deadline + Duration::minutes(30)));
+    assert_eq!((extended.status, extended.task.stage), (offered.status, None));
+    let late = after(&offered, &Event::DeadlineExtended { minutes: 1 }, Actor::Operator, deadline + Duration::hours(1));
+    assert_eq!(late.deadline_at, Some(deadline + Duration::minutes(61)), "from now, not from what has passed");
+
+    let again = after(&offered, &Event::OfferRepeated, Actor::Operator, at(20));
+    assert_eq!((again.task.stage, again.task.next_attempt_at), (Some(Stage::Offer), Some(at(20))));
+    assert_eq!(again.deadline_at, offered.deadline_at, "the shop has no more time for it");
+    assert!(try_step(&again, &Event::OfferRepeated, Actor::Operator, at(21)).is_err(), "it is under way");
+    for status in [Status::Scheduled, Status::Completed, Status::Cancelled] {
+        let order = order_in(status);
+        assert!(try_step(&order, &Event::DeadlineExtended { minutes: 1 }, Actor::Operator, at(0)).is_err(), "{status}");
+    }
+}

@@ -100,8 +100,6 @@ pub enum OperatorAction {
     Retry,
     ForceComplete,
     Refund,
-    ExtendDeadline,
-    RepeatOffer,
 }
 
 impl AdminOrderView {
@@ -150,8 +148,6 @@ impl OperatorAction {
             (Self::Retry, is_pending),
             (Self::ForceComplete, may(ForceCompleted)),
             (Self::Refund, order.refundable() > 0),
-            (Self::ExtendDeadline, order.is_ongoing() && order.status != Status::Scheduled),
-            (Self::RepeatOffer, order.status == Status::AwaitingShop && order.offered_at.is_some()),
         ];
         actions.into_iter().filter_map(|(action, allowed)| allowed.then_some(action)).collect()
     }

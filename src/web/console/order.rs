@@ -255,8 +255,8 @@ fn deeds_of(visitor: &Visitor, order: &Order) -> Deeds {
         has_taken: matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded),
         complete: may(Action::ForceComplete, OperatorAction::ForceComplete),
         refundable: refundable.then(|| show::amount(order.refundable(), &currency)),
-        extend: may(Action::ExtendDeadline, OperatorAction::ExtendDeadline),
-        offer: may(Action::RepeatOffer, OperatorAction::RepeatOffer),
+        extend: visitor.may(Action::ExtendDeadline) && order.can_wait_longer(),
+        offer: visitor.may(Action::RepeatOffer) && order.can_be_offered_again(),
         note: visitor.may(Action::NoteOrder),
     }
 }
