@@ -2,7 +2,7 @@
 // `steps.js` and `tickets.js`; here is what touches the page, the network, the clock and the tablet's memory.
 import { watchTheme } from '../toggle.js'
 import { openItems, openReasons, openSoldOut } from './ask.js'
-import { element, fill, nameOf, signature, tick, ticket } from './draw.js'
+import { element, fill, nameOf, plain, signature, tick, ticket } from './draw.js'
 import { watchShop } from './open.js'
 import { ask } from './server.js'
 import { canSound, ring, wake } from './sound.js'
@@ -122,8 +122,9 @@ async function send () {
         if (order) changeBoard(board => tickets.learn(board, answer.body, now()))
         else shopState.learn(step, answer.body)
       } else {
-        const present = answer.body?.order_status ? ` It is ${answer.body.order_status.replaceAll('_', ' ')} now.` : ''
-        fault(`Not done: ${step.label} ${step.code ?? ''}. ${answer.body?.detail ?? ''}${present}`)
+        const present = answer.body?.order_status
+        const why = present ? `It is ${plain(present)} now.` : answer.body?.detail ?? ''
+        fault(`Not done: ${step.label}${step.code ? ` ${step.code}` : ''}. ${why}`)
         tag = null
       }
       changeQueue(queue => steps.settle(queue, id))

@@ -96,7 +96,7 @@ function line ({ quantity, name, options, dropped }) {
   const said = element('li', { className: dropped ? 'dropped' : '' },
     element('span', { className: quantity > 1 ? 'quantity many' : 'quantity', textContent: `${quantity}×` }), ' ',
     element('span', { className: 'name', textContent: name }),
-    dropped && element('span', { className: 'badge bad', textContent: 'sold out' }))
+    dropped && ' ', dropped && element('span', { className: 'badge bad', textContent: 'sold out' }))
   if (options.length) {
     said.append(element('ul', { className: 'options' }, ...options.map(option => element('li', { textContent: option }))))
   }

@@ -35,15 +35,15 @@ export function watchShop ({ push, heard, queue }) {
     const also = why && why !== 'paused' ? ` (${why.replaceAll('_', ' ')})` : ''
     const text = words(seen) + also + (waiting ? ' …' : '')
     if (shown.textContent !== text) shown.textContent = text
-    menu.dataset.mode = why ? 'paused' : seen.mode
-    for (const button of menu.querySelectorAll('[data-mode]')) {
+    menu.dataset.now = why ? 'paused' : seen.mode
+    for (const button of menu.querySelectorAll('button[data-mode]')) {
       const isSame = button.dataset.mode === seen.mode && (seen.mode !== 'busy' || Number(button.dataset.minutes) === seen.minutes)
       button.setAttribute('aria-pressed', String(isSame && seen.mode !== 'paused'))
     }
   }
 
   menu.addEventListener('click', event => {
-    const button = event.target.closest('[data-mode]')
+    const button = event.target.closest('button[data-mode]')
     if (!button) return
     const { mode, minutes } = button.dataset
     const body = {

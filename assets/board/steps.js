@@ -9,9 +9,10 @@ export const HELD_MS = 4000
 /// Between tries: a second, then twice as long with each, at most this.
 export const PATIENCE_MS = 15_000
 
-/// The queue with a step more. A recall is an undo already, and is not held. A step that was tapped twice is there once.
+/// The queue with a step more. A recall is an undo already, and is not held. A step that is tapped twice in a row is
+/// there once.
 export function add (queue, step, now) {
-  if (queue.some(known => known.order === step.order && known.action === step.action)) return queue
+  if (step.order && ofOrder(queue, step.order).at(-1)?.action === step.action) return queue
   const held = step.order && step.action !== 'recall' ? HELD_MS : 0
   return [...withoutOlderState(queue, step), { body: null, ...step, at: now, due: now + held, tries: 0 }]
 }

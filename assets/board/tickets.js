@@ -8,6 +8,9 @@ export const MOST_DONE = 100
 
 const ms = text => (text ? Date.parse(text) : null)
 
+// Until the acceptance was heard, what the customer was told stands for the promise.
+const promise = order => ms(order.promise_at ?? order.expected_ready_at)
+
 /// The board after the server's answer: `{orders, scheduled}` as it said, the tickets that stay to be seen (`struck`),
 /// and the ids that are gone, of which nobody knows yet what became of them.
 export function arrive (before, answer) {
@@ -65,7 +68,7 @@ export function read (text) {
 /// How pressing a ticket is: `late`, `soon` or `calm`. A new one by the time left to answer it, one to be made by its
 /// promise; what stands on the shelf has kept or broken it already.
 export function urgency (order, status, now) {
-  const end = ms(status === 'awaiting_shop' ? order.answer_by : order.promise_at)
+  const end = status === 'awaiting_shop' ? ms(order.answer_by) : promise(order)
   const start = ms(order.offered_at ?? order.created_at)
   if (!['awaiting_shop', 'accepted', 'preparing'].includes(status) || end === null) return 'calm'
   if (now >= end) return 'late'
@@ -115,7 +118,7 @@ export function times (order, status, now) {
   if (status === 'ready') return { since: { label: 'ready for', span: since(made ?? now) }, due: null }
   const elapsed = { label: 'since', span: since(ms(order.offered_at ?? order.created_at)) }
   if (status === 'awaiting_shop') return { since: elapsed, due: { label: 'answer in', span: until(ms(order.answer_by)) } }
-  const due = until(ms(order.promise_at))
+  const due = until(promise(order))
   return { since: elapsed, due: due === null ? null : { label: due < 0 ? 'late by' : 'due in', span: due } }
 }
 

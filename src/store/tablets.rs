@@ -10,6 +10,9 @@ use crate::access::Tablet;
 use crate::keys::{KeyKind, KeyRecord, Owner};
 use crate::order::{Hash, Instant, PartnerId, ShopId};
 
+/// A key's id, shop and partner, and since when.
+type SignedIn = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, i64);
+
 impl Store {
     /// Signs a tablet in under a secret with this hash, and forgets those that signed in before `expired`. False, and
     /// nothing done, if its key is no valid key of a shop.
@@ -43,7 +46,7 @@ impl Store {
     pub async fn signed_in(&self, hash: Hash) -> Result<Option<(KeyRecord, Instant)>> {
         self.readers
             .read(move |conn| {
-                let found: Option<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, i64)> = tablets::table
+                let found: Option<SignedIn> = tablets::table
                     .inner_join(keys::table)
                     .filter(tablets::hash.eq(hash.0.to_vec()))
                     .filter(keys::revoked_at.is_null())

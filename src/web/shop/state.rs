@@ -122,7 +122,7 @@ pub struct AvailabilityView {
 
 /// An item of the shop's menu, without its price.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ShopItemView {
+pub struct ItemAvailabilityView {
     item_id: String,
     name: String,
     available: bool,
@@ -133,9 +133,9 @@ pub struct ShopItemView {
 
 /// What the shop sells, and has run out of.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ShopItems {
+pub struct ItemAvailabilityList {
     /// In the menu's order.
-    items: Vec<ShopItemView>,
+    items: Vec<ItemAvailabilityView>,
 }
 
 /// The answer to a heartbeat.
@@ -158,18 +158,21 @@ pub async fn get_shop(shop: AsShop, app: web::Data<App>) -> Result<web::Json<Sho
 /// What the shop has on its menu, and what of it is sold out.
 #[utoipa::path(
     get, path = "/v1/shop/items", operation_id = "listItemAvailability", tag = "shop", security(("shopKey" = [])),
-    responses((status = 200, description = "The items.", body = ShopItems))
+    responses((status = 200, description = "The items.", body = ItemAvailabilityList))
 )]
-pub async fn list_item_availability(shop: AsShop, app: web::Data<App>) -> Result<web::Json<ShopItems>, Problem> {
+pub async fn list_item_availability(
+    shop: AsShop,
+    app: web::Data<App>,
+) -> Result<web::Json<ItemAvailabilityList>, Problem> {
     let catalogue = app.catalogue();
     let menu = catalogue.menu(shop.partner_id, shop.shop_id, now()).ok_or_else(unknown_shop)?;
-    let item = |item: &MenuItem| ShopItemView {
+    let item = |item: &MenuItem| ItemAvailabilityView {
         item_id: item.item_id.to_owned(),
         name: item.name.to_owned(),
         available: item.available,
         sold_out_until: Timestamp::maybe(item.sold_out_until),
     };
-    Ok(web::Json(ShopItems { items: menu.iter().map(item).collect() }))
+    Ok(web::Json(ItemAvailabilityList { items: menu.iter().map(item).collect() }))
 }
 
 /// Opens, slows down or pauses the shop. What was accepted stays accepted.
