@@ -7,10 +7,7 @@ const files = {
   'htmx.org/dist/htmx.min.js': 'htmx.org-2.0.11.min.js',
   'htmx.org/LICENSE': 'htmx.org-LICENSE.txt',
   'htmx-ext-sse/dist/sse.min.js': 'htmx-ext-sse-2.2.4.min.js',
-  'htmx-ext-sse/LICENSE': 'htmx-ext-sse-LICENSE.txt',
-  'uplot/dist/uPlot.esm.js': 'uplot-1.6.32.esm.js',
-  'uplot/dist/uPlot.min.css': 'uplot-1.6.32.min.css',
-  'uplot/LICENSE': 'uplot-LICENSE.txt'
+  'htmx-ext-sse/LICENSE': 'htmx-ext-sse-LICENSE.txt'
 }
 
 for (const [theirs, ours] of Object.entries(files)) {

@@ -322,3 +322,6 @@ impl UserRow {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,3 +80,6 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/sessions/{id}/end").route(act(Action::EndSession, people::end_session)))
         .service(resource("/console/audit").route(see(Action::SeeAudit, people::list_audit)));
 }
+
+#[cfg(test)]
+mod tests;

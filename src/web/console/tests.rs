@@ -1,0 +1,117 @@
+//! Who gets in, without a browser: every route of the table, asked by nobody and by each role.
+
+use actix_web::test::TestRequest;
+use chrono::Duration;
+use uuid::Uuid;
+
+use super::*;
+use crate::access::{self, Role, Session, User};
+use crate::clock::now;
+use crate::web::harness::{Answer, House};
+
+/// The routes of the console behind the login: method, path, action. They are read from the code of the table, so that
+/// a new one is covered when it is written.
+fn routes() -> Vec<(&'static str, String, String)> {
+    let code = include_str!("../console.rs");
+    let table = code.split_once("pub fn configure").expect("the table").1;
+    let mut found = Vec::new();
+    for service in table.split("resource(").skip(1) {
+        let path = service.split('"').nth(1).expect("a path");
+        for (call, method) in [("see(", "GET"), ("act(", "POST")] {
+            for route in service.split(call).skip(1) {
+                let action = route.split("Action::").nth(1).expect("an action");
+                let action: String = action.chars().take_while(|c| c.is_alphanumeric()).collect();
+                found.push((
+                    method,
+                    path.replace("{order_id}", &Uuid::nil().to_string()).replace("{id}", &Uuid::nil().to_string()),
+                    action,
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The cookie of somebody with these roles.
+async fn enter(house: &House, name: &str, roles: &[Role], created_at: crate::order::Instant) -> String {
+    let (store, secret) = (&house.app.store, access::secret());
+    let user = User {
+        id: Uuid::now_v7(),
+        name: name.into(),
+        roles: roles.to_vec(),
+        created_at: now(),
+        disabled_at: None,
+        has_password: false,
+    };
+    store.add_user(user.clone(), access::hash(name)).await.unwrap();
+    let session = Session {
+        id: Uuid::now_v7(),
+        user_id: user.id,
+        address: "a".into(),
+        agent: "b".into(),
+        created_at,
+        seen_at: created_at,
+    };
+    store.open_session(access::hash(&secret), session).await.unwrap();
+    format!("lungo_session={secret}")
+}
+
+async fn ask(house: &House, method: &str, path: &str, cookie: &str) -> Answer {
+    let request = if method == "GET" { TestRequest::get() } else { TestRequest::post() };
+    let request = request.uri(path).insert_header(("cookie", cookie)).insert_header(("hx-request", "true"));
+    house.send(request, "").await
+}
+
+#[actix_web::test]
+async fn every_route_is_shut_to_strangers_and_to_those_whose_session_is_over() {
+    let house = House::open().await;
+    let old = enter(&house, "old", &[Role::Admin], now() - Duration::hours(25)).await;
+    let all = routes();
+    assert!(all.len() > 20, "{all:?}");
+    for (method, path, _) in all {
+        for cookie in ["", "lungo_session=guessed", &old] {
+            let answer = ask(&house, method, &path, cookie).await;
+            assert_eq!(answer.status, 401, "{method} {path}");
+            assert!(answer.headers.contains_key("hx-redirect"), "{method} {path}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn every_route_is_open_to_the_roles_of_its_action_only_and_no_deed_comes_without_its_token() {
+    let house = House::open().await;
+    for role in [Role::Support, Role::Finance, Role::ShopOps, Role::Admin] {
+        let cookie = enter(&house, role.word(), &[role], now()).await;
+        for (method, path, action) in routes() {
+            // It never ends.
+            if path.ends_with("/stream") {
+                continue;
+            }
+            let rule = actions::TABLE.iter().find(|rule| format!("{:?}", rule.action) == action).expect("an action");
+            let allowed = role == Role::Admin || rule.roles.contains(&role);
+            let answer = ask(&house, method, &path, &cookie).await;
+            // A form without a token is refused even to those who may.
+            let wanted = allowed && method == "GET";
+            assert_eq!(answer.status != 403, wanted, "{role} {method} {path}: {answer:?}");
+        }
+    }
+    let log = house.app.store.audit(Default::default(), 500).await.unwrap();
+    assert!(
+        !log.is_empty() && log.iter().all(|logged| !logged.done),
+        "what was refused was written down, nothing was done"
+    );
+}
+
+#[actix_web::test]
+async fn a_page_is_sent_with_a_policy_that_allows_nothing_inline() {
+    let house = House::open().await;
+    let cookie = enter(&house, "ada", &[Role::Admin], now()).await;
+    for path in ["/console", "/console/orders", "/console/nothing", "/console/login"] {
+        let request = TestRequest::get().uri(path).insert_header(("cookie", cookie.clone()));
+        let answer = house.send(request, "").await;
+        let policy = answer.headers.get("content-security-policy").unwrap().to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert!(answer.headers.get("content-type").unwrap().to_str().unwrap().starts_with("text/html"), "{path}");
+        assert_eq!(answer.headers.get("cache-control").unwrap(), "no-store");
+    }
+}
