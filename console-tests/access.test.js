@@ -68,6 +68,18 @@ test('a session that was ended is over at once, for parts of pages too', async (
   await page.context().close()
 })
 
+test('whoever watches is sent away when the session ends elsewhere', async () => {
+  const page = await openPage(browser)
+  await logIn(page, service.url, 'admin')
+  await page.locator('.stream-state').getByText('live').waitFor()
+  await admin.goto(`${service.url}/console/me`)
+  await admin.getByRole('button', { name: 'End', exact: true }).first().click()
+  await admin.getByText('The session has ended.').waitFor()
+  // A stream asks after its session a few times a minute.
+  await page.waitForURL(/console\/login/, { timeout: 60_000 })
+  await page.context().close()
+})
+
 test('roles keep people out, by hand too, and that is in the audit log', async () => {
   const support = await invite(browser, admin, service.url, 'sue', ['support'])
   await support.goto(`${service.url}/console`)

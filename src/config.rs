@@ -308,6 +308,9 @@ impl Settings {
         if self.call_timeout.0 * 3 > self.lease.0 {
             return Err("call-timeout is more than a third of the lease: a claim could lapse under its own work".into());
         }
+        if self.console_url.as_deref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
+            return Err("console-url must begin with https:// or http://".into());
+        }
         if self.gateway == Gateway::Stripe {
             self.check_stripe()?;
         }

@@ -163,20 +163,33 @@ pub(in crate::web) async fn read(
 pub(in crate::web) fn check_origin(request: &HttpRequest) -> Result<(), Failure> {
     let text = |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let app = request.app_data::<Data<App>>().expect("every request can reach the App");
-    let host_of = |url: &str| url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest).to_owned());
     let is_ours = match text(header::ORIGIN) {
         Some(origin) => match &app.settings.console_url {
-            Some(url) => host_of(url) == host_of(origin) && url.starts_with(origin.split("://").next().unwrap_or("?")),
-            None => host_of(origin).as_deref() == text(header::HOST),
+            Some(url) => origin_of(url).is_some_and(|ours| ours == origin),
+            // Whether by TLS or not is known to the proxy only.
+            None => origin.split_once("://").map(|(_, host)| host) == text(header::HOST),
         },
         None => request.headers().get("sec-fetch-site").is_some_and(|site| site == "same-origin"),
     };
     if is_ours { Ok(()) } else { Err(Failure::new(Code::Forbidden, "This form was sent from another site.")) }
 }
 
+/// The scheme and the host of an address, as browsers name them.
+fn origin_of(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split('/').next().unwrap_or(rest);
+    Some(format!("{scheme}://{host}").to_lowercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_scheme_and_host() {
+        assert_eq!(origin_of("https://Console.example:8443/x/").as_deref(), Some("https://console.example:8443"));
+        assert_eq!(origin_of("console.example"), None);
+    }
 
     #[test]
     fn headers_hold_only_ascii() {
