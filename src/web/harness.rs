@@ -118,7 +118,11 @@ impl House {
             "" => request,
             key => request.insert_header((header::AUTHORIZATION, format!("Bearer {key}"))),
         };
-        let answer = test::call_service(&service, request.to_request()).await;
+        // What a middleware refuses travels as an error up to the server, which makes it the answer.
+        let answer = match test::try_call_service(&service, request.to_request()).await {
+            Ok(answered) => answered.into_parts().1.map_into_boxed_body(),
+            Err(refused) => refused.error_response(),
+        };
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let bytes = answer.into_body().try_into_bytes().expect("answers are not streamed");
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
