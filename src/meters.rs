@@ -206,6 +206,12 @@ meters! {
     lane_commit: Family<Histogram, ()>,
         Histogram "lungo_lane_commit_duration_seconds" [], Seconds, SHORT,
         "From the beginning of a batch to its commit on disk.";
+    checkpoint_pause: Family<Histogram, ()>,
+        Histogram "lungo_lane_checkpoint_duration_seconds" [], Seconds, SHORT,
+        "What the writing thread spends on the last pass of a checkpoint; all other passes are beside it.";
+    wal_pages: Family<Gauge, ()>,
+        Gauge "lungo_wal_pages" [], Count, NONE,
+        "Pages in the write-ahead log. It starts over after a few thousand, unless somebody reads an old snapshot.";
     lane_write: Family<Histogram, Urgency>,
         Histogram "lungo_lane_write_duration_seconds" ["urgency"], Seconds, SHORT,
         "What a caller waits for a write: in the queue, and for the commit.";

@@ -8,6 +8,7 @@ mod accept;
 mod audit;
 mod browse;
 mod changes;
+mod checkpoint;
 mod claim;
 mod deliveries;
 mod drafts;
@@ -60,6 +61,9 @@ use crate::admission::Rules;
 use crate::error::{Code, Failure};
 use crate::machine::Deadlines;
 use crate::order::Instant;
+
+/// How long a connection waits for another's lock.
+const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 5000";
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
@@ -174,7 +178,7 @@ impl Store {
             .max_lifetime(None)
             .connection_timeout(Duration::from_secs(5))
             .connection_customizer(Box::new(Pragmas))
-            .build(ConnectionManager::new(path))
+            .build(ConnectionManager::new(&path))
             .map_err(|fault| unavailable("cannot open the database in", &fault))?;
         let io = |fault: std::io::Error| unavailable("cannot start the threads of the database in", &fault);
         let (handoff, claims) = claim::Handoff::new(options.local_queue);
@@ -185,7 +189,9 @@ impl Store {
             .map_err(io)?;
         let store = Self {
             readers: readers::Readers::start(&pool, options.readers, options.queue).map_err(io)?,
-            lane: lanes::Lane::start(pool, handoff, options.queue, options.commit_patience).map_err(io)?,
+            lane: checkpoint::Checkpoints::start(path)
+                .and_then(|it| lanes::Lane::start(pool, it, handoff, options.queue, options.commit_patience))
+                .map_err(io)?,
             lagging,
             policy: options.policy,
             cluster,
@@ -252,7 +258,7 @@ impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Pragmas {
     fn on_acquire(&self, conn: &mut SqliteConnection) -> std::result::Result<(), diesel::r2d2::Error> {
         conn.batch_execute(
             "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;",
+             PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;",
         )
         .map_err(diesel::r2d2::Error::QueryError)
     }

@@ -16,6 +16,7 @@ use diesel::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::{self, Entry};
+use super::checkpoint::Checkpoints;
 use super::claim::{Claim, Handoff, lease};
 use super::position::last_position;
 use super::{Error, Pool, Result};
@@ -150,12 +151,18 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Starts the writing thread. It ends when the last `Lane` is dropped.
-    pub fn start(pool: Pool, handoff: Handoff, queue: usize, patience: Duration) -> std::io::Result<Self> {
+    pub fn start(
+        pool: Pool,
+        checkpoints: Checkpoints,
+        handoff: Handoff,
+        queue: usize,
+        patience: Duration,
+    ) -> std::io::Result<Self> {
         let (control, control_jobs) = bounded(queue);
         let (create, create_jobs) = bounded(queue);
         thread::Builder::new()
             .name("lane".into())
-            .spawn(move || write(&pool, &handoff, &control_jobs, &create_jobs))?;
+            .spawn(move || write(&pool, checkpoints, &handoff, &control_jobs, &create_jobs))?;
         Ok(Self { control, create, patience, entry: None })
     }
 
@@ -221,7 +228,13 @@ pub(super) fn fill<T>(channel: &Sender<T>) -> f64 {
     channel.len() as f64 / channel.capacity().unwrap_or(usize::MAX).max(1) as f64
 }
 
-fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Box<dyn Job>>, create: &Receiver<Box<dyn Job>>) {
+fn write(
+    pool: &Pool,
+    mut checkpoints: Checkpoints,
+    handoff: &Handoff,
+    control: &Receiver<Box<dyn Job>>,
+    create: &Receiver<Box<dyn Job>>,
+) {
     let mut conn = None;
     let mut batch = Vec::with_capacity(MAX_BATCH);
     loop {
@@ -243,7 +256,8 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Box<dyn Job>>, creat
             thread::sleep(Duration::from_millis(100));
             continue;
         };
-        METERS.lane_batch.of(()).record(batch.len() as f64);
+        let writes = batch.len();
+        METERS.lane_batch.of(()).record(writes as f64);
         // A panic in one write poisons the connection's state, and so may a commit that failed: start over with a
         // fresh one. Answers that a panic drops are told to their callers as "unknown".
         let is_sound = catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, std::mem::take(&mut batch))));
@@ -252,7 +266,9 @@ fn write(pool: &Pool, handoff: &Handoff, control: &Receiver<Box<dyn Job>>, creat
             tracing::error!("store.lane_panicked");
             false
         });
-        if !is_sound && let Some(mut broken) = conn.take() {
+        if is_sound {
+            checkpoints.after(writes, connection);
+        } else if let Some(mut broken) = conn.take() {
             // SQLite ends the transaction of a full disk by itself, after which the connection looks sound to the
             // pool. It must not come back from there: nobody knows what it still holds.
             AnsiTransactionManager::transaction_manager_status_mut(&mut *broken).set_in_error();
