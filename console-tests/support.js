@@ -34,18 +34,29 @@ export async function openBrowser () {
 export async function startService (...settings) {
   const data = mkdtempSync(join(tmpdir(), 'lungo-console-'))
   const flags = ['serve', '--listen', '127.0.0.1:0', '--data', data, ...settings]
-  const service = spawn(binary, flags, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, LUNGO_LOG: 'error' } })
-  let said = ''
-  const link = await new Promise((resolve, reject) => {
-    service.on('exit', code => reject(new Error(`the service ended with ${code}: ${said}`)))
-    service.stdout.on('data', chunk => {
-      said += chunk
-      const link = said.match(/http:\S+\/console\/enter\/\S+/)
-      if (link && said.includes('\nOrder a coffee')) resolve(link[0])
+  let service
+  /// Starts it, and gives the link for its first user if there is none yet.
+  const start = async () => {
+    service = spawn(binary, flags, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, LUNGO_LOG: 'error' } })
+    let said = ''
+    return new Promise((resolve, reject) => {
+      service.on('exit', code => reject(new Error(`the service ended with ${code}: ${said}`)))
+      service.stdout.on('data', chunk => {
+        said += chunk
+        if (said.includes('\nOrder a coffee')) resolve(said.match(/http:\S+\/console\/enter\/\S+/)?.[0])
+      })
     })
-  })
-  const env = Object.fromEntries(readFileSync(join(data, 'demo.env'), 'utf8').split('\n')
+  }
+  const kill = async () => {
+    if (service.exitCode !== null) return
+    const ended = new Promise(resolve => service.once('exit', resolve))
+    service.kill('SIGKILL')
+    await ended
+  }
+  const link = await start()
+  const read = () => Object.fromEntries(readFileSync(join(data, 'demo.env'), 'utf8').split('\n')
     .map(line => line.match(/^(?:export )?(\w+)=['"]?(.*?)['"]?$/)).filter(Boolean).map(([, name, value]) => [name, value]))
+  const env = read()
   return {
     url: new URL(link).origin,
     link,
@@ -53,12 +64,14 @@ export async function startService (...settings) {
     keys: { partner: env.LUNGO_PARTNER_KEY, admin: env.LUNGO_ADMIN_KEY, shop: env.LUNGO_SHOP_KEY },
     env,
     async stop () {
-      if (service.exitCode === null) {
-        const ended = new Promise(resolve => service.once('exit', resolve))
-        service.kill('SIGKILL')
-        await ended
-      }
+      await kill()
       rmSync(data, { recursive: true, force: true })
+    },
+    /// Kills it without warning, and starts it on the same data; its address is another one then.
+    async restart () {
+      await kill()
+      await start()
+      this.url = read().LUNGO_URL
     },
     /// One call of the API. Fails the test unless it is answered with a success.
     async call (key, method, path, body, headers = {}) {

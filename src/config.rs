@@ -265,6 +265,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_RELEASE_LIMIT", default_value_t = 256, value_name = "COUNT")]
     pub release_limit: usize,
 
+    /// Orders a second that what operators do to many at once acts on: it can be stopped between them
+    #[arg(long, env = "LUNGO_BULK_RATE", default_value = "100", value_name = "COUNT")]
+    pub bulk_rate: std::num::NonZeroU32,
+
     /// Requests a second that one partner may make for ever, and twice as many at once
     #[arg(long, env = "LUNGO_PARTNER_RATE", default_value = "5000", value_name = "COUNT")]
     pub partner_rate: std::num::NonZeroU32,

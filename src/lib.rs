@@ -41,6 +41,7 @@ pub mod access;
 pub mod admission;
 pub mod app;
 pub mod breaker;
+pub mod bulk;
 pub mod catalogue;
 pub mod clock;
 pub mod collisions;

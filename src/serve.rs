@@ -37,7 +37,7 @@ use crate::shop::simulator::ShopSimulator;
 use crate::stages::Ports;
 use crate::state::Order;
 use crate::store::{self, Policy, Store};
-use crate::{access, web, worker};
+use crate::{access, bulk, web, worker};
 
 /// Who holds it works in the data directory.
 const LOCK: &str = "lock";
@@ -199,6 +199,7 @@ pub async fn serve_by(
     });
     let (stop_worker, stopped) = watch::channel(false);
     let mut notifying = tokio::spawn(notifier.run(stopped.clone()));
+    let mut acting = tokio::spawn(bulk::run(store.clone(), settings.bulk_rate, now, stopped.clone()));
     let limits = limits(&settings);
     let mut working = tokio::spawn(worker::run(
         store,
@@ -252,6 +253,7 @@ pub async fn serve_by(
         why = &mut serving => ended("the web server", why),
         why = &mut notifying => ended("the notifier", why.map(Ok)),
         why = &mut refreshing => ended("the refresher", why.map(Ok)),
+        why = &mut acting => ended("whoever acts on many orders at once", why.map(Ok)),
     };
     match &failed {
         None => tracing::info!("serve.stopping"),

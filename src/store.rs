@@ -7,6 +7,7 @@
 mod accept;
 mod audit;
 mod browse;
+mod bulk;
 mod changes;
 mod checkpoint;
 mod claim;
@@ -44,6 +45,7 @@ use thiserror::Error;
 pub use accept::{Accept, Admitted};
 pub use audit::{AuditFilter, Entry, Logged};
 pub use browse::{LOOKED_THROUGH, Lot, Sieve, Sifted};
+pub use bulk::{BulkJob, BulkState, Counted, Deed, Started, Sum};
 pub use claim::{Claim, Claims};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};

@@ -5,7 +5,8 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use diesel::sqlite::{Sqlite, SqliteConnection};
-use strum::VariantArray;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantArray};
 
 use super::rows::{OrderRow, millis, or_log};
 use super::schema::{order_names, orders, partners};
@@ -18,7 +19,8 @@ use crate::state::Order;
 pub const LOOKED_THROUGH: i64 = 10_000;
 
 /// Which orders an operator looks through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub enum Lot {
     /// Not over; the one whose deadline comes first stands first.
     InFlight,
@@ -33,7 +35,7 @@ pub enum Lot {
 }
 
 /// What all orders that are looked for have in common.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sieve {
     pub status: Option<Status>,
     pub stage: Option<Stage>,
@@ -73,12 +75,7 @@ impl Store {
     ) -> Result<Sifted> {
         self.readers
             .read(move |conn| {
-                let Found { mut keys, is_partial, below } = match lot {
-                    Lot::InFlight | Lot::Late => in_flight(conn, &sieve, lot == Lot::Late, now)?,
-                    Lot::Struggling => struggling(conn, &sieve)?,
-                    Lot::Parked => parked(conn, &sieve)?,
-                    Lot::Done => done(conn, &sieve, below)?,
-                };
+                let Found { mut keys, is_partial, below } = find(conn, lot, &sieve, below, now)?;
                 let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
                 keys.drain(..skip.min(keys.len()));
                 keys.truncate(limit);
@@ -91,11 +88,45 @@ impl Store {
     }
 }
 
+impl Sieve {
+    /// Whether an order still fits.
+    pub fn holds(&self, order: &Order) -> bool {
+        fn fits<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
+            wanted.as_ref().is_none_or(|wanted| found == Some(wanted))
+        }
+        fits(&self.status, Some(&order.status))
+            && fits(&self.stage, order.task.stage.as_ref())
+            && fits(&self.payment, Some(&order.payment.status))
+            && fits(&self.reason, order.reason.as_ref())
+            && fits(&self.shop, Some(&order.shop_id))
+            && fits(&self.partner, Some(&order.partner_id))
+            && fits(&self.customer, Some(&order.customer_id.0))
+            && self.created_before.is_none_or(|at| order.created_at < at)
+            && self.created_after.is_none_or(|at| order.created_at > at)
+    }
+}
+
 /// The ids that fit, in their order.
-struct Found {
-    keys: Vec<Vec<u8>>,
-    is_partial: bool,
+pub(super) struct Found {
+    pub keys: Vec<Vec<u8>>,
+    pub is_partial: bool,
     below: Option<OrderId>,
+}
+
+/// Looks through a lot.
+pub(super) fn find(
+    conn: &mut SqliteConnection,
+    lot: Lot,
+    sieve: &Sieve,
+    below: Option<OrderId>,
+    now: Instant,
+) -> Result<Found> {
+    match lot {
+        Lot::InFlight | Lot::Late => in_flight(conn, sieve, lot == Lot::Late, now),
+        Lot::Struggling => struggling(conn, sieve),
+        Lot::Parked => parked(conn, sieve),
+        Lot::Done => done(conn, sieve, below),
+    }
 }
 
 type Query<'q> = orders::BoxedQuery<'q, Sqlite>;

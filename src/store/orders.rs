@@ -246,7 +246,7 @@ impl Store {
 }
 
 /// One word from outside, inside a transaction.
-fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> Result<Received> {
+pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> Result<Received> {
     let Word { order_id, scope, actor, ref event, version, now } = *word;
     let Some(before) = lists::find(tx.conn, order_id)?.filter(|order| scope.holds(order)) else {
         return Ok(Received::Unknown);

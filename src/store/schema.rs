@@ -248,6 +248,39 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    bulk_jobs (id) {
+        id -> Binary,
+        state -> Text,
+        deed -> Text,
+        lot -> Text,
+        query -> Text,
+        sieve -> Text,
+        counted -> Text,
+        total -> BigInt,
+        place -> BigInt,
+        done -> BigInt,
+        refused -> BigInt,
+        refusals -> Text,
+        user_id -> Binary,
+        user_name -> Text,
+        reason -> Nullable<Text>,
+        request_id -> Text,
+        created_at -> BigInt,
+        started_at -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
+        stopped_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    bulk_orders (job_id, place) {
+        job_id -> Binary,
+        place -> BigInt,
+        ids -> Binary,
+    }
+}
+
 diesel::joinable!(deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(orders, order_names, order_events, drafts);
 diesel::allow_tables_to_appear_in_same_query!(webhooks, deliveries);

@@ -9,6 +9,7 @@
 
 pub mod actions;
 pub mod assets;
+pub mod bulk;
 pub mod deeds;
 mod diagram;
 pub mod failed;
@@ -36,6 +37,7 @@ use guard::{act, see};
 pub const SECTIONS: &[(&str, &str, Action)] = &[
     ("/console", "Live", Action::SeeOrders),
     ("/console/orders", "Orders", Action::SeeOrders),
+    ("/console/bulk", "Bulk", Action::SeeBulk),
     ("/console/audit", "Audit log", Action::SeeAudit),
     ("/console/users", "Users", Action::SeeUsers),
 ];
@@ -67,6 +69,15 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/orders/{order_id}/extend").route(act(Action::ExtendDeadline, deeds::extend)))
         .service(resource("/console/orders/{order_id}/offer").route(act(Action::RepeatOffer, deeds::repeat_offer)))
         .service(resource("/console/orders/{order_id}/note").route(act(Action::NoteOrder, deeds::note)))
+        .service(
+            resource("/console/bulk")
+                .route(see(Action::SeeBulk, bulk::show_jobs))
+                .route(act(Action::CountBulk, bulk::propose)),
+        )
+        .service(resource("/console/bulk/{id}").route(see(Action::SeeBulk, bulk::show_job)))
+        .service(resource("/console/bulk/{id}/state").route(see(Action::SeeBulk, bulk::show_state)))
+        .service(resource("/console/bulk/{id}/start").route(act(Action::RunBulk, bulk::start)))
+        .service(resource("/console/bulk/{id}/stop").route(act(Action::StopBulk, bulk::stop)))
         .service(resource("/console/me").route(see(Action::SeeOwnSessions, people::show_me)))
         .service(resource("/console/me/password").route(act(Action::ChangePassword, people::change_password)))
         .service(resource("/console/me/sessions/{id}/end").route(act(Action::EndOwnSession, people::end_own_session)))

@@ -52,6 +52,10 @@ actions! {
     RepeatOffer     [Support, ShopOps]          why   "have the shop told of an order once more";
     NoteOrder       [Support, Finance, ShopOps] why   "write a note on an order";
     KeepView        [Support, Finance, ShopOps] plain "keep a list of orders under a name";
+    SeeBulk         [Support, Finance, ShopOps] plain "see what is done to many orders at once";
+    CountBulk       [Support, Finance, ShopOps] plain "count what would be done to many orders at once";
+    RunBulk         [Support, Finance, ShopOps] why   "do to many orders at once what one may do to one";
+    StopBulk        [Support, Finance, ShopOps] plain "stop what is being done to many orders";
     SeeAudit        [Support, Finance, ShopOps] plain "read the audit log";
     SeeUsers        []                          plain "see users and their sessions";
     InviteUser      []                          why   "invite a user, or let one choose a new password";

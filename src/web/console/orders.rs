@@ -20,7 +20,7 @@ use crate::web::problem::Problem;
 const ON_A_PAGE: usize = 50;
 
 /// The tabs: word in the address, name, lot, and what it holds.
-const TABS: &[(&str, &str, Lot, &str)] = &[
+pub const TABS: &[(&str, &str, Lot, &str)] = &[
     ("in_flight", "In flight", Lot::InFlight, "Not over. The one whose deadline comes first stands first."),
     (
         "struggling",

@@ -1,0 +1,2 @@
+DROP TABLE bulk_orders;
+DROP TABLE bulk_jobs;

@@ -1,0 +1,598 @@
+//! What operators do to many orders at once: a job that names its orders, worked off a few at a time.
+//!
+//! What was done to an order, and that the job has passed its place, is written in one transaction: whenever the
+//! service dies, each order was acted on or was not, and never is twice.
+
+use chrono::Duration;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString};
+use uuid::Uuid;
+
+use super::audit::{self, Entry};
+use super::browse::{self, Lot, Sieve};
+use super::lanes::{Tx, Urgency};
+use super::lists;
+use super::orders::{Received, Scope, Word, hear};
+use super::rows::{document, instant, millis, or_log, to_document, uuid, word};
+use super::schema::{bulk_jobs, bulk_orders, orders};
+use super::{Error, Result, Store};
+use crate::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status, targets};
+use crate::meters::{METERS, WordResult};
+use crate::order::{Instant, OrderId};
+use crate::state::Order;
+
+/// Orders whose ids stand in one row, and that one question asks for.
+const CHUNK: usize = 500;
+/// Refusals that a job tells of; the audit log has them all.
+const TOLD: usize = 50;
+/// A proposal is confirmed within this time, or made again: what was counted is no longer so.
+const PROPOSED_FOR: Duration = Duration::minutes(15);
+/// Proposals that nobody confirmed are forgotten after this time.
+const KEPT_FOR: Duration = Duration::hours(24);
+
+/// What is done to each order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "deed", rename_all = "snake_case")]
+pub enum Deed {
+    CancelOrder { why: Reason, refund: Refund },
+    RetryOrder,
+    ForceComplete,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString)]
+#[strum(serialize_all = "snake_case")]
+pub enum BulkState {
+    Proposed,
+    Running,
+    Stopped,
+    Done,
+}
+
+/// Money that a job moves in one currency, as far as its orders told when they were counted. Minor units.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    pub currency: String,
+    /// What is held, and given up.
+    pub void: i64,
+    /// What was taken, and goes back.
+    pub refund: i64,
+    /// What is held, and is taken.
+    pub capture: i64,
+    /// What may be held: the gateway has not said yet.
+    pub uncertain: i64,
+}
+
+/// What would be done, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    pub sums: Vec<Sum>,
+    /// Orders that fit, and to which it cannot be done now: they are not part of the job.
+    pub left_out: i64,
+    /// There are more orders than were looked through.
+    pub is_partial: bool,
+}
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct BulkJob {
+    pub id: Uuid,
+    pub state: BulkState,
+    pub deed: Deed,
+    pub lot: Lot,
+    pub query: String,
+    pub counted: Counted,
+    pub total: i64,
+    /// Orders that were tried: `done + refused`.
+    pub place: i64,
+    pub done: i64,
+    pub refused: i64,
+    /// Some of those that were refused, and why.
+    pub refusals: Vec<(OrderId, String)>,
+    pub user_id: Uuid,
+    pub user_name: String,
+    pub reason: Option<String>,
+    pub created_at: Instant,
+    pub started_at: Option<Instant>,
+    pub ended_at: Option<Instant>,
+    pub stopped_by: Option<String>,
+    sieve: Sieve,
+    request_id: String,
+}
+
+impl BulkJob {
+    /// A proposal of `by`.
+    pub fn proposed(
+        deed: Deed,
+        (lot, query, sieve): (Lot, String, Sieve),
+        (orders, counted): (usize, Counted),
+        (user_id, user_name): (Uuid, String),
+        at: Instant,
+    ) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            state: BulkState::Proposed,
+            deed,
+            lot,
+            query,
+            counted,
+            total: i64::try_from(orders).unwrap_or(i64::MAX),
+            place: 0,
+            done: 0,
+            refused: 0,
+            refusals: Vec::new(),
+            user_id,
+            user_name,
+            reason: None,
+            created_at: at,
+            started_at: None,
+            ended_at: None,
+            stopped_by: None,
+            sieve,
+            request_id: String::new(),
+        }
+    }
+
+    /// Whether it can be confirmed, as far as time goes.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        now - self.created_at <= PROPOSED_FOR
+    }
+}
+
+/// What became of starting a job, or going on with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    Done,
+    /// It runs already, or is done.
+    Already,
+    /// It was counted too long ago.
+    Stale,
+    /// Somebody else counted it.
+    Foreign,
+    Unknown,
+}
+
+impl Deed {
+    /// The word that the console has for doing it to one order.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::CancelOrder { .. } => "cancel_order",
+            Self::RetryOrder => "retry_order",
+            Self::ForceComplete => "force_complete",
+        }
+    }
+
+    fn event(self, note: Option<String>) -> Event {
+        match self {
+            Self::CancelOrder { why, refund } => Event::OperatorCancelled { reason: why, refund, note },
+            Self::RetryOrder => Event::Retried { note },
+            Self::ForceComplete => Event::ForceCompleted { note },
+        }
+    }
+
+    fn is_possible(self, row: &Light) -> bool {
+        let may = |event| targets(Some(row.status), event, Actor::Operator).is_some();
+        match self {
+            Self::CancelOrder { .. } => may(EventKind::OperatorCancelled),
+            Self::RetryOrder => row.stage.is_some() || row.payment == PaymentStatus::CaptureFailed,
+            Self::ForceComplete => may(EventKind::ForceCompleted),
+        }
+    }
+
+    fn add(self, row: &Light, sum: &mut Sum) {
+        use PaymentStatus as P;
+        let is_held = matches!(row.payment, P::Authorized | P::CaptureFailed);
+        match self {
+            Self::CancelOrder { refund, .. } => match row.payment {
+                P::Authorized | P::CaptureFailed => sum.void += row.authorized,
+                P::Authorizing | P::ActionRequired | P::Unknown => sum.uncertain += row.total,
+                P::Captured | P::PartiallyRefunded if refund == Refund::Full => {
+                    sum.refund += row.captured - row.refunded;
+                }
+                _ => {}
+            },
+            Self::RetryOrder if row.payment == P::CaptureFailed => sum.capture += row.authorized,
+            Self::ForceComplete if is_held => sum.capture += row.authorized,
+            Self::RetryOrder | Self::ForceComplete => {}
+        }
+    }
+}
+
+/// As much of an order as is counted.
+struct Light {
+    status: Status,
+    payment: PaymentStatus,
+    stage: Option<Stage>,
+    total: i64,
+    authorized: i64,
+    captured: i64,
+    refunded: i64,
+    currency: String,
+}
+
+type LightRow = (Vec<u8>, String, String, Option<String>, i64, i64, i64, i64, String);
+
+fn light(conn: &mut SqliteConnection, keys: &[Vec<u8>]) -> Result<Vec<(OrderId, Light)>> {
+    let rows: Vec<LightRow> = orders::table
+        .filter(orders::id.eq_any(keys))
+        .select((
+            orders::id,
+            orders::status,
+            orders::payment_status,
+            orders::stage,
+            orders::total,
+            orders::authorized,
+            orders::captured,
+            orders::refunded,
+            orders::currency,
+        ))
+        .load(conn)?;
+    let read = |(id, status, payment, stage, total, authorized, captured, refunded, currency): LightRow| {
+        let (status, payment) = (word(&status)?, word(&payment)?);
+        let stage = stage.as_deref().map(word).transpose()?;
+        let light = Light { status, payment, stage, total, authorized, captured, refunded, currency };
+        Ok((OrderId(uuid(&id)?), light))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+impl Store {
+    /// The orders of a lot that fit and to which it can be done now, and what that would move.
+    pub async fn count_bulk(
+        &self,
+        deed: Deed,
+        lot: Lot,
+        sieve: Sieve,
+        now: Instant,
+    ) -> Result<(Vec<OrderId>, Counted)> {
+        self.readers
+            .read(move |conn| {
+                let found = browse::find(conn, lot, &sieve, None, now)?;
+                let mut counted = Counted { is_partial: found.is_partial, ..Counted::default() };
+                let mut ids = Vec::with_capacity(found.keys.len());
+                for keys in found.keys.chunks(CHUNK) {
+                    for (id, row) in light(conn, keys)? {
+                        if !deed.is_possible(&row) {
+                            counted.left_out += 1;
+                            continue;
+                        }
+                        let known = counted.sums.iter().position(|sum| sum.currency == row.currency);
+                        let at = known.unwrap_or_else(|| {
+                            counted.sums.push(Sum { currency: row.currency.clone(), ..Sum::default() });
+                            counted.sums.len() - 1
+                        });
+                        deed.add(&row, &mut counted.sums[at]);
+                        ids.push(id);
+                    }
+                }
+                Ok((ids, counted))
+            })
+            .await
+    }
+
+    /// Keeps a job for its confirmation. Those that nobody confirmed are swept out.
+    pub async fn propose_bulk(&self, job: BulkJob, orders: Vec<OrderId>) -> Result<()> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let old: Vec<Vec<u8>> = bulk_jobs::table
+                    .filter(bulk_jobs::created_at.lt(millis(job.created_at - KEPT_FOR)))
+                    .filter(bulk_jobs::state.eq(BulkState::Proposed.to_string()))
+                    .limit(20)
+                    .select(bulk_jobs::id)
+                    .load(tx.conn)?;
+                diesel::delete(bulk_orders::table.filter(bulk_orders::job_id.eq_any(&old))).execute(tx.conn)?;
+                diesel::delete(bulk_jobs::table.filter(bulk_jobs::id.eq_any(&old))).execute(tx.conn)?;
+                diesel::insert_into(bulk_jobs::table).values(JobRow::of(&job)).execute(tx.conn)?;
+                for (chunk, ids) in orders.chunks(CHUNK).enumerate() {
+                    let ids: Vec<u8> = ids.iter().flat_map(|id| *id.0.as_bytes()).collect();
+                    let place = (chunk * CHUNK) as i64;
+                    let row = (
+                        bulk_orders::job_id.eq(job.id.as_bytes().to_vec()),
+                        bulk_orders::place.eq(place),
+                        bulk_orders::ids.eq(ids),
+                    );
+                    diesel::insert_into(bulk_orders::table).values(row).execute(tx.conn)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Starts a job that this user has proposed, or goes on with one that was stopped. `by` says who, and why.
+    pub async fn start_bulk(&self, id: Uuid, by: Entry) -> Result<Started> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let started = start(tx, id, &by)?;
+                if started != Started::Done {
+                    tx.refuse();
+                }
+                Ok(started)
+            })
+            .await
+    }
+
+    /// Stops a job after the orders that are being acted on. False if it does not run.
+    pub async fn stop_bulk(&self, id: Uuid, by: String, now: Instant) -> Result<bool> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let running = bulk_jobs::table
+                    .find(id.as_bytes().to_vec())
+                    .filter(bulk_jobs::state.eq(BulkState::Running.to_string()));
+                let stopped = diesel::update(running)
+                    .set((
+                        bulk_jobs::state.eq(BulkState::Stopped.to_string()),
+                        bulk_jobs::stopped_by.eq(Some(&by)),
+                        bulk_jobs::ended_at.eq(Some(millis(now))),
+                    ))
+                    .execute(tx.conn)?;
+                if stopped == 0 {
+                    tx.refuse();
+                }
+                Ok(stopped == 1)
+            })
+            .await
+    }
+
+    /// A job, if there is one of that id.
+    pub async fn bulk_job(&self, id: Uuid) -> Result<Option<BulkJob>> {
+        self.readers.read(move |conn| find(conn, id)).await
+    }
+
+    /// Jobs that were started, and proposals that somebody may still confirm, the newest first.
+    pub async fn bulk_jobs(&self, limit: i64) -> Result<Vec<BulkJob>> {
+        self.readers
+            .read(move |conn| {
+                let rows: Vec<JobRow> = bulk_jobs::table.order(bulk_jobs::created_at.desc()).limit(limit).load(conn)?;
+                Ok(rows.into_iter().filter_map(|row| or_log(row.into_job())).collect())
+            })
+            .await
+    }
+
+    /// The job that is to be worked on, if there is one.
+    pub async fn running_bulk(&self) -> Result<Option<Uuid>> {
+        self.readers
+            .read(|conn| {
+                let id: Option<Vec<u8>> = running().select(bulk_jobs::id).first(conn).optional()?;
+                id.as_deref().map(uuid).transpose()
+            })
+            .await
+    }
+
+    /// Acts on the next orders of a job, up to `limit`, and says how many those were: none if it does not run any
+    /// more.
+    pub async fn work_bulk(&self, id: Uuid, limit: usize, now: Instant) -> Result<usize> {
+        let (policy, cluster) = (self.policy.clone(), self.cluster);
+        let (passed, heard) = self
+            .lane
+            .write(Urgency::Control, move |tx| {
+                let Some(mut job) = find(tx.conn, id)?.filter(|job| job.state == BulkState::Running) else {
+                    return Ok((0, Vec::new()));
+                };
+                let (orders, mut heard) = (next(tx.conn, &job, limit)?, Vec::new());
+                for order_id in &orders {
+                    let refused = match act(tx, &job, *order_id, now, cluster, &policy)? {
+                        Acted::Heard(received) => {
+                            heard.push(WordResult::from(&received));
+                            refusal(&received)
+                        }
+                        Acted::Not(why) => Some(why),
+                    };
+                    audit::insert(tx, &job.entry(*order_id, refused.as_deref(), now), refused.is_none())?;
+                    job.pass(*order_id, refused);
+                }
+                if job.place == job.total {
+                    (job.state, job.ended_at) = (BulkState::Done, Some(now));
+                }
+                save(tx, &job)?;
+                Ok((orders.len(), heard))
+            })
+            .await?;
+        heard.iter().for_each(|result| METERS.received.of((Actor::Operator, *result)).increment(1));
+        Ok(passed)
+    }
+}
+
+impl BulkJob {
+    /// What stands in the audit log of one order.
+    fn entry(&self, order: OrderId, refused: Option<&str>, at: Instant) -> Entry {
+        Entry {
+            at,
+            user_id: Some(self.user_id),
+            user_name: self.user_name.clone(),
+            action: self.deed.word().into(),
+            subject: format!("order:{order}"),
+            reason: self.reason.clone(),
+            detail: serde_json::json!({"bulk": self.id, "refused": refused}),
+            request_id: self.request_id.clone(),
+        }
+    }
+
+    fn pass(&mut self, order: OrderId, refused: Option<String>) {
+        self.place += 1;
+        match refused {
+            None => self.done += 1,
+            Some(why) => {
+                self.refused += 1;
+                if self.refusals.len() < TOLD {
+                    self.refusals.push((order, why));
+                }
+            }
+        }
+    }
+
+    /// Whether an order is still among those that were meant: it may have gone on since they were counted.
+    fn means(&self, order: &Order) -> bool {
+        let is_in_lot = match self.lot {
+            Lot::InFlight | Lot::Late => order.is_ongoing(),
+            Lot::Struggling => order.task.stage.is_some(),
+            Lot::Parked => order.task.parked_at.is_some(),
+            Lot::Done => !order.is_ongoing(),
+        };
+        is_in_lot && self.sieve.holds(order)
+    }
+}
+
+/// What came of one order of a job.
+enum Acted {
+    Heard(Received),
+    Not(String),
+}
+
+fn act(
+    tx: &mut Tx,
+    job: &BulkJob,
+    order_id: OrderId,
+    now: Instant,
+    cluster: u64,
+    policy: &super::Policy,
+) -> Result<Acted> {
+    let heard = lists::find(tx.conn, order_id).and_then(|order| {
+        if order.is_some_and(|order| !job.means(&order)) {
+            return Ok(Acted::Not("it no longer fits the filter".into()));
+        }
+        let (scope, actor) = (Scope::Everyone, Actor::Operator);
+        let word = Word { order_id, scope, actor, event: job.deed.event(job.reason.clone()), version: None, now };
+        hear(tx, &word, cluster, policy).map(Acted::Heard)
+    });
+    match heard {
+        // Found out before anything is written: one order that is damaged does not hold up the others.
+        Err(Error::Damaged(fault)) => Ok(Acted::Not(format!("it is damaged: {fault}"))),
+        heard => heard,
+    }
+}
+
+fn refusal(received: &Received) -> Option<String> {
+    match received {
+        Received::Changed(..) | Received::Already(..) => None,
+        Received::Refused(_, why) => Some(why.to_string()),
+        _ => Some("there is no such order".into()),
+    }
+}
+
+/// The next orders of a job: no more than stand in one row.
+fn next(conn: &mut SqliteConnection, job: &BulkJob, limit: usize) -> Result<Vec<OrderId>> {
+    let place = usize::try_from(job.place).unwrap_or_default();
+    let first = place / CHUNK * CHUNK;
+    let ids: Vec<u8> =
+        bulk_orders::table.find((job.id.as_bytes().to_vec(), first as i64)).select(bulk_orders::ids).first(conn)?;
+    let left = ids.chunks_exact(16).skip(place - first).take(limit);
+    left.map(|id| uuid(id).map(OrderId)).collect()
+}
+
+fn start(tx: &mut Tx, id: Uuid, by: &Entry) -> Result<Started> {
+    let Some(mut job) = find(tx.conn, id)? else { return Ok(Started::Unknown) };
+    match job.state {
+        BulkState::Running | BulkState::Done => return Ok(Started::Already),
+        BulkState::Proposed if by.user_id != Some(job.user_id) => return Ok(Started::Foreign),
+        BulkState::Proposed if !job.is_fresh(by.at) => return Ok(Started::Stale),
+        BulkState::Proposed => {
+            (job.started_at, job.reason, job.request_id) = (Some(by.at), by.reason.clone(), by.request_id.clone());
+        }
+        // Whoever goes on with it answers for the rest.
+        BulkState::Stopped => {
+            (job.user_id, job.user_name) = (by.user_id.unwrap_or(job.user_id), by.user_name.clone());
+            (job.reason, job.request_id) = (by.reason.clone(), by.request_id.clone());
+            (job.ended_at, job.stopped_by) = (None, None);
+        }
+    }
+    job.state = BulkState::Running;
+    save(tx, &job)?;
+    Ok(Started::Done)
+}
+
+fn running() -> bulk_jobs::BoxedQuery<'static, Sqlite> {
+    // A literal: a bound value would not find the index.
+    bulk_jobs::table.filter(sql::<Bool>("state = 'running'")).order(bulk_jobs::started_at).into_boxed()
+}
+
+fn find(conn: &mut SqliteConnection, id: Uuid) -> Result<Option<BulkJob>> {
+    let row: Option<JobRow> = bulk_jobs::table.find(id.as_bytes().to_vec()).first(conn).optional()?;
+    row.map(JobRow::into_job).transpose()
+}
+
+fn save(tx: &mut Tx, job: &BulkJob) -> Result<()> {
+    let row = JobRow::of(job);
+    diesel::update(bulk_jobs::table.find(row.id.clone())).set(&row).execute(tx.conn)?;
+    Ok(())
+}
+
+#[derive(Queryable, Insertable, AsChangeset)]
+#[diesel(table_name = bulk_jobs, treat_none_as_null = true)]
+struct JobRow {
+    id: Vec<u8>,
+    state: String,
+    deed: String,
+    lot: String,
+    query: String,
+    sieve: String,
+    counted: String,
+    total: i64,
+    place: i64,
+    done: i64,
+    refused: i64,
+    refusals: String,
+    user_id: Vec<u8>,
+    user_name: String,
+    reason: Option<String>,
+    request_id: String,
+    created_at: i64,
+    started_at: Option<i64>,
+    ended_at: Option<i64>,
+    stopped_by: Option<String>,
+}
+
+impl JobRow {
+    fn of(job: &BulkJob) -> Self {
+        Self {
+            id: job.id.as_bytes().to_vec(),
+            state: job.state.to_string(),
+            deed: to_document(&job.deed),
+            lot: job.lot.to_string(),
+            query: job.query.clone(),
+            sieve: to_document(&job.sieve),
+            counted: to_document(&job.counted),
+            total: job.total,
+            place: job.place,
+            done: job.done,
+            refused: job.refused,
+            refusals: to_document(&job.refusals),
+            user_id: job.user_id.as_bytes().to_vec(),
+            user_name: job.user_name.clone(),
+            reason: job.reason.clone(),
+            request_id: job.request_id.clone(),
+            created_at: millis(job.created_at),
+            started_at: job.started_at.map(millis),
+            ended_at: job.ended_at.map(millis),
+            stopped_by: job.stopped_by.clone(),
+        }
+    }
+
+    fn into_job(self) -> Result<BulkJob> {
+        Ok(BulkJob {
+            id: uuid(&self.id)?,
+            state: word(&self.state)?,
+            deed: document(&self.deed)?,
+            lot: word(&self.lot)?,
+            query: self.query,
+            counted: document(&self.counted)?,
+            total: self.total,
+            place: self.place,
+            done: self.done,
+            refused: self.refused,
+            refusals: document(&self.refusals)?,
+            user_id: uuid(&self.user_id)?,
+            user_name: self.user_name,
+            reason: self.reason,
+            created_at: instant(self.created_at),
+            started_at: self.started_at.map(instant),
+            ended_at: self.ended_at.map(instant),
+            stopped_by: self.stopped_by,
+            sieve: document(&self.sieve)?,
+            request_id: self.request_id,
+        })
+    }
+}
