@@ -5,7 +5,7 @@ import { checkAccessibility, checkWidth, enter, invite, openBrowser, openPage, s
 
 const PAYLOAD = '<script>alert(1)</script><img src=x onerror=alert(1)>'
 /// One order at a time, so that there is time to stop it.
-const SLOWLY = ['--bulk-rate', '2']
+const SLOWLY = ['--bulk-rate', '1']
 
 let service, browser, admin, quiet
 before(async () => {
@@ -86,13 +86,13 @@ test('many orders are cancelled once what was counted is typed', async () => {
 })
 
 test('it is stopped, survives a kill, and is gone on with', async () => {
-  const ids = await waitingOrders(6)
+  const ids = await waitingOrders(8)
   await count(admin, filter())
-  await confirm(admin, 'cancel 6')
-  await admin.getByText(/^[1-5] of 6 orders/).waitFor()
+  await confirm(admin, 'cancel 8')
+  await admin.getByText(/^[1-6] of 8 orders/).waitFor()
   await service.restart()
   await admin.goto(admin.url().replace(/^http:\/\/[^/]+/, service.url))
-  await admin.getByText(/^[2-5] of 6 orders/).waitFor()
+  await admin.getByText(/^[2-7] of 8 orders/).waitFor()
   await admin.getByRole('button', { name: 'Stop', exact: true }).click()
   await admin.locator('.badge.big').getByText('stopped').waitFor()
   const before = await statuses(ids)

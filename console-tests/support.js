@@ -48,7 +48,7 @@ export async function startService (...settings) {
     })
   }
   const kill = async () => {
-    if (service.exitCode !== null) return
+    if (service.exitCode !== null || service.signalCode !== null) return
     const ended = new Promise(resolve => service.once('exit', resolve))
     service.kill('SIGKILL')
     await ended

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalogue::{Catalogue, Priced, Refusal};
 use crate::config::{InForce, Settings};
+use crate::controls::Controls;
 use crate::keys::{KeyRecord, Keys};
 use crate::meters::{self, METERS};
 use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
@@ -84,6 +85,8 @@ pub struct App {
     pub payment: PaymentDoors,
     /// In front of whom too many orders wait already.
     pub crowd: Arc<Mutex<Crowd>>,
+    /// What the worker is doing, and what it is not to do for now.
+    pub controls: Arc<Controls>,
     /// What was going on in the last minutes.
     pub pulse: Pulse,
     creates: Semaphore,
@@ -122,6 +125,7 @@ impl App {
             pace: RwLock::new(Pace::new(expectations, span)),
             payment,
             crowd: Arc::default(),
+            controls: Arc::default(),
             pulse: Pulse::default(),
             creates: Semaphore::new(CREATES),
             learned: AtomicI64::new(0),
@@ -254,6 +258,9 @@ impl App {
         let in_progress = self.store.loads().await?.into_iter().collect();
         let read = Catalogue::new(rows.shops, rows.items, rows.shop_items, in_progress);
         self.catalogue.rcu(|present| read.with_later_heartbeats(present));
+        let holds = self.store.holds().await?;
+        let known = holds.into_iter().filter_map(|hold| Some((hold.subject.parse().ok()?, hold.left)));
+        self.controls.hold(known, std::time::Instant::now());
         *refreshed = number;
         Ok(())
     }

@@ -42,6 +42,11 @@ impl Breaker {
         self.open_until.is_some_and(|until| now < until)
     }
 
+    /// How often in a row it did not answer.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     pub fn is_open(&self) -> bool {
         self.open_until.is_some()
     }

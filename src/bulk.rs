@@ -58,7 +58,7 @@ mod tests {
     use crate::clock::now;
     use crate::lifecycle::{Actor, Event, Reason, Refund, Status};
     use crate::order::OrderId;
-    use crate::store::{AuditFilter, BulkJob, BulkState, Deed, Entry, Lot, Sieve, Started};
+    use crate::store::{AuditFilter, BulkJob, BulkState, Counted, Deed, Entry, Lot, Sieve, Started};
     use crate::web::harness::House;
 
     const CANCEL: Deed = Deed::CancelOrder { why: Reason::EquipmentFailure, refund: Refund::Full };
@@ -176,7 +176,9 @@ mod tests {
         let (house, user) = (House::open().await, Uuid::now_v7());
         house.awaiting().await;
         let (store, first) = (&house.app.store, proposed(&house, user).await);
-        let later = BulkJob { id: Uuid::now_v7(), created_at: now() + TimeDelta::hours(25), ..first.clone() };
+        let meant = (Lot::InFlight, "status:new".to_owned(), Sieve::default());
+        let tomorrow = first.created_at + TimeDelta::hours(25);
+        let later = BulkJob::proposed(CANCEL, meant, (0, Counted::default()), (user, "ada".into()), tomorrow);
         store.propose_bulk(later.clone(), Vec::new()).await.unwrap();
         let known: Vec<Uuid> = store.bulk_jobs(10).await.unwrap().iter().map(|job| job.id).collect();
         assert_eq!(known, [later.id]);

@@ -46,6 +46,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod collisions;
 pub mod config;
+pub mod controls;
 pub mod error;
 #[cfg(test)]
 mod fixtures;

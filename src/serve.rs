@@ -188,7 +188,8 @@ pub async fn serve_by(
         auto_accepts(app.clone().into_inner()),
         settings.call_timeout.0,
         settings.breaker_pause.0,
-    );
+    )
+    .under(app.controls.clone());
     let notifier = Arc::new(Notifier {
         store: store.clone(),
         caller,

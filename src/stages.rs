@@ -4,15 +4,14 @@
 mod offer;
 mod payment;
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::breaker::Breaker;
+use crate::controls::{Controls, port};
 use crate::gateway::{Gateway, Trouble};
 use crate::lifecycle::{Event, Stage};
-use crate::meters::{self, Called, METERS, Port};
+use crate::meters::{self, Called, METERS};
 use crate::shop::{Shops, Unreachable};
 use crate::state::Order;
 use crate::store::{Again, Claim, Outcome, Strike};
@@ -28,7 +27,8 @@ pub struct Ports {
     pub timeout: Duration,
     /// How long a dependency that does not answer is left alone.
     pub pause: Duration,
-    breakers: Mutex<HashMap<Peer, Breaker>>,
+    /// Who is not to be asked now, and what is held.
+    pub controls: Arc<Controls>,
 }
 
 impl Ports {
@@ -39,20 +39,17 @@ impl Ports {
         timeout: Duration,
         pause: Duration,
     ) -> Self {
-        Self { gateway, shops, auto_accepts, timeout, pause, breakers: Mutex::default() }
+        Self { gateway, shops, auto_accepts, timeout, pause, controls: Arc::default() }
+    }
+
+    /// The same, under these controls.
+    pub fn under(self, controls: Arc<Controls>) -> Self {
+        Self { controls, ..self }
     }
 
     /// How long an act may take: no act makes more than two calls.
     pub fn longest_act(&self) -> chrono::Duration {
         chrono::Duration::from_std(self.timeout * 2).unwrap_or(chrono::Duration::MAX)
-    }
-
-    /// Whether the peer may be asked now, while `under_way` others ask it: one that does not answer is left alone, and
-    /// then tried by one caller at a time.
-    pub fn may_ask(&self, peer: &Peer, under_way: usize, now: Instant) -> bool {
-        let breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
-        let breaker = breakers.get(peer).filter(|breaker| breaker.is_open());
-        breaker.is_none_or(|breaker| !breaker.is_pausing(now) && under_way == 0)
     }
 
     /// Calls a peer for a stage, with a deadline and behind its breaker.
@@ -63,9 +60,9 @@ impl Ports {
         call: impl Future<Output = Result<T, E>> + Send,
     ) -> Result<T, E> {
         let stage = order.task.stage;
-        if let Err(wait) = self.breaker(peer, |breaker| breaker.ask(Instant::now(), self.pause)) {
+        if let Err(why) = self.controls.ask(peer, Instant::now(), self.pause) {
             count(stage, peer, Called::BreakerOpen);
-            return Err(E::unavailable(format!("not asked for another {wait:?}: it did not answer")));
+            return Err(E::unavailable(why));
         }
         let result = match tokio::time::timeout(self.timeout, call).await {
             Ok(result) => result,
@@ -73,32 +70,8 @@ impl Ports {
         };
         count(stage, peer, result.as_ref().map_or_else(Silence::counted, |_| Called::Answered));
         let answered = !matches!(&result, Err(error) if error.is_silence());
-        self.breaker(peer, |breaker| breaker.tell(answered, Instant::now(), self.pause));
+        self.controls.tell(peer, answered, Instant::now(), self.pause);
         result
-    }
-
-    fn breaker<T>(&self, peer: &Peer, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
-        // Payment methods are the clients' words: nobody may fill the memory with them.
-        if breakers.len() > 1_000 && !breakers.contains_key(peer) {
-            breakers.retain(|_, breaker| breaker.is_open());
-        }
-        let breaker = breakers.entry(peer.clone()).or_default();
-        let was_open = breaker.is_open();
-        let done = act(breaker);
-        match (was_open, breaker.is_open()) {
-            (false, true) => METERS.breakers_open.of(port(peer)).increment(1),
-            (true, false) => METERS.breakers_open.of(port(peer)).decrement(1),
-            _ => {}
-        }
-        done
-    }
-}
-
-fn port(peer: &Peer) -> Port {
-    match peer {
-        Peer::Method(_) => Port::Gateway,
-        Peer::Shop(_) => Port::Shop,
     }
 }
 

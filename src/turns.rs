@@ -51,6 +51,11 @@ impl<T> Turns<T> {
         self.places - self.under_way
     }
 
+    /// Those who wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Puts one in its line. If that is more than may wait, the last of the longest line has to leave for it.
     pub fn join(&mut self, peer: Peer, has_arrived: bool, waiter: T, now: Instant) -> Option<T> {
         let line = self.lines.entry(peer).or_insert_with(|| Line { under_way: 0, waiting: BTreeMap::new() });

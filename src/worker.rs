@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::now;
+use crate::controls::AtWork;
 use crate::lifecycle::Stage;
 use crate::meters::{Acted, METERS, Taken, Trouble};
 use crate::order;
@@ -159,7 +160,7 @@ impl AtStage {
                 Some(_) = self.commits.join_next() => {}
                 _ = look.tick() => self.look_at_the_lines(),
                 // Before what was handed over: what only the database holds must not starve behind it.
-                () = wake.notified() => {
+                () = wake.notified(), if !self.is_held() => {
                     let places = self.turns.free().clamp(SMALL_BATCH, BATCH);
                     match self.store.claim(self.stage, places as i64, now()).await {
                         Ok(claims) => {
@@ -198,11 +199,20 @@ impl AtStage {
         }
     }
 
+    /// An operator lets nobody begin here for now: whoever waits is put off before its lease ends.
+    fn is_held(&self) -> bool {
+        self.ports.controls.holds_stage(self.stage, Instant::now())
+    }
+
     /// Begins whatever may begin, unless the results come faster than they can be written.
     fn begin(&mut self) {
+        if self.is_held() {
+            return;
+        }
         let at = Instant::now();
         while self.commits.len() < self.limit
-            && let Some((peer, claim)) = self.turns.next(|peer, under_way| self.ports.may_ask(peer, under_way, at))
+            && let Some((peer, claim)) =
+                self.turns.next(|peer, under_way| self.ports.controls.may_ask(peer, under_way, at))
         {
             if claim.lasts(now()) > self.ports.longest_act() {
                 let ports = self.ports.clone();
@@ -219,6 +229,8 @@ impl AtStage {
 
     /// Puts off who has waited too long, and notes in front of whom too many wait.
     fn look_at_the_lines(&mut self) {
+        let (under_way, waiting) = (self.limit - self.turns.free(), self.turns.waiting());
+        self.ports.controls.note(self.stage, AtWork { under_way, limit: self.limit, waiting }, Instant::now());
         let (at, longest_act) = (now(), self.ports.longest_act());
         // Before the next look they would lapse under their own work, and count as crashes.
         let too_late = |claim: &Claim| claim.lasts(at) <= longest_act + chrono_of(LOOK_ROUND);

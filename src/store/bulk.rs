@@ -3,6 +3,9 @@
 //! What was done to an order, and that the job has passed its place, is written in one transaction: whenever the
 //! service dies, each order was acted on or was not, and never is twice.
 
+mod count;
+mod row;
+
 use chrono::Duration;
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -12,15 +15,16 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 use uuid::Uuid;
 
+use self::row::{JobRow, find, save};
 use super::audit::{self, Entry};
-use super::browse::{self, Lot, Sieve};
+use super::browse::{Lot, Sieve};
 use super::lanes::{Tx, Urgency};
 use super::lists;
 use super::orders::{Received, Scope, Word, hear};
-use super::rows::{document, instant, millis, or_log, to_document, uuid, word};
-use super::schema::{bulk_jobs, bulk_orders, orders};
+use super::rows::{millis, or_log, uuid};
+use super::schema::{bulk_jobs, bulk_orders};
 use super::{Error, Result, Store};
-use crate::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status, targets};
+use crate::lifecycle::{Actor, Event, Reason, Refund};
 use crate::meters::{METERS, WordResult};
 use crate::order::{Instant, OrderId};
 use crate::state::Order;
@@ -173,107 +177,9 @@ impl Deed {
             Self::ForceComplete => Event::ForceCompleted { note },
         }
     }
-
-    fn is_possible(self, row: &Light) -> bool {
-        let may = |event| targets(Some(row.status), event, Actor::Operator).is_some();
-        match self {
-            Self::CancelOrder { .. } => may(EventKind::OperatorCancelled),
-            Self::RetryOrder => row.stage.is_some() || row.payment == PaymentStatus::CaptureFailed,
-            Self::ForceComplete => may(EventKind::ForceCompleted),
-        }
-    }
-
-    fn add(self, row: &Light, sum: &mut Sum) {
-        use PaymentStatus as P;
-        let is_held = matches!(row.payment, P::Authorized | P::CaptureFailed);
-        match self {
-            Self::CancelOrder { refund, .. } => match row.payment {
-                P::Authorized | P::CaptureFailed => sum.void += row.authorized,
-                P::Authorizing | P::ActionRequired | P::Unknown => sum.uncertain += row.total,
-                P::Captured | P::PartiallyRefunded if refund == Refund::Full => {
-                    sum.refund += row.captured - row.refunded;
-                }
-                _ => {}
-            },
-            Self::RetryOrder if row.payment == P::CaptureFailed => sum.capture += row.authorized,
-            Self::ForceComplete if is_held => sum.capture += row.authorized,
-            Self::RetryOrder | Self::ForceComplete => {}
-        }
-    }
-}
-
-/// As much of an order as is counted.
-struct Light {
-    status: Status,
-    payment: PaymentStatus,
-    stage: Option<Stage>,
-    total: i64,
-    authorized: i64,
-    captured: i64,
-    refunded: i64,
-    currency: String,
-}
-
-type LightRow = (Vec<u8>, String, String, Option<String>, i64, i64, i64, i64, String);
-
-fn light(conn: &mut SqliteConnection, keys: &[Vec<u8>]) -> Result<Vec<(OrderId, Light)>> {
-    let rows: Vec<LightRow> = orders::table
-        .filter(orders::id.eq_any(keys))
-        .select((
-            orders::id,
-            orders::status,
-            orders::payment_status,
-            orders::stage,
-            orders::total,
-            orders::authorized,
-            orders::captured,
-            orders::refunded,
-            orders::currency,
-        ))
-        .load(conn)?;
-    let read = |(id, status, payment, stage, total, authorized, captured, refunded, currency): LightRow| {
-        let (status, payment) = (word(&status)?, word(&payment)?);
-        let stage = stage.as_deref().map(word).transpose()?;
-        let light = Light { status, payment, stage, total, authorized, captured, refunded, currency };
-        Ok((OrderId(uuid(&id)?), light))
-    };
-    rows.into_iter().map(read).collect()
 }
 
 impl Store {
-    /// The orders of a lot that fit and to which it can be done now, and what that would move.
-    pub async fn count_bulk(
-        &self,
-        deed: Deed,
-        lot: Lot,
-        sieve: Sieve,
-        now: Instant,
-    ) -> Result<(Vec<OrderId>, Counted)> {
-        self.readers
-            .read(move |conn| {
-                let found = browse::find(conn, lot, &sieve, None, now)?;
-                let mut counted = Counted { is_partial: found.is_partial, ..Counted::default() };
-                let mut ids = Vec::with_capacity(found.keys.len());
-                for keys in found.keys.chunks(CHUNK) {
-                    for (id, row) in light(conn, keys)? {
-                        if !deed.is_possible(&row) {
-                            counted.left_out += 1;
-                            continue;
-                        }
-                        let known = counted.sums.iter().position(|sum| sum.currency == row.currency);
-                        let at = known.unwrap_or_else(|| {
-                            counted.sums.push(Sum { currency: row.currency.clone(), ..Sum::default() });
-                            counted.sums.len() - 1
-                        });
-                        deed.add(&row, &mut counted.sums[at]);
-                        ids.push(id);
-                    }
-                }
-                Ok((ids, counted))
-            })
-            .await
-    }
-
     /// Keeps a job for its confirmation. Those that nobody confirmed are swept out.
     pub async fn propose_bulk(&self, job: BulkJob, orders: Vec<OrderId>) -> Result<()> {
         self.lane
@@ -507,92 +413,4 @@ fn start(tx: &mut Tx, id: Uuid, by: &Entry) -> Result<Started> {
 fn running() -> bulk_jobs::BoxedQuery<'static, Sqlite> {
     // A literal: a bound value would not find the index.
     bulk_jobs::table.filter(sql::<Bool>("state = 'running'")).order(bulk_jobs::started_at).into_boxed()
-}
-
-fn find(conn: &mut SqliteConnection, id: Uuid) -> Result<Option<BulkJob>> {
-    let row: Option<JobRow> = bulk_jobs::table.find(id.as_bytes().to_vec()).first(conn).optional()?;
-    row.map(JobRow::into_job).transpose()
-}
-
-fn save(tx: &mut Tx, job: &BulkJob) -> Result<()> {
-    let row = JobRow::of(job);
-    diesel::update(bulk_jobs::table.find(row.id.clone())).set(&row).execute(tx.conn)?;
-    Ok(())
-}
-
-#[derive(Queryable, Insertable, AsChangeset)]
-#[diesel(table_name = bulk_jobs, treat_none_as_null = true)]
-struct JobRow {
-    id: Vec<u8>,
-    state: String,
-    deed: String,
-    lot: String,
-    query: String,
-    sieve: String,
-    counted: String,
-    total: i64,
-    place: i64,
-    done: i64,
-    refused: i64,
-    refusals: String,
-    user_id: Vec<u8>,
-    user_name: String,
-    reason: Option<String>,
-    request_id: String,
-    created_at: i64,
-    started_at: Option<i64>,
-    ended_at: Option<i64>,
-    stopped_by: Option<String>,
-}
-
-impl JobRow {
-    fn of(job: &BulkJob) -> Self {
-        Self {
-            id: job.id.as_bytes().to_vec(),
-            state: job.state.to_string(),
-            deed: to_document(&job.deed),
-            lot: job.lot.to_string(),
-            query: job.query.clone(),
-            sieve: to_document(&job.sieve),
-            counted: to_document(&job.counted),
-            total: job.total,
-            place: job.place,
-            done: job.done,
-            refused: job.refused,
-            refusals: to_document(&job.refusals),
-            user_id: job.user_id.as_bytes().to_vec(),
-            user_name: job.user_name.clone(),
-            reason: job.reason.clone(),
-            request_id: job.request_id.clone(),
-            created_at: millis(job.created_at),
-            started_at: job.started_at.map(millis),
-            ended_at: job.ended_at.map(millis),
-            stopped_by: job.stopped_by.clone(),
-        }
-    }
-
-    fn into_job(self) -> Result<BulkJob> {
-        Ok(BulkJob {
-            id: uuid(&self.id)?,
-            state: word(&self.state)?,
-            deed: document(&self.deed)?,
-            lot: word(&self.lot)?,
-            query: self.query,
-            counted: document(&self.counted)?,
-            total: self.total,
-            place: self.place,
-            done: self.done,
-            refused: self.refused,
-            refusals: document(&self.refusals)?,
-            user_id: uuid(&self.user_id)?,
-            user_name: self.user_name,
-            reason: self.reason,
-            created_at: instant(self.created_at),
-            started_at: self.started_at.map(instant),
-            ended_at: self.ended_at.map(instant),
-            stopped_by: self.stopped_by,
-            sieve: document(&self.sieve)?,
-            request_id: self.request_id,
-        })
-    }
 }

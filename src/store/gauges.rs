@@ -29,12 +29,15 @@ pub(super) struct Waiting {
     pub owed: Vec<(String, i64, i64, Option<Instant>)>,
 }
 
+/// The queue of one stage.
 #[derive(Debug)]
-pub(super) struct InStage {
+pub struct InStage {
     pub stage: Stage,
+    /// Orders that are not parked, whether or not they are due.
     pub depth: i64,
     pub parked: i64,
     pub next_attempt: Option<Instant>,
+    /// How long the one that came first has been in its status.
     pub oldest_seconds: f64,
 }
 
@@ -83,6 +86,11 @@ pub(super) struct Owed {
 }
 
 impl Store {
+    /// The queues of all stages.
+    pub async fn stages(&self, now: Instant) -> Result<Vec<InStage>> {
+        self.readers.read(move |conn| in_stages(conn, now)).await
+    }
+
     /// Sets the gauges of what is waiting: at this instant, here.
     pub async fn measure(&self, now: Instant) -> Result<()> {
         let lanes = self.lane.fill();

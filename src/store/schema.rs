@@ -281,6 +281,34 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    holds (subject) {
+        subject -> Text,
+        at -> BigInt,
+        until_at -> BigInt,
+        user_name -> Text,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    settlements (id) {
+        id -> Binary,
+        order_id -> Binary,
+        version -> BigInt,
+        event -> Text,
+        amount -> BigInt,
+        currency -> Text,
+        evidence -> Text,
+        state -> Text,
+        said_by_id -> Binary,
+        said_by -> Text,
+        said_at -> BigInt,
+        decided_by -> Nullable<Text>,
+        decided_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::joinable!(deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(orders, order_names, order_events, drafts);
 diesel::allow_tables_to_appear_in_same_query!(webhooks, deliveries);

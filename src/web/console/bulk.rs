@@ -69,6 +69,8 @@ struct Row {
     money: String,
     look: &'static str,
     at: Instant,
+    /// Where the same orders are counted again.
+    again: String,
 }
 
 impl Row {
@@ -85,6 +87,10 @@ impl Row {
                 BulkState::Done => "good",
             },
             at: job.started_at.unwrap_or(job.created_at),
+            again: {
+                let q: String = form_urlencoded::byte_serialize(job.query.as_bytes()).collect();
+                format!("/console/bulk?tab={}&q={q}", job.lot)
+            },
             job,
         }
     }
@@ -149,7 +155,7 @@ fn action(deed: Deed) -> Action {
 
 /// What is filled in already, for whoever comes from a list.
 #[derive(Deserialize)]
-pub struct From {
+pub struct Prefilled {
     #[serde(default)]
     tab: String,
     #[serde(default)]
@@ -157,7 +163,7 @@ pub struct From {
 }
 
 /// `GET /console/bulk`
-pub async fn show_jobs(visitor: Visitor, app: Data<App>, from: Query<From>) -> Result<HttpResponse, Problem> {
+pub async fn show_jobs(visitor: Visitor, app: Data<App>, from: Query<Prefilled>) -> Result<HttpResponse, Problem> {
     let jobs = app.store.bulk_jobs(LISTED).await.map_err(Failure::from)?;
     let is_seen = |job: &BulkJob| job.state != BulkState::Proposed || job.user_id == visitor.user.id;
     let deeds = [
@@ -165,7 +171,7 @@ pub async fn show_jobs(visitor: Visitor, app: Data<App>, from: Query<From>) -> R
         ("cancel", "Cancel", Action::CancelOrder),
         ("complete", "Force-complete", Action::ForceComplete),
     ];
-    let From { tab, q } = from.into_inner();
+    let Prefilled { tab, q } = from.into_inner();
     let shown = BulkPage {
         frame: visitor.frame("Bulk"),
         rows: jobs.into_iter().filter(is_seen).map(Row::new).collect(),
