@@ -23,6 +23,7 @@ pub mod orders;
 pub mod people;
 pub mod posted;
 pub mod show;
+pub mod stages;
 mod timeline;
 
 use actix_web::web::{ServiceConfig, get, post, resource};
@@ -37,6 +38,7 @@ use guard::{act, see};
 pub const SECTIONS: &[(&str, &str, Action)] = &[
     ("/console", "Live", Action::SeeOrders),
     ("/console/orders", "Orders", Action::SeeOrders),
+    ("/console/stages", "Stages", Action::SeeStages),
     ("/console/bulk", "Bulk", Action::SeeBulk),
     ("/console/audit", "Audit log", Action::SeeAudit),
     ("/console/users", "Users", Action::SeeUsers),
@@ -78,6 +80,11 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/bulk/{id}/state").route(see(Action::SeeBulk, bulk::show_state)))
         .service(resource("/console/bulk/{id}/start").route(act(Action::RunBulk, bulk::start)))
         .service(resource("/console/bulk/{id}/stop").route(act(Action::StopBulk, bulk::stop)))
+        .service(resource("/console/stages").route(see(Action::SeeStages, stages::show_stages)))
+        .service(resource("/console/stages/state").route(see(Action::SeeStages, stages::show_state)))
+        .service(resource("/console/stages/hold").route(act(Action::HoldWork, stages::hold)))
+        .service(resource("/console/stages/lift").route(act(Action::LiftHold, stages::lift)))
+        .service(resource("/console/stages/close").route(act(Action::CloseBreaker, stages::close)))
         .service(resource("/console/me").route(see(Action::SeeOwnSessions, people::show_me)))
         .service(resource("/console/me/password").route(act(Action::ChangePassword, people::change_password)))
         .service(resource("/console/me/sessions/{id}/end").route(act(Action::EndOwnSession, people::end_own_session)))

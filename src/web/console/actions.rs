@@ -52,6 +52,10 @@ actions! {
     RepeatOffer     [Support, ShopOps]          why   "have the shop told of an order once more";
     NoteOrder       [Support, Finance, ShopOps] why   "write a note on an order";
     KeepView        [Support, Finance, ShopOps] plain "keep a list of orders under a name";
+    SeeStages       [Support, Finance, ShopOps] plain "see what waits at each stage, and who works on it";
+    HoldWork        [Support]                   why   "hold a stage, or somebody outside, for a while";
+    LiftHold        [Support]                   why   "end a hold before its time";
+    CloseBreaker    [Support]                   why   "have somebody asked again that did not answer";
     SeeBulk         [Support, Finance, ShopOps] plain "see what is done to many orders at once";
     CountBulk       [Support, Finance, ShopOps] plain "count what would be done to many orders at once";
     RunBulk         [Support, Finance, ShopOps] why   "do to many orders at once what one may do to one";

@@ -1,0 +1,236 @@
+//! The stages of the worker and whoever is asked outside: what waits, who works, and what is held.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use askama::Template;
+use chrono::Duration;
+use serde_json::json;
+use strum::VariantArray;
+
+use super::frame::{Frame, page};
+use super::guard::Visitor;
+use super::{Action, Posted, show};
+use crate::app::App;
+use crate::clock::now;
+use crate::controls::{AtWork, Held};
+use crate::error::{Code, Failure};
+use crate::lifecycle::Stage;
+use crate::order::Instant;
+use crate::store::{Hold, InStage, Leased};
+use crate::turns::Peer;
+use crate::web::problem::Problem;
+
+/// The longest hold, in minutes: what is forgotten must not last.
+const LONGEST_HOLD: i64 = 240;
+/// Leases of a stage that are shown.
+const LEASES: usize = 10;
+/// Characters of a payment method.
+const METHOD: usize = 100;
+
+#[derive(Template)]
+#[template(path = "console/stages.html")]
+struct StagesPage {
+    frame: Frame,
+    state: State,
+    holds: Vec<HoldRow>,
+    silent: Vec<(String, String)>,
+    stages: &'static [Stage],
+    shops: Vec<(String, String)>,
+    may_hold: bool,
+    may_close: bool,
+    longest: i64,
+}
+
+/// The part that is kept up to date.
+#[derive(Template)]
+#[template(path = "console/stages_state.html")]
+struct State {
+    rows: Vec<StageRow>,
+    /// What somebody has to do something about.
+    alarms: Vec<String>,
+    silent: Vec<SilentRow>,
+    leases: Vec<LeaseRow>,
+}
+
+/// It escapes what it shows by itself.
+impl askama::filters::HtmlSafe for State {}
+
+struct StageRow {
+    queue: InStage,
+    doing: Option<AtWork>,
+    held: Option<String>,
+    next: String,
+    is_overdue: bool,
+    oldest: String,
+}
+
+struct SilentRow {
+    name: String,
+    failures: u32,
+    is_pausing: bool,
+}
+
+struct LeaseRow {
+    leased: Leased,
+    left: String,
+}
+
+struct HoldRow {
+    hold: Hold,
+    name: String,
+    left: String,
+}
+
+/// What people call what is held.
+fn name(app: &App, held: &Held) -> String {
+    match held {
+        Held::Stage(stage) => format!("stage {}", show::plain(stage.word())),
+        Held::Peer(Peer::Method(method)) => format!("payment method {method}"),
+        Held::Peer(Peer::Shop(shop)) => {
+            let known = app.catalogue().find_shop(*shop).map(|shop| shop.name.clone());
+            format!("shop {}", known.unwrap_or_else(|| shop.to_string()))
+        }
+    }
+}
+
+fn name_of(app: &App, subject: &str) -> String {
+    subject.parse().map_or_else(|_| subject.to_owned(), |held| name(app, &held))
+}
+
+impl State {
+    async fn read(app: &App, holds: &[Hold], now: Instant) -> Result<Self, Failure> {
+        let monotonic = std::time::Instant::now();
+        let at_work = app.controls.at_work(monotonic);
+        let (mut rows, mut alarms, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        for hold in holds {
+            let left = show::span(hold.until_at - now);
+            let what = name_of(app, &hold.subject);
+            alarms.push(format!("{what} is held by {} for another {left}. Deadlines run on.", hold.user_name));
+        }
+        for queue in app.store.stages(now).await? {
+            let doing = at_work.iter().find(|(stage, _)| *stage == queue.stage).and_then(|(_, doing)| *doing);
+            if doing.is_none() {
+                alarms.push(format!("Nobody works the stage {}.", show::plain(queue.stage.word())));
+            }
+            let subject = Held::Stage(queue.stage).to_string();
+            let hold = holds.iter().find(|hold| hold.subject == subject);
+            let late = queue.next_attempt.is_some_and(|at| now - at > Duration::seconds(5));
+            for leased in app.store.leases(queue.stage, LEASES).await? {
+                let left = match leased.until - now {
+                    left if left > Duration::zero() => show::span(left),
+                    late => format!("lapsed {} ago", show::span(-late)),
+                };
+                leases.push(LeaseRow { leased, left });
+            }
+            rows.push(StageRow {
+                doing,
+                held: hold.map(|hold| show::span(hold.until_at - now)),
+                next: match queue.next_attempt {
+                    None => String::new(),
+                    Some(at) if at > now => format!("in {}", show::span(at - now)),
+                    Some(at) => format!("due for {}", show::span(now - at)),
+                },
+                is_overdue: late && hold.is_none(),
+                oldest: if queue.depth > 0 { show::span(seconds(queue.oldest_seconds)) } else { String::new() },
+                queue,
+            });
+        }
+        let silent = app.controls.silent(monotonic).into_iter().map(|silent| SilentRow {
+            name: name(app, &Held::Peer(silent.peer)),
+            failures: silent.failures,
+            is_pausing: silent.is_pausing,
+        });
+        Ok(Self { rows, alarms, silent: silent.collect(), leases })
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::milliseconds((seconds * 1000.0) as i64)
+}
+
+/// `GET /console/stages`
+pub async fn show_stages(visitor: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let (holds, now) = (app.store.holds().await.map_err(Failure::from)?, now());
+    let state = State::read(&app, &holds, now).await?;
+    let row = |hold: Hold| HoldRow { name: name_of(&app, &hold.subject), left: show::span(hold.until_at - now), hold };
+    let silent = app.controls.silent(std::time::Instant::now()).into_iter().map(|silent| {
+        let held = Held::Peer(silent.peer);
+        (held.to_string(), name(&app, &held))
+    });
+    let catalogue = app.catalogue();
+    let mut shops: Vec<(String, String)> = catalogue
+        .all_shops()
+        .map(|shop| (Held::Peer(Peer::Shop(shop.shop_id)).to_string(), shop.name.clone()))
+        .collect();
+    shops.sort_by(|one, other| one.1.cmp(&other.1));
+    let shown = StagesPage {
+        frame: visitor.frame("Stages"),
+        holds: holds.into_iter().map(row).collect(),
+        silent: silent.collect(),
+        stages: Stage::VARIANTS,
+        shops,
+        may_hold: visitor.may(Action::HoldWork),
+        may_close: visitor.may(Action::CloseBreaker),
+        longest: LONGEST_HOLD,
+        state,
+    };
+    Ok(page(&shown)?)
+}
+
+/// `GET /console/stages/state`: the part that is kept up to date.
+pub async fn show_state(_: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let holds = app.store.holds().await.map_err(Failure::from)?;
+    Ok(page(&State::read(&app, &holds, now()).await?)?)
+}
+
+/// `POST /console/stages/hold`: nobody begins an act of a stage, or asks somebody, until then.
+pub async fn hold(app: Data<App>, posted: Posted) -> Result<HttpResponse, Problem> {
+    let minutes: i64 = posted.fields.parse("minutes", "a number of minutes")?;
+    if !(1..=LONGEST_HOLD).contains(&minutes) {
+        let detail = format!("A hold lasts for 1 to {LONGEST_HOLD} minutes.");
+        return Err(Failure::new(Code::Unprocessable, detail).into());
+    }
+    let held = held(posted.fields.text("what"), posted.fields.text("method"))?;
+    if let Held::Peer(Peer::Shop(shop)) = &held
+        && app.catalogue().find_shop(*shop).is_none()
+    {
+        return Err(Failure::new(Code::Unprocessable, "There is no such shop.").into());
+    }
+    let (subject, now) = (held.to_string(), now());
+    let store = app.store.recording(posted.entry(&subject, json!({"minutes": minutes}))?);
+    let (until, by) = (now + Duration::minutes(minutes), posted.visitor.user.name.clone());
+    store.put_hold(subject, until, by, posted.reason()?, now).await.map_err(Failure::from)?;
+    app.take_effect().await;
+    Ok(posted.done("/console/stages", &format!("The {} is held for {minutes} minutes.", name(&app, &held))))
+}
+
+/// `POST /console/stages/lift`: a hold ends before its time.
+pub async fn lift(app: Data<App>, posted: Posted) -> Result<HttpResponse, Problem> {
+    let subject = posted.fields.text("what").to_owned();
+    let store = app.store.recording(posted.entry(&subject, json!({}))?);
+    if !store.lift_hold(subject.clone()).await.map_err(Failure::from)? {
+        return Err(Failure::new(Code::NotPossible, "It is not held any more.").into());
+    }
+    app.take_effect().await;
+    Ok(posted.done("/console/stages", &format!("The {} goes on.", name_of(&app, &subject))))
+}
+
+/// `POST /console/stages/close`: whoever did not answer is asked again at once.
+pub async fn close(app: Data<App>, posted: Posted) -> Result<HttpResponse, Problem> {
+    let subject = posted.fields.text("what");
+    let Ok(Held::Peer(peer)) = subject.parse() else {
+        return Err(Failure::new(Code::Unprocessable, "Who is to be asked again?").into());
+    };
+    let closed = app.controls.close(&peer);
+    app.store.record(posted.entry(subject, json!({}))?, closed).await.map_err(Failure::from)?;
+    if !closed {
+        return Err(Failure::new(Code::NotPossible, "Nobody leaves it alone any more.").into());
+    }
+    Ok(posted.done("/console/stages", &format!("The {} is asked again.", name_of(&app, subject))))
+}
+
+fn held(what: &str, method: &str) -> Result<Held, Failure> {
+    let is_fit = method.chars().count() <= METHOD && !method.chars().any(char::is_control);
+    let text = if what == "method" && is_fit { format!("method:{method}") } else { what.to_owned() };
+    text.parse().map_err(|_| Failure::new(Code::Unprocessable, "What is to be held?"))
+}
