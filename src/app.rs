@@ -14,9 +14,11 @@ use crate::config::{InForce, Settings};
 use crate::controls::Controls;
 use crate::keys::{KeyRecord, Keys};
 use crate::meters::{self, METERS};
-use crate::order::{Instant, NewOrder, PartnerId, Placed, ShopId};
+use crate::order::{Instant, NewOrder, OrderId, PartnerId, Placed, ShopId};
 use crate::pace::{Expectations, Pace};
 use crate::pulse::Pulse;
+use crate::reconcile::Finding;
+use crate::state::Order;
 use crate::store::{Accept, Admitted, Draft, Error, Receivers, Result, Store, Webhook};
 use crate::turns::{Crowd, Peer};
 
@@ -39,6 +41,18 @@ pub trait Callbacks: Send + Sync {
     async fn hear(&self, signature: &str, body: &[u8], now: Instant) -> std::result::Result<(), Unheard>;
 }
 
+/// The payment gateway's side of the money, for those who compare and decide.
+#[async_trait]
+pub trait Books: Send + Sync {
+    /// Tells an order what has become of its payment at the gateway, and says whether that was news. `None` if there is
+    /// no such order.
+    async fn look_up(&self, order: OrderId) -> std::result::Result<Option<bool>, String>;
+    /// Gives up what is held for an order, now and for ever, and tells the order.
+    async fn void(&self, order: &Order, now: Instant) -> std::result::Result<(), String>;
+    /// Orders whose money is not what they say it is, and those of which that could not be found out.
+    async fn compare(&self, orders: Vec<Order>) -> (Vec<Finding>, Vec<(OrderId, String)>);
+}
+
 /// Why a callback was not taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unheard {
@@ -55,6 +69,7 @@ pub enum Unheard {
 pub struct PaymentDoors {
     pub bank: Option<Arc<dyn Bank>>,
     pub callbacks: Option<Arc<dyn Callbacks>>,
+    pub books: Option<Arc<dyn Books>>,
 }
 
 /// Events that are read at the start, to learn how long things take.

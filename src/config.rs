@@ -269,6 +269,11 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_BULK_RATE", default_value = "100", value_name = "COUNT")]
     pub bulk_rate: std::num::NonZeroU32,
 
+    /// Minor units of any currency that one operator may decide about alone, by evidence; for more another one has to
+    /// agree
+    #[arg(long, env = "LUNGO_SETTLE_LIMIT", default_value_t = 5000, value_parser = clap::value_parser!(i64).range(0..), value_name = "MINOR")]
+    pub settle_limit: i64,
+
     /// Requests a second that one partner may make for ever, and twice as many at once
     #[arg(long, env = "LUNGO_PARTNER_RATE", default_value = "5000", value_name = "COUNT")]
     pub partner_rate: std::num::NonZeroU32,

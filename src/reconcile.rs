@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use serde::Serialize;
 use strum::Display;
 
-use crate::gateway::HeldStatus;
 use crate::gateway::simulator::Entry;
+use crate::gateway::{Held, HeldStatus};
 use crate::lifecycle::{PaymentStatus, Status};
 use crate::order::OrderId;
 use crate::state::Order;
 
 /// One order and its charge, side by side. Amounts are minor units.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub order_id: OrderId,
     pub status: Option<Status>,
@@ -55,21 +55,23 @@ impl Verdict {
 /// Every order with its charge, and every charge without an order.
 pub fn reconcile(orders: &[Order], charges: &[Entry]) -> Vec<Finding> {
     let mut unmatched: HashMap<OrderId, &Entry> = charges.iter().map(|entry| (entry.held.order_id, entry)).collect();
-    let mut findings: Vec<Finding> = orders.iter().map(|order| judge(order, unmatched.remove(&order.id))).collect();
+    let mut findings: Vec<Finding> =
+        orders.iter().map(|order| judge(order, unmatched.remove(&order.id).map(|entry| &entry.held))).collect();
     let mut orphans: Vec<&Entry> = unmatched.into_values().collect();
     orphans.sort_by_key(|entry| entry.held.order_id);
     findings.extend(orphans.into_iter().map(|entry| {
         let holds_money =
             !matches!(entry.held.status, HeldStatus::Prepared | HeldStatus::Voided | HeldStatus::Declined);
         let verdict = if holds_money { Verdict::ChargeWithoutOrder } else { Verdict::Agrees };
-        finding(entry.held.order_id, None, Some(entry), verdict)
+        finding(entry.held.order_id, None, Some(&entry.held), verdict)
     }));
     findings
 }
 
-fn judge(order: &Order, charge: Option<&Entry>) -> Finding {
+/// One order beside what the gateway holds for it.
+pub fn judge(order: &Order, held: Option<&Held>) -> Finding {
     use PaymentStatus as P;
-    let mut found = finding(order.id, Some(order), charge, Verdict::Agrees);
+    let mut found = finding(order.id, Some(order), held, Verdict::Agrees);
     let payment = &order.payment;
     let says_money =
         matches!(payment.status, P::Authorized | P::Captured | P::CaptureFailed | P::PartiallyRefunded | P::Refunded);
@@ -87,7 +89,7 @@ fn judge(order: &Order, charge: Option<&Entry>) -> Finding {
     };
     found.verdict = if order.task.stage.is_some() && !payment.last_look {
         Verdict::UnderWay
-    } else if says_money && charge.is_none() {
+    } else if says_money && held.is_none() {
         Verdict::OrderWithoutMoney
     } else if found.net() != expected_net
         || found.held != expected_held
@@ -100,8 +102,7 @@ fn judge(order: &Order, charge: Option<&Entry>) -> Finding {
     found
 }
 
-fn finding(order_id: OrderId, order: Option<&Order>, charge: Option<&Entry>, verdict: Verdict) -> Finding {
-    let held = charge.map(|entry| &entry.held);
+fn finding(order_id: OrderId, order: Option<&Order>, held: Option<&Held>, verdict: Verdict) -> Finding {
     let is_live = |status| matches!(status, HeldStatus::Authorized | HeldStatus::ActionRequired);
     Finding {
         order_id,

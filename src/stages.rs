@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::controls::{Controls, port};
-use crate::gateway::{Gateway, Trouble};
+use crate::gateway::{Gateway, Held, Trouble};
 use crate::lifecycle::{Event, Stage};
 use crate::meters::{self, Called, METERS};
 use crate::shop::{Shops, Unreachable};
@@ -157,6 +157,22 @@ pub async fn act(claim: &Claim, ports: &Ports) -> Outcome {
 /// Why the gateway gave no answer.
 pub async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>, Trouble> {
     payment::news(order, gateway).await
+}
+
+/// What the gateway holds for an order.
+///
+/// # Errors
+/// Why the gateway gave no answer.
+pub async fn held(order: &Order, gateway: &dyn Gateway) -> Result<Option<Held>, Trouble> {
+    gateway.look_up(&payment::charge(order)).await
+}
+
+/// Gives up what is held for an order, whatever the order says of it.
+///
+/// # Errors
+/// Why the gateway did not.
+pub async fn give_up(order: &Order, gateway: &dyn Gateway) -> Result<Held, Trouble> {
+    gateway.void(&payment::charge(order)).await
 }
 
 fn happened(event: Event) -> Outcome {

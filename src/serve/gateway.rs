@@ -32,12 +32,15 @@ pub fn open(settings: &Settings, ledger: Option<&Path>, base_url: &str, store: &
             let port: Arc<dyn Gateway> = Arc::new(stripe.map_err(io::Error::other)?);
             let secrets = settings.stripe_webhook_secrets.clone();
             let callbacks = Arc::new(StripeCallbacks::new(hints(port.clone()), secrets));
-            Ok(Opened { port, simulated: None, doors: PaymentDoors { bank: None, callbacks: Some(callbacks) } })
+            let books = Arc::new(hints(port.clone()));
+            let doors = PaymentDoors { bank: None, callbacks: Some(callbacks), books: Some(books) };
+            Ok(Opened { port, simulated: None, doors })
         }
         config::Gateway::Simulator => {
             let gateway = Arc::new(GatewaySimulator::open(ledger, settings.pace.into(), base_url.to_owned())?);
             let bank = Arc::new(SimulatedBank { gateway: gateway.clone(), hints: hints(gateway.clone()) });
-            let doors = PaymentDoors { bank: Some(bank), callbacks: None };
+            let books = Arc::new(hints(gateway.clone()));
+            let doors = PaymentDoors { bank: Some(bank), callbacks: None, books: Some(books) };
             Ok(Opened { port: gateway.clone(), simulated: Some(gateway), doors })
         }
     }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::letters;
-use crate::app::{App, Bank, Callbacks, Unheard};
+use crate::app::{App, Bank, Books, Callbacks, Unheard};
 use crate::clock::now;
 use crate::config::Secret;
 use crate::foreign::Caller;
@@ -19,9 +20,11 @@ use crate::lifecycle::{Actor, Event, Status};
 use crate::meters::{Callback, METERS};
 use crate::notify::Letter;
 use crate::order::{Instant, Money, OrderId, ShopId};
+use crate::reconcile::{Finding, judge};
 use crate::shop::simulator::{Counter, Report, ShopSimulator};
 use crate::shop::{Answer, Offer, Shops, Unreachable, webhook};
 use crate::stages;
+use crate::state::Order;
 use crate::store::{Received, Scope, Store, Word};
 
 /// Simulated baristas report straight to the store, with a shop's rights.
@@ -154,6 +157,47 @@ impl Callbacks for StripeCallbacks {
     }
 }
 
+/// Orders whose payments are looked up at the gateway at once, where many are compared.
+const COMPARING: usize = 16;
+
+#[async_trait]
+impl Books for Hints {
+    async fn look_up(&self, order: OrderId) -> Result<Option<bool>, String> {
+        self.follow(order).await
+    }
+
+    async fn void(&self, order: &Order, now: Instant) -> Result<(), String> {
+        let given_up = timeout(self.patience, stages::give_up(order, &*self.gateway)).await;
+        let held = given_up.map_err(|_| "the gateway did not answer".to_owned())?.map_err(|fault| fault.to_string())?;
+        if !matches!(held.status, HeldStatus::Voided | HeldStatus::Declined) {
+            return Err(format!("the gateway still says {:?}", held.status));
+        }
+        let (scope, actor, event) = (Scope::Everyone, Actor::Gateway, Event::PaymentVoided);
+        let word = Word { order_id: order.id, scope, actor, event, version: None, now };
+        self.store.receive(word).await.map(drop).map_err(|fault| fault.to_string())
+    }
+
+    async fn compare(&self, orders: Vec<Order>) -> (Vec<Finding>, Vec<(OrderId, String)>) {
+        let judged = orders.into_iter().map(|order| async move {
+            match timeout(self.patience, stages::held(&order, &*self.gateway)).await {
+                Ok(Ok(held)) => Ok(judge(&order, held.as_ref())),
+                Ok(Err(fault)) => Err((order.id, fault.to_string())),
+                Err(_) => Err((order.id, "the gateway did not answer".into())),
+            }
+        });
+        let judged: Vec<_> = stream::iter(judged).buffered(COMPARING).collect().await;
+        let (mut wrong, mut unanswered) = (Vec::new(), Vec::new());
+        for judged in judged {
+            match judged {
+                Ok(finding) if finding.verdict.is_wrong() => wrong.push(finding),
+                Ok(_) => {}
+                Err(fault) => unanswered.push(fault),
+            }
+        }
+        (wrong, unanswered)
+    }
+}
+
 /// The bank behind the simulated gateway. What the customer answers there comes back as a callback would.
 pub struct SimulatedBank {
     pub gateway: Arc<GatewaySimulator>,
@@ -176,5 +220,50 @@ impl Bank for SimulatedBank {
             tracing::warn!(%fault, order.id = %held.order_id, "gateway.callback_lost");
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::Charge;
+    use crate::lifecycle::PaymentStatus;
+    use crate::reconcile::Verdict;
+    use crate::simulator::Speed;
+    use crate::web::harness::House;
+
+    #[actix_web::test]
+    async fn a_hold_that_was_refused_to_be_taken_is_given_up_and_mismatches_are_seen() {
+        let house = House::open().await;
+        let gateway = Arc::new(GatewaySimulator::open(None, Speed::Zero, String::new()).unwrap());
+        let hints =
+            Hints { store: house.app.store.clone(), gateway: gateway.clone(), patience: Duration::from_secs(5) };
+        let id = house.place(house.request(crate::catalogue::demo::LUNGO_CENTRAL)).await;
+        let read = async || house.app.store.order(id).await.unwrap().unwrap().0;
+        let order = read().await;
+        let charge = Charge {
+            key: order.authorization_key(),
+            order_id: id,
+            total: order.placed.total,
+            method: order.placed.payment_method.clone(),
+            traceparent: None,
+            reference: None,
+        };
+        let held = gateway.authorize(&charge).await.unwrap();
+        assert_eq!(hints.look_up(id).await, Ok(Some(true)), "that it is held is news");
+        assert_eq!(hints.look_up(id).await, Ok(Some(false)));
+        house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+        house.hear(id, Actor::Shop, Event::PreparationStarted).await;
+        house.hear(id, Actor::Worker, Event::CaptureRefused { refusal: "later".into() }).await;
+        assert_eq!(hints.compare(vec![read().await]).await, (vec![], vec![]));
+
+        hints.void(&read().await, now()).await.unwrap();
+        assert_eq!(read().await.payment.status, PaymentStatus::Voided);
+        assert_eq!(gateway.look_up(&charge).await.unwrap().unwrap().status, HeldStatus::Voided);
+        assert_eq!(hints.compare(vec![read().await]).await, (vec![], vec![]));
+        let mut wrong = read().await;
+        (wrong.payment.status, wrong.payment.captured) = (PaymentStatus::Captured, held.total.amount);
+        let (found, _) = hints.compare(vec![wrong]).await;
+        assert_eq!(found.iter().map(|finding| finding.verdict).collect::<Vec<_>>(), [Verdict::WrongAmount]);
     }
 }

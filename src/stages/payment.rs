@@ -176,7 +176,7 @@ pub(super) async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<
     })
 }
 
-fn charge(order: &Order) -> Charge {
+pub(super) fn charge(order: &Order) -> Charge {
     Charge {
         key: order.authorization_key(),
         order_id: order.id,

@@ -263,3 +263,109 @@ impl SettlementRow {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::now;
+    use crate::lifecycle::PaymentStatus;
+    use crate::state::Order;
+    use crate::web::harness::House;
+
+    /// Handed over to be made, and the gateway will not take what it holds.
+    async fn unpaid(house: &House) -> Order {
+        let id = house.awaiting().await;
+        house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+        house.hear(id, Actor::Shop, Event::PreparationStarted).await;
+        house.hear(id, Actor::Worker, Event::CaptureRefused { refusal: "expired".into() }).await
+    }
+
+    fn said(order: &Order, event: Event, amount: i64, by: Uuid) -> Settlement {
+        Settlement {
+            id: Uuid::now_v7(),
+            order_id: order.id,
+            version: order.version,
+            event,
+            amount,
+            currency: "EUR".into(),
+            evidence: "statement of today, line 3".into(),
+            state: SettlementState::Waiting,
+            said_by_id: by,
+            said_by: "ada".into(),
+            said_at: now(),
+            decided_by: None,
+            decided_at: None,
+        }
+    }
+
+    async fn payment(house: &House, order: &Order) -> PaymentStatus {
+        house.app.store.order(order.id).await.unwrap().unwrap().0.payment.status
+    }
+
+    #[actix_web::test]
+    async fn a_small_sum_is_settled_by_one_and_a_large_one_by_two() {
+        let (house, ada, eve) = (House::open().await, Uuid::now_v7(), Uuid::now_v7());
+        let store = &house.app.store;
+        let order = unpaid(&house).await;
+        let small = said(&order, Event::PaymentVoided, 500, ada);
+        assert!(matches!(store.say_settlement(small, 500).await.unwrap(), Settled::Done));
+        assert_eq!(payment(&house, &order).await, PaymentStatus::Voided);
+
+        let order = unpaid(&house).await;
+        let taken = Event::PaymentCaptured { amount: order.amount_due() };
+        let large = said(&order, taken, 501, ada);
+        assert!(matches!(store.say_settlement(large.clone(), 500).await.unwrap(), Settled::Waiting));
+        let other = said(&order, Event::PaymentVoided, 1, eve);
+        assert!(matches!(store.say_settlement(other, 500).await.unwrap(), Settled::WaitsAlready));
+        let decide = |agrees, by| store.decide_settlement(large.id, agrees, by, "eve".into(), now());
+        assert!(matches!(decide(true, ada).await.unwrap(), Settled::SamePerson));
+        assert_eq!(payment(&house, &order).await, PaymentStatus::CaptureFailed);
+        assert!(matches!(decide(true, eve).await.unwrap(), Settled::Done));
+        assert_eq!(payment(&house, &order).await, PaymentStatus::Captured);
+        assert!(matches!(decide(true, eve).await.unwrap(), Settled::Unknown), "once");
+        let known = store.settlements(10).await.unwrap();
+        assert!(known.iter().all(|said| said.state == SettlementState::Done) && known.len() == 2);
+    }
+
+    #[actix_web::test]
+    async fn what_was_said_of_an_order_that_went_on_has_no_effect() {
+        let (house, ada, eve) = (House::open().await, Uuid::now_v7(), Uuid::now_v7());
+        let store = &house.app.store;
+        let order = unpaid(&house).await;
+        let voided = said(&order, Event::PaymentVoided, 501, ada);
+        assert!(matches!(store.say_settlement(voided.clone(), 500).await.unwrap(), Settled::Waiting));
+        house.hear(order.id, Actor::Shop, Event::Made).await;
+        let agreed = store.decide_settlement(voided.id, true, eve, "eve".into(), now()).await.unwrap();
+        assert!(matches!(agreed, Settled::Refused(received) if matches!(*received, Received::Stale(_))));
+        assert_eq!(payment(&house, &order).await, PaymentStatus::CaptureFailed);
+        let withdrawn = store.decide_settlement(voided.id, false, ada, "ada".into(), now()).await.unwrap();
+        assert!(matches!(withdrawn, Settled::Done));
+        assert_eq!(store.settlements(10).await.unwrap()[0].state, SettlementState::Withdrawn);
+    }
+
+    #[actix_web::test]
+    async fn what_the_machine_refuses_is_refused_before_anybody_has_to_agree() {
+        let (house, ada) = (House::open().await, Uuid::now_v7());
+        let order = unpaid(&house).await;
+        let given_back = said(&order, Event::PaymentRefunded { amount: 1 }, 501, ada);
+        let refused = house.app.store.say_settlement(given_back, 500).await.unwrap();
+        assert!(matches!(refused, Settled::Refused(_)), "nothing was taken yet: {refused:?}");
+        assert_eq!(house.app.store.settlements(10).await.unwrap(), []);
+    }
+
+    #[actix_web::test]
+    async fn money_astray_is_found() {
+        let house = House::open().await;
+        let unpaid = unpaid(&house).await;
+        let owed = house.awaiting().await;
+        house.hear(owed, Actor::Partner, Event::CustomerCancelled).await;
+        let silent = house.place(house.request(crate::catalogue::demo::LUNGO_CENTRAL)).await;
+        house.hear(silent, Actor::Worker, Event::PaymentUnanswered).await;
+        let astray = house.app.store.astray(10, now()).await.unwrap();
+        let ids = |few: &super::super::Few| few.orders.iter().map(|order| order.id).collect::<Vec<_>>();
+        assert_eq!(ids(&astray.capture_failed), [unpaid.id]);
+        assert_eq!(ids(&astray.owed), [owed]);
+        assert_eq!(ids(&astray.unknown), [silent]);
+        assert_eq!((astray.debts.len(), astray.debts[0].age, astray.debts[0].orders), (1, 0, 1));
+    }
+}

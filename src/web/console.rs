@@ -18,6 +18,7 @@ pub mod frame;
 pub mod guard;
 pub mod live;
 pub mod login;
+pub mod money;
 pub mod order;
 pub mod orders;
 pub mod people;
@@ -38,6 +39,7 @@ use guard::{act, see};
 pub const SECTIONS: &[(&str, &str, Action)] = &[
     ("/console", "Live", Action::SeeOrders),
     ("/console/orders", "Orders", Action::SeeOrders),
+    ("/console/money", "Money", Action::SeeMoney),
     ("/console/stages", "Stages", Action::SeeStages),
     ("/console/bulk", "Bulk", Action::SeeBulk),
     ("/console/audit", "Audit log", Action::SeeAudit),
@@ -80,6 +82,16 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/bulk/{id}/state").route(see(Action::SeeBulk, bulk::show_state)))
         .service(resource("/console/bulk/{id}/start").route(act(Action::RunBulk, bulk::start)))
         .service(resource("/console/bulk/{id}/stop").route(act(Action::StopBulk, bulk::stop)))
+        .service(resource("/console/money").route(see(Action::SeeMoney, money::show_money)))
+        .service(resource("/console/money/compared").route(see(Action::LookUpPayment, money::compare)))
+        .service(resource("/console/money/settlements/{id}/agree").route(act(Action::AgreeSettlement, money::agree)))
+        .service(
+            resource("/console/money/settlements/{id}/withdraw").route(act(Action::WithdrawSettlement, money::withdraw)),
+        )
+        .service(resource("/console/money/{order_id}").route(see(Action::SeeMoney, money::show_order)))
+        .service(resource("/console/money/{order_id}/look-up").route(act(Action::LookUpPayment, money::look_up)))
+        .service(resource("/console/money/{order_id}/void").route(act(Action::VoidPayment, money::void)))
+        .service(resource("/console/money/{order_id}/settle").route(act(Action::SettlePayment, money::settle)))
         .service(resource("/console/stages").route(see(Action::SeeStages, stages::show_stages)))
         .service(resource("/console/stages/state").route(see(Action::SeeStages, stages::show_state)))
         .service(resource("/console/stages/hold").route(act(Action::HoldWork, stages::hold)))

@@ -52,6 +52,12 @@ actions! {
     RepeatOffer     [Support, ShopOps]          why   "have the shop told of an order once more";
     NoteOrder       [Support, Finance, ShopOps] why   "write a note on an order";
     KeepView        [Support, Finance, ShopOps] plain "keep a list of orders under a name";
+    SeeMoney        [Support, Finance, ShopOps] plain "see money that is not where it should be";
+    LookUpPayment   [Support, Finance]          plain "ask the gateway what has become of a payment";
+    VoidPayment     [Finance]                   why   "give up a hold that could not be taken";
+    SettlePayment   [Finance]                   why   "settle a payment by evidence";
+    AgreeSettlement [Finance]                   why   "agree to what somebody else settled by evidence";
+    WithdrawSettlement [Finance]                why   "withdraw what was to be settled by evidence";
     SeeStages       [Support, Finance, ShopOps] plain "see what waits at each stage, and who works on it";
     HoldWork        [Support]                   why   "hold a stage, or somebody outside, for a while";
     LiftHold        [Support]                   why   "end a hold before its time";

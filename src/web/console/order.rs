@@ -262,7 +262,7 @@ fn deeds_of(visitor: &Visitor, order: &Order) -> Deeds {
 }
 
 /// What there is to say about the money, by name.
-fn money(order: &Order, now: Instant) -> Vec<(&'static str, String)> {
+pub fn money(order: &Order, now: Instant) -> Vec<(&'static str, String)> {
     let (payment, currency) = (&order.payment, order.placed.total.currency.to_string());
     let amount = |minor: i64| show::amount(minor, &currency);
     let mut facts = vec![
