@@ -104,6 +104,11 @@ impl Catalogue {
         Self { shops: Arc::new(shops), offer: Arc::new(offer), in_progress: Arc::new(in_progress) }
     }
 
+    /// Orders that the shop has in hand.
+    pub fn in_progress(&self, shop: ShopId) -> u32 {
+        self.in_progress.get(&shop).copied().unwrap_or(0)
+    }
+
     /// The same shops and menus with another count of orders in progress.
     pub fn with_in_progress(&self, in_progress: HashMap<ShopId, u32>) -> Self {
         Self { in_progress: Arc::new(in_progress), ..self.clone() }
@@ -202,7 +207,7 @@ impl Catalogue {
     /// The wait is Olo's rule, for a free place and then for the order itself: orders in progress × average make
     /// time ÷ stations, + `make_seconds`, + the minutes that a busy shop adds. One order stays at one station.
     pub fn promise(&self, shop: &Shop, make_seconds: u32, now: Instant) -> Promise {
-        let in_progress = self.in_progress.get(&shop.shop_id).copied().unwrap_or(0);
+        let in_progress = self.in_progress(shop.shop_id);
         let average = self.average_make_seconds(shop.partner_id);
         let place = u64::from(in_progress) * u64::from(average) / u64::from(shop.stations.max(1));
         let wait = place + u64::from(make_seconds) + 60 * u64::from(shop.busy_minutes(now));
@@ -219,7 +224,7 @@ impl Catalogue {
     /// Why the shop would not take one of the orders now that it has in progress already, and when it takes orders
     /// again: such an order does not stand in its own way.
     pub fn objection_to_present(&self, shop: &Shop, now: Instant) -> Option<(NotAccepting, Option<Instant>)> {
-        let in_progress = self.in_progress.get(&shop.shop_id).copied().unwrap_or(0);
+        let in_progress = self.in_progress(shop.shop_id);
         objection(shop, in_progress.saturating_sub(1), now)
     }
 

@@ -30,6 +30,7 @@ mod schema;
 mod search;
 mod sessions;
 mod settlements;
+mod shops;
 mod statements;
 mod tablets;
 mod users;
@@ -63,6 +64,7 @@ pub use pulse::Reading;
 pub use search::{Found, Wanted};
 pub use sessions::SavedView;
 pub use settlements::{Settled, Settlement, SettlementState};
+pub use shops::{Answers, OF_LATE};
 pub use users::{Changed, FIRST_USER};
 pub use webhooks::{Added, Disabled, MOST_OF_A_PARTNER, Receivers, Webhook};
 

@@ -23,6 +23,7 @@ pub mod order;
 pub mod orders;
 pub mod people;
 pub mod posted;
+pub mod shops;
 pub mod show;
 pub mod stages;
 mod timeline;
@@ -40,6 +41,7 @@ pub const SECTIONS: &[(&str, &str, Action)] = &[
     ("/console", "Live", Action::SeeOrders),
     ("/console/orders", "Orders", Action::SeeOrders),
     ("/console/money", "Money", Action::SeeMoney),
+    ("/console/shops", "Shops", Action::SeeShops),
     ("/console/stages", "Stages", Action::SeeStages),
     ("/console/bulk", "Bulk", Action::SeeBulk),
     ("/console/audit", "Audit log", Action::SeeAudit),
@@ -92,6 +94,12 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/money/{order_id}/look-up").route(act(Action::LookUpPayment, money::look_up)))
         .service(resource("/console/money/{order_id}/void").route(act(Action::VoidPayment, money::void)))
         .service(resource("/console/money/{order_id}/settle").route(act(Action::SettlePayment, money::settle)))
+        .service(resource("/console/shops").route(see(Action::SeeShops, shops::show_shops)))
+        .service(resource("/console/shops/{shop_id}").route(see(Action::SeeShops, shops::show_shop)))
+        .service(resource("/console/shops/{shop_id}/mode").route(act(Action::SetShopMode, shops::set_mode)))
+        .service(resource("/console/shops/{shop_id}/items/{item_id}").route(act(Action::SetShopItem, shops::set_item)))
+        .service(resource("/console/menus/{partner_id}").route(see(Action::SeeShops, shops::show_menu)))
+        .service(resource("/console/menus/{partner_id}/items/{item_id}").route(act(Action::EditItem, shops::edit_item)))
         .service(resource("/console/stages").route(see(Action::SeeStages, stages::show_stages)))
         .service(resource("/console/stages/state").route(see(Action::SeeStages, stages::show_state)))
         .service(resource("/console/stages/hold").route(act(Action::HoldWork, stages::hold)))

@@ -58,6 +58,10 @@ actions! {
     SettlePayment   [Finance]                   why   "settle a payment by evidence";
     AgreeSettlement [Finance]                   why   "agree to what somebody else settled by evidence";
     WithdrawSettlement [Finance]                why   "withdraw what was to be settled by evidence";
+    SeeShops        [Support, Finance, ShopOps] plain "see shops and menus";
+    SetShopMode     [Support, ShopOps]          why   "open a shop, pause it, or say that it is busy";
+    SetShopItem     [ShopOps]                   why   "change what a shop has, and what that costs there";
+    EditItem        [ShopOps]                   why   "change a partner's menu";
     SeeStages       [Support, Finance, ShopOps] plain "see what waits at each stage, and who works on it";
     HoldWork        [Support]                   why   "hold a stage, or somebody outside, for a while";
     LiftHold        [Support]                   why   "end a hold before its time";
