@@ -18,6 +18,7 @@ use crate::order::{Instant, NewOrder, OrderId, PartnerId, Placed, ShopId};
 use crate::pace::{Expectations, Pace};
 use crate::pulse::Pulse;
 use crate::reconcile::Finding;
+use crate::requests::Recent;
 use crate::state::Order;
 use crate::store::{Accept, Admitted, Draft, Error, Receivers, Result, Store, Webhook};
 use crate::turns::{Crowd, Peer};
@@ -102,6 +103,8 @@ pub struct App {
     pub crowd: Arc<Mutex<Crowd>>,
     /// What the worker is doing, and what it is not to do for now.
     pub controls: Arc<Controls>,
+    /// What was lately asked for.
+    pub requests: Recent,
     /// What was going on in the last minutes.
     pub pulse: Pulse,
     creates: Semaphore,
@@ -141,6 +144,7 @@ impl App {
             payment,
             crowd: Arc::default(),
             controls: Arc::default(),
+            requests: Recent::default(),
             pulse: Pulse::default(),
             creates: Semaphore::new(CREATES),
             learned: AtomicI64::new(0),

@@ -65,6 +65,7 @@ pub mod pace;
 pub mod plot;
 pub mod pulse;
 pub mod reconcile;
+pub mod requests;
 pub mod serve;
 pub mod shop;
 pub mod signing;

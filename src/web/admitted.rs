@@ -1,7 +1,7 @@
 //! What admission decided, in HTTP: 202 with the order, or a problem with all that the client needs next.
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -12,9 +12,12 @@ use crate::catalogue::Refusal;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::PaymentStatus;
+use crate::meters::Decision;
 use crate::order::{Instant, PartnerId};
+use crate::requests::Asked;
 use crate::state::Order;
 use crate::store::{Admitted, Draft, Known};
+use crate::web::edge::RequestId;
 use crate::web::problem::Problem;
 use crate::web::views::OrderView;
 use crate::web::vocabulary::Timestamp;
@@ -122,6 +125,20 @@ pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpR
         (Verdict::Accept | Verdict::Replay(_) | Verdict::Similar(_), None) => missing(),
     };
     Err(failure.at(position.token()).into())
+}
+
+/// Remembers what was decided about a request, for whoever has to find out.
+pub fn note(app: &App, partner_id: PartnerId, key: Option<String>, http: &HttpRequest, admitted: &Admitted) {
+    let request_id = http.extensions().get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+    app.requests.note(Asked {
+        at: now(),
+        request_id,
+        partner_id,
+        customer_id: admitted.customer_id.clone(),
+        key,
+        verdict: Decision::from(&admitted.verdict).into(),
+        order_id: admitted.order.as_ref().map(|order| order.id),
+    });
 }
 
 /// An order as its partner sees it, and the whole seconds after which to ask again.

@@ -21,6 +21,7 @@ pub mod login;
 pub mod money;
 pub mod order;
 pub mod orders;
+pub mod partners;
 pub mod people;
 pub mod posted;
 pub mod shops;
@@ -44,6 +45,7 @@ pub const SECTIONS: &[(&str, &str, Action)] = &[
     ("/console/shops", "Shops", Action::SeeShops),
     ("/console/stages", "Stages", Action::SeeStages),
     ("/console/bulk", "Bulk", Action::SeeBulk),
+    ("/console/partners", "Partners", Action::SeePartners),
     ("/console/audit", "Audit log", Action::SeeAudit),
     ("/console/users", "Users", Action::SeeUsers),
 ];
@@ -100,6 +102,17 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/shops/{shop_id}/items/{item_id}").route(act(Action::SetShopItem, shops::set_item)))
         .service(resource("/console/menus/{partner_id}").route(see(Action::SeeShops, shops::show_menu)))
         .service(resource("/console/menus/{partner_id}/items/{item_id}").route(act(Action::EditItem, shops::edit_item)))
+        .service(resource("/console/partners").route(see(Action::SeePartners, partners::show_partners)))
+        .service(resource("/console/partners/{partner_id}").route(see(Action::SeePartners, partners::show_partner)))
+        .service(resource("/console/partners/{partner_id}/keys").route(act(Action::MakeKey, partners::make_key)))
+        .service(resource("/console/keys/{key_id}/revoke").route(act(Action::RevokeKey, partners::revoke_key)))
+        .service(resource("/console/webhooks/{webhook_id}").route(see(Action::SeePartners, partners::show_webhook)))
+        .service(resource("/console/webhooks/{webhook_id}/switch").route(act(Action::SwitchWebhook, partners::switch)))
+        .service(
+            resource("/console/webhooks/{webhook_id}/deliveries/{delivery_id}/resend")
+                .route(act(Action::ResendDelivery, partners::resend)),
+        )
+        .service(resource("/console/requests").route(see(Action::SeeRequests, partners::show_requests)))
         .service(resource("/console/stages").route(see(Action::SeeStages, stages::show_stages)))
         .service(resource("/console/stages/state").route(see(Action::SeeStages, stages::show_state)))
         .service(resource("/console/stages/hold").route(act(Action::HoldWork, stages::hold)))

@@ -165,6 +165,7 @@ pub async fn confirm_draft(
         let admitted = app.accept(accept).await.map_err(Failure::from)?;
         // It was replaced while it was being judged: only what it holds now may be ordered.
         if admitted.verdict != Verdict::Catalogue(Refusal::DraftReplaced) {
+            admitted::note(&app, partner, None, &request, &admitted);
             return admitted::answer(&app, partner, admitted);
         }
     }

@@ -106,6 +106,7 @@ pub async fn create_order(
     let seen = seen_revision(request.headers(), partner_id, &order.customer_id)?;
     let now = now();
     let catalogue = app.verdict(partner_id, &order, now, trace_parent(&request));
+    let key = idempotency_key.clone();
     let accept = Accept {
         order_id: OrderId::new(),
         partner_id,
@@ -117,6 +118,7 @@ pub async fn create_order(
         now,
     };
     let admitted = app.accept(accept).await.map_err(Failure::from)?;
+    admitted::note(&app, partner_id, key, &request, &admitted);
     admitted::answer(&app, partner_id, admitted)
 }
 

@@ -191,7 +191,8 @@ async fn owner_of(app: &App, body: &NewKey) -> Result<Owner, Failure> {
     if found.is_empty() { Ok(owner) } else { Err(faults::unprocessable(found)) }
 }
 
-fn generate(owner: Owner, label: String) -> (StoredKey, String) {
+/// A key that nobody has yet, and its secret.
+pub fn generate(owner: Owner, label: String) -> (StoredKey, String) {
     let secret = owner.kind().generate();
     let hash = keys::hash(&secret);
     (StoredKey { key_id: Uuid::now_v7(), owner, hash, label, created_at: now(), revoked_at: None }, secret)

@@ -62,6 +62,12 @@ actions! {
     SetShopMode     [Support, ShopOps]          why   "open a shop, pause it, or say that it is busy";
     SetShopItem     [ShopOps]                   why   "change what a shop has, and what that costs there";
     EditItem        [ShopOps]                   why   "change a partner's menu";
+    SeePartners     [Support, Finance, ShopOps] plain "see partners, without their secrets";
+    MakeKey         []                          why   "make a key";
+    RevokeKey       []                          why   "revoke a key";
+    SwitchWebhook   [Support]                   why   "switch a webhook on or off";
+    ResendDelivery  [Support]                   plain "have a webhook's delivery sent again";
+    SeeRequests     [Support]                   plain "see what was asked for, and what was decided";
     SeeStages       [Support, Finance, ShopOps] plain "see what waits at each stage, and who works on it";
     HoldWork        [Support]                   why   "hold a stage, or somebody outside, for a while";
     LiftHold        [Support]                   why   "end a hold before its time";
