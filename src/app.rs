@@ -13,6 +13,7 @@ use crate::catalogue::{Catalogue, Priced, Refusal};
 use crate::config::{InForce, Settings};
 use crate::controls::Controls;
 use crate::keys::{KeyRecord, Keys};
+use crate::drills::Drills;
 use crate::meters::{self, METERS};
 use crate::order::{Instant, NewOrder, OrderId, PartnerId, Placed, ShopId};
 use crate::pace::{Expectations, Pace};
@@ -103,6 +104,8 @@ pub struct App {
     pub crowd: Arc<Mutex<Crowd>>,
     /// What the worker is doing, and what it is not to do for now.
     pub controls: Arc<Controls>,
+    /// Trouble on purpose; only where the outside world is simulated.
+    pub drills: Option<Arc<Drills>>,
     /// What was lately asked for.
     pub requests: Recent,
     /// What was going on in the last minutes.
@@ -144,6 +147,7 @@ impl App {
             payment,
             crowd: Arc::default(),
             controls: Arc::default(),
+            drills: None,
             requests: Recent::default(),
             pulse: Pulse::default(),
             creates: Semaphore::new(CREATES),

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,8 @@ pub struct Controls {
     holds: ArcSwap<HashMap<Held, Instant>>,
     breakers: Mutex<HashMap<Peer, Breaker>>,
     at_work: Mutex<HashMap<Stage, (Instant, AtWork)>>,
+    /// Of each stage, how many results are to be lost.
+    losing: [AtomicUsize; Stage::VARIANTS.len()],
 }
 
 impl Controls {
@@ -153,6 +156,18 @@ impl Controls {
     /// A stage says what it is doing.
     pub fn note(&self, stage: Stage, doing: AtWork, now: Instant) {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, (now, doing));
+    }
+
+    /// The next result of a stage is to be lost, as if whoever found it out had died.
+    pub fn lose_next(&self, stage: Stage) {
+        self.losing[stage as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether this result is lost.
+    pub fn loses(&self, stage: Stage) -> bool {
+        let losing = &self.losing[stage as usize];
+        losing.load(Ordering::Relaxed) > 0
+            && losing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     /// What each stage is doing; `None` where nobody works.
@@ -238,6 +253,14 @@ mod tests {
         assert!(!controls.may_ask(&visa(), 0, now));
         assert!(controls.close(&visa()) && controls.may_ask(&visa(), 3, now));
         assert!(!controls.close(&visa()), "it is closed");
+    }
+
+    #[test]
+    fn as_many_results_are_lost_as_were_asked_for() {
+        let controls = Controls::default();
+        controls.lose_next(Stage::Capture);
+        let lost = [Stage::Offer, Stage::Capture, Stage::Capture].map(|stage| controls.loses(stage));
+        assert_eq!(lost, [false, true, false]);
     }
 
     #[test]

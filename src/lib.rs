@@ -47,6 +47,7 @@ pub mod clock;
 pub mod collisions;
 pub mod config;
 pub mod controls;
+pub mod drills;
 pub mod error;
 #[cfg(test)]
 mod fixtures;

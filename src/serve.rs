@@ -2,6 +2,7 @@
 //! the right order.
 
 mod demo;
+mod drills;
 mod gateway;
 mod letters;
 mod outside;
@@ -27,6 +28,7 @@ use crate::admission::Rules;
 use crate::app::App;
 use crate::clock::now;
 use crate::config::{InForce, Pace, Settings};
+use crate::drills::Drills;
 use crate::foreign::{self, Caller, SystemResolver};
 use crate::gateway::simulator::GatewaySimulator;
 use crate::lifecycle::Stage;
@@ -157,7 +159,8 @@ pub async fn serve_by(
     }
     let is_durable = settings.pace != Pace::Zero;
     let file = |name: &str| is_durable.then(|| settings.data.join(name));
-    let gateway = gateway::open(&settings, file(GATEWAY_LEDGER).as_deref(), &base_url, &store)
+    let drills = Arc::new(Drills::default());
+    let gateway = gateway::open(&settings, file(GATEWAY_LEDGER).as_deref(), &base_url, &store, &drills)
         .map_err(io(format!("the gateway, or its ledger in {}", settings.data.display())))?;
     let shops = ShopSimulator::open(file(SHOP_JOURNAL).as_deref(), settings.pace.into())
         .map_err(io(format!("the shops' journal in {}", settings.data.display())))?;
@@ -171,7 +174,9 @@ pub async fn serve_by(
     let console_link = has_link.then(|| console_link(&settings, &base_url, &link));
     let (running_store, running_gateway) = (store.clone(), gateway.simulated);
 
-    let app = App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), gateway.doors).await?;
+    let mut app =
+        App::new(store.clone(), settings.clone(), in_force, expectations(settings.pace), gateway.doors).await?;
+    app.drills = running_gateway.is_some().then(|| drills.clone());
     app.learn().await?;
     let app = actix::Data::new(app);
     shops.run(Arc::new(outside::ToStore(store.clone())));
@@ -184,7 +189,12 @@ pub async fn serve_by(
     let caller = caller.map_err(|fault| io("cannot speak to webhooks".into())(io::Error::other(fault)))?;
     let ports = Ports::new(
         gateway.port,
-        Arc::new(outside::Shopfronts { app: app.clone().into_inner(), simulated: shops, caller: caller.clone() }),
+        Arc::new(outside::Shopfronts {
+            app: app.clone().into_inner(),
+            simulated: shops,
+            drills,
+            caller: caller.clone(),
+        }),
         auto_accepts(app.clone().into_inner()),
         settings.call_timeout.0,
         settings.breaker_pause.0,

@@ -222,6 +222,16 @@ impl Store {
         self.cluster
     }
 
+    /// How far the replica may lag behind now; `None` without one.
+    pub fn replica_lag(&self) -> Option<Duration> {
+        self.lagging.as_ref().map(readers::LaggingReader::lag)
+    }
+
+    /// Lets the replica lag so far behind, until then. False without one.
+    pub fn raise_replica_lag(&self, lag: Duration, until: std::time::Instant) -> bool {
+        self.lagging.as_ref().map(|replica| replica.raise_lag(lag, until)).is_some()
+    }
+
     /// Whether the database can be written to: commits an empty transaction through the lanes.
     pub async fn ping(&self) -> Result<()> {
         self.lane.write(lanes::Urgency::Control, |_| Ok(())).await

@@ -4,9 +4,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::drills::Drilled;
 use super::outside::{Hints, SimulatedBank, StripeCallbacks};
 use crate::app::PaymentDoors;
 use crate::config::{self, Settings};
+use crate::drills::Drills;
 use crate::gateway::Gateway;
 use crate::gateway::simulator::GatewaySimulator;
 use crate::gateway::stripe::Stripe;
@@ -22,7 +24,13 @@ pub struct Opened {
 
 /// # Errors
 /// When the simulator's ledger cannot be opened, or no connection could be secured.
-pub fn open(settings: &Settings, ledger: Option<&Path>, base_url: &str, store: &Store) -> io::Result<Opened> {
+pub fn open(
+    settings: &Settings,
+    ledger: Option<&Path>,
+    base_url: &str,
+    store: &Store,
+    drills: &Arc<Drills>,
+) -> io::Result<Opened> {
     let hints = |gateway| Hints { store: store.clone(), gateway, patience: settings.call_timeout.0 };
     match settings.gateway {
         config::Gateway::Stripe => {
@@ -41,7 +49,8 @@ pub fn open(settings: &Settings, ledger: Option<&Path>, base_url: &str, store: &
             let bank = Arc::new(SimulatedBank { gateway: gateway.clone(), hints: hints(gateway.clone()) });
             let books = Arc::new(hints(gateway.clone()));
             let doors = PaymentDoors { bank: Some(bank), callbacks: None, books: Some(books) };
-            Ok(Opened { port: gateway.clone(), simulated: Some(gateway), doors })
+            let port = Arc::new(Drilled { gateway: gateway.clone(), drills: drills.clone() });
+            Ok(Opened { port, simulated: Some(gateway), doors })
         }
     }
 }

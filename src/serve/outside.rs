@@ -12,11 +12,12 @@ use super::letters;
 use crate::app::{App, Bank, Books, Callbacks, Unheard};
 use crate::clock::now;
 use crate::config::Secret;
+use crate::drills::{self, Drills};
 use crate::foreign::Caller;
 use crate::gateway::simulator::GatewaySimulator;
 use crate::gateway::stripe::{callback, signature};
 use crate::gateway::{Gateway, HeldStatus};
-use crate::lifecycle::{Actor, Event, Status};
+use crate::lifecycle::{Actor, Event, Reason, Status};
 use crate::meters::{Callback, METERS};
 use crate::notify::Letter;
 use crate::order::{Instant, Money, OrderId, ShopId};
@@ -47,6 +48,7 @@ impl Counter for ToStore {
 pub struct Shopfronts {
     pub app: Arc<App>,
     pub simulated: Arc<ShopSimulator>,
+    pub drills: Arc<Drills>,
     pub caller: Caller,
 }
 
@@ -56,6 +58,9 @@ impl Shops for Shopfronts {
         let is_simulated =
             self.app.catalogue().shop(offer.partner_id, offer.shop_id).is_some_and(|shop| shop.simulated);
         if is_simulated {
+            if self.drills.play(drills::Actor::Shops, std::time::Instant::now()).await {
+                return Ok(Answer::Rejected { reason: Reason::CannotFulfilRequest });
+            }
             return self.simulated.offer(offer).await;
         }
         let Some(receiver) = self.app.shop_webhook(offer.shop_id) else { return Ok(Answer::Received) };

@@ -1,7 +1,7 @@
 //! Reads happen on a few dedicated threads, each with a connection of its own, inside one read transaction.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
@@ -108,6 +108,21 @@ pub(super) struct Age {
 pub(super) struct LaggingReader {
     jobs: Sender<Job>,
     age: Arc<ArcSwapOption<Age>>,
+    lag: Arc<Lag>,
+}
+
+/// How old the snapshot may become.
+struct Lag {
+    usual: Duration,
+    /// For a while, until then.
+    raised: Mutex<Option<(Duration, Monotonic)>>,
+}
+
+impl Lag {
+    fn now(&self) -> Duration {
+        let raised = *self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        raised.filter(|(_, until)| Monotonic::now() < *until).map_or(self.usual, |(lag, _)| lag)
+    }
 }
 
 impl LaggingReader {
@@ -115,14 +130,15 @@ impl LaggingReader {
     pub fn start(pool: &Pool, lag: Duration, queue: usize, clock: fn() -> Instant) -> std::io::Result<Self> {
         let (jobs, waiting) = bounded::<Job>(queue);
         let age = Arc::new(ArcSwapOption::empty());
-        let (pool, shown) = (pool.clone(), age.clone());
+        let lag = Arc::new(Lag { usual: lag, raised: Mutex::default() });
+        let (pool, shown, allowed) = (pool.clone(), age.clone(), lag.clone());
         thread::Builder::new().name("lagging-reader".into()).spawn(move || {
             let mut conn = None;
             loop {
                 if conn.is_none() {
                     conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
                 }
-                let looked = conn.as_mut().map(|conn| look_for(conn, lag, &waiting, &shown, clock));
+                let looked = conn.as_mut().map(|conn| look_for(conn, allowed.now(), &waiting, &shown, clock));
                 shown.store(None);
                 match looked {
                     Some(Ok(true)) => continue,
@@ -140,11 +156,21 @@ impl LaggingReader {
                 }
             }
         })?;
-        Ok(Self { jobs, age })
+        Ok(Self { jobs, age, lag })
     }
 
     pub fn age(&self) -> Option<Age> {
         self.age.load().as_deref().copied()
+    }
+
+    /// How old the snapshot may become now.
+    pub fn lag(&self) -> Duration {
+        self.lag.now()
+    }
+
+    /// Lets the snapshot become so old, from the next one on, until then.
+    pub fn raise_lag(&self, lag: Duration, until: Monotonic) {
+        *self.lag.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some((lag, until));
     }
 
     /// Runs `query` on the old snapshot, and says how old it was.

@@ -12,6 +12,7 @@ pub mod assets;
 pub mod bulk;
 pub mod deeds;
 mod diagram;
+pub mod drills;
 pub mod failed;
 pub mod filter;
 pub mod frame;
@@ -113,6 +114,14 @@ pub fn configure(app: &mut ServiceConfig) {
                 .route(act(Action::ResendDelivery, partners::resend)),
         )
         .service(resource("/console/requests").route(see(Action::SeeRequests, partners::show_requests)))
+        .service(
+            resource("/console/drills")
+                .route(see(Action::SeeDrills, drills::show_drills))
+                .route(act(Action::RunDrill, drills::begin)),
+        )
+        .service(resource("/console/drills/end").route(act(Action::EndDrill, drills::end)))
+        .service(resource("/console/drills/lag").route(act(Action::RunDrill, drills::raise_lag)))
+        .service(resource("/console/drills/kill").route(act(Action::RunDrill, drills::kill)))
         .service(resource("/console/stages").route(see(Action::SeeStages, stages::show_stages)))
         .service(resource("/console/stages/state").route(see(Action::SeeStages, stages::show_state)))
         .service(resource("/console/stages/hold").route(act(Action::HoldWork, stages::hold)))

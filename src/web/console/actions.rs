@@ -72,6 +72,9 @@ actions! {
     HoldWork        [Support]                   why   "hold a stage, or somebody outside, for a while";
     LiftHold        [Support]                   why   "end a hold before its time";
     CloseBreaker    [Support]                   why   "have somebody asked again that did not answer";
+    SeeDrills       [Support, Finance, ShopOps] plain "see the drills";
+    RunDrill        []                          why   "bring the simulators into trouble";
+    EndDrill        [Support, Finance, ShopOps] plain "end a drill";
     SeeBulk         [Support, Finance, ShopOps] plain "see what is done to many orders at once";
     CountBulk       [Support, Finance, ShopOps] plain "count what would be done to many orders at once";
     RunBulk         [Support, Finance, ShopOps] why   "do to many orders at once what one may do to one";

@@ -39,6 +39,7 @@ struct StagesPage {
     may_hold: bool,
     may_close: bool,
     longest: i64,
+    has_drills: bool,
 }
 
 /// The part that is kept up to date.
@@ -172,6 +173,7 @@ pub async fn show_stages(visitor: Visitor, app: Data<App>) -> Result<HttpRespons
         may_hold: visitor.may(Action::HoldWork),
         may_close: visitor.may(Action::CloseBreaker),
         longest: LONGEST_HOLD,
+        has_drills: app.drills.is_some() && visitor.may(Action::SeeDrills),
         state,
     };
     Ok(page(&shown)?)
