@@ -30,7 +30,7 @@ impl Gateway for Drilled {
         // Binds the key: whatever is still on its way holds nothing either.
         let bound = self.gateway.void(charge).await?;
         let refusal = Some("drill".to_owned());
-        Ok(Held { status: HeldStatus::Declined, refusal, ..bound })
+        Ok(Held { status: HeldStatus::Declined, total: charge.total, refusal, ..bound })
     }
 
     async fn look_up(&self, charge: &Charge) -> Result<Option<Held>, Trouble> {
@@ -90,7 +90,8 @@ mod tests {
         assert_eq!(before.status, HeldStatus::Authorized);
         let until = Instant::now() + std::time::Duration::from_secs(60);
         drills.begin(Actor::Gateway, Manner::Rejecting, until);
-        assert_eq!(gateway.authorize(&charge("during")).await.unwrap().status, HeldStatus::Declined);
+        let during = gateway.authorize(&charge("during")).await.unwrap();
+        assert_eq!((during.status, during.total, during.order_id), (HeldStatus::Declined, total, order_id));
         assert_eq!(gateway.authorize(&charge("before")).await.unwrap().status, HeldStatus::Authorized);
         assert!(matches!(gateway.capture(&charge("before"), 820).await, Err(Trouble::Refused(_))));
         assert!(matches!(gateway.void(&charge("before")).await, Err(Trouble::Unavailable(_))));

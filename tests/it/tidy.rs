@@ -348,7 +348,12 @@ fn the_meters_know_only_words() {
 }
 
 #[test]
-fn the_web_and_the_worker_meet_only_in_the_store() {
+fn the_web_and_the_worker_meet_only_in_the_store_and_the_controls() {
+    // What an operator holds must be known where an act begins, and written nowhere on its way.
+    for apart in ["controls", "drills", "requests"] {
+        assert_apart(apart, &["store", "gateway", "shop", "stages", "web", "worker", "app", "serve"]);
+    }
+    assert_apart("bulk", &["gateway", "shop", "stages", "web", "worker", "app", "serve"]);
     assert_apart("web", &["gateway", "shop::simulator", "worker"]);
     assert_apart("worker", &["web"]);
     assert_apart("stages", &["web", "worker"]);
