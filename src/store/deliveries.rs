@@ -181,11 +181,16 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 if find(tx.conn, of, webhook)?.is_none() {
+                    tx.refuse();
                     return Ok(None);
                 }
                 again(tx.conn, &[delivery.as_bytes().to_vec()], webhook, patience, now)?;
                 let row = of_webhook(webhook).filter(deliveries::id.eq(delivery.as_bytes().to_vec()));
-                row.first::<DeliveryRow>(tx.conn).optional()?.map(DeliveryRow::into_delivery).transpose()
+                let row = row.first::<DeliveryRow>(tx.conn).optional()?;
+                if row.is_none() {
+                    tx.refuse();
+                }
+                row.map(DeliveryRow::into_delivery).transpose()
             })
             .await
     }

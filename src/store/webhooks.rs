@@ -241,7 +241,10 @@ pub(super) fn find(conn: &mut SqliteConnection, of: Receivers, id: Uuid) -> Resu
 }
 
 fn changed(tx: &mut Tx, of: Receivers, id: Uuid, change: &mut impl FnMut(&mut Webhook)) -> Result<Option<Webhook>> {
-    let Some(before) = row(tx.conn, of, id)? else { return Ok(None) };
+    let Some(before) = row(tx.conn, of, id)? else {
+        tx.refuse();
+        return Ok(None);
+    };
     let planned = before.planned;
     let mut webhook = before.into_webhook()?;
     change(&mut webhook);

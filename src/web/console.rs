@@ -91,7 +91,8 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/money/compared").route(see(Action::LookUpPayment, money::compare)))
         .service(resource("/console/money/settlements/{id}/agree").route(act(Action::AgreeSettlement, money::agree)))
         .service(
-            resource("/console/money/settlements/{id}/withdraw").route(act(Action::WithdrawSettlement, money::withdraw)),
+            resource("/console/money/settlements/{id}/withdraw")
+                .route(act(Action::WithdrawSettlement, money::withdraw)),
         )
         .service(resource("/console/money/{order_id}").route(see(Action::SeeMoney, money::show_order)))
         .service(resource("/console/money/{order_id}/look-up").route(act(Action::LookUpPayment, money::look_up)))

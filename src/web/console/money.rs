@@ -283,6 +283,9 @@ pub async fn settle(app: Data<App>, id: Path<String>, posted: Posted) -> Result<
         "returned" => (Event::PaymentRefunded { amount: said }, said - payment.refunded),
         _ => (Event::PaymentVoided, payment.authorized.max(order.placed.total.amount)),
     };
+    if has_amount && said <= 0 {
+        return Err(Failure::new(Code::Unprocessable, "How much?").into());
+    }
     if word == "returned" && amount <= 0 {
         return Err(Failure::new(Code::Unprocessable, "The order knows of that much already.").into());
     }

@@ -268,11 +268,11 @@ pub async fn show_webhook(
             DeliveryResult::Delivered => ("good", "delivered"),
             DeliveryResult::GivenUp => ("bad", "given up"),
         };
-        let status = delivery.status.map_or_else(String::new, |status| format!("{status} "));
+        let status = delivery.status.map_or_else(String::new, |status| status.to_string());
         DeliveryRow {
             look,
             result,
-            said: format!("{status}{}", delivery.trouble.as_deref().unwrap_or_default()),
+            said: delivery.trouble.clone().unwrap_or(status),
             next: match delivery.next_attempt_at {
                 Some(at) if at > now => format!("in {}", show::span(at - now)),
                 Some(_) => "now".into(),

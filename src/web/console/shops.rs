@@ -267,7 +267,7 @@ pub async fn show_menu(visitor: Visitor, app: Data<App>, id: Path<String>) -> Re
     let mut shops: Vec<&Shop> = catalogue.shops(partner).collect();
     shops.sort_by_key(|shop| (shop.name.to_lowercase(), shop.shop_id));
     let hidden = shops.len().saturating_sub(COLUMNS);
-    let currency = shops.first().map_or_else(|| "EUR".to_owned(), |shop| shop.currency.to_string());
+    let currency = currency_of(&catalogue, partner);
     shops.truncate(COLUMNS);
     let row = |item: &Item| {
         let at_shops = shops
@@ -299,11 +299,9 @@ pub async fn edit_item(app: Data<App>, path: Path<(String, String)>, posted: Pos
     let (partner, item_id) = path.into_inner();
     let (partner, catalogue) = (PartnerId(id_in(&partner)?), app.catalogue());
     let known = catalogue.items(partner).iter().find(|item| item.item_id == item_id).ok_or_else(unknown_item)?;
-    let currency = catalogue.shops(partner).map(|shop| shop.currency.to_string()).min();
-    let currency = currency.unwrap_or_else(|| "EUR".into());
     let item = Item {
         name: posted.fields.text("name").to_owned(),
-        price: price(posted.fields.text("price"), posted.fields.text("currency").get(..3).unwrap_or(&currency))?,
+        price: price(posted.fields.text("price"), &currency_of(&catalogue, partner))?,
         make_seconds: posted.fields.parse("make_seconds", "a number of seconds")?,
         active: posted.fields.text("active") == "yes",
         ..known.clone()
@@ -318,6 +316,12 @@ pub async fn edit_item(app: Data<App>, path: Path<(String, String)>, posted: Pos
     store.put_item(item).await.map_err(Failure::from)?;
     app.take_effect().await;
     Ok(posted.done(&format!("/console/menus/{partner}"), "All shops' menus say so now."))
+}
+
+/// The currency that a partner's menu is written in: its shops mostly have one. Where they do not, a price is still
+/// minor units of each.
+fn currency_of(catalogue: &Catalogue, partner: PartnerId) -> String {
+    catalogue.shops(partner).map(|shop| shop.currency.to_string()).min().unwrap_or_else(|| "EUR".into())
 }
 
 fn price(text: &str, currency: &str) -> Result<i64, Failure> {
