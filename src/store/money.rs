@@ -50,7 +50,8 @@ pub const DEBT_AGES: [Duration; 3] = [Duration::minutes(15), Duration::hours(1),
 
 const DEBTS: &str = "
     SELECT currency, SUM(owed) AS amount, COUNT(*) AS orders,
-        CASE WHEN closed_at IS NULL OR closed_at > ?1 THEN 0 WHEN closed_at > ?2 THEN 1 WHEN closed_at > ?3 THEN 2 ELSE 3 END AS age
+        CASE WHEN closed_at IS NULL OR closed_at > ?1 THEN 0 WHEN closed_at > ?2 THEN 1 WHEN closed_at > ?3 THEN 2
+        ELSE 3 END AS age
     FROM orders WHERE owed > 0 GROUP BY currency, age ORDER BY currency, age";
 
 #[derive(QueryableByName)]
