@@ -90,8 +90,10 @@ test('it is stopped, survives a kill, and is gone on with', async () => {
   await count(admin, filter())
   await confirm(admin, 'cancel 8')
   await admin.getByText(/^[1-6] of 8 orders/).waitFor()
+  const job = new URL(admin.url()).pathname
+  await admin.goto('about:blank')
   await service.restart()
-  await admin.goto(admin.url().replace(/^http:\/\/[^/]+/, service.url))
+  await admin.goto(service.url + job)
   await admin.getByText(/^[2-7] of 8 orders/).waitFor()
   await admin.getByRole('button', { name: 'Stop', exact: true }).click()
   await admin.locator('.badge.big').getByText('stopped').waitFor()
