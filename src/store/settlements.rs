@@ -109,12 +109,12 @@ impl Store {
         Ok(settled)
     }
 
-    /// What was said of payments, the newest first.
+    /// What was said of payments: first what waits for somebody to agree, then the newest.
     pub async fn settlements(&self, limit: i64) -> Result<Vec<Settlement>> {
         self.readers
             .read(move |conn| {
-                let rows: Vec<SettlementRow> =
-                    settlements::table.order(settlements::said_at.desc()).limit(limit).load(conn)?;
+                let order = (settlements::decided_at.is_not_null(), settlements::said_at.desc());
+                let rows: Vec<SettlementRow> = settlements::table.order(order).limit(limit).load(conn)?;
                 Ok(rows.into_iter().filter_map(|row| or_log(row.into_settlement())).collect())
             })
             .await

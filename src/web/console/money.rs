@@ -35,7 +35,8 @@ struct MoneyPage {
     owed: Rows,
     capture_failed: Rows,
     debts: Vec<DebtRow>,
-    said: Vec<SaidRow>,
+    waiting: Vec<SaidRow>,
+    settled: Vec<SaidRow>,
     may_agree: bool,
     may_compare: bool,
 }
@@ -155,13 +156,16 @@ pub async fn show_money(visitor: Visitor, app: Data<App>) -> Result<HttpResponse
         orders: debt.orders,
         is_old: debt.age > 0,
     });
+    let said = said.into_iter().map(|said| SaidRow::new(said, &visitor));
+    let (waiting, settled) = said.partition(|row| row.is_waiting);
     let shown = MoneyPage {
         frame: visitor.frame("Money"),
         debts: debts.collect(),
         unknown: Rows::new(&app, astray.unknown, now, |order| order.placed.total.amount),
         owed: Rows::new(&app, astray.owed, now, Order::owed),
         capture_failed: Rows::new(&app, astray.capture_failed, now, Order::amount_due),
-        said: said.into_iter().map(|said| SaidRow::new(said, &visitor)).collect(),
+        waiting,
+        settled,
         may_agree: visitor.may(Action::AgreeSettlement),
         may_compare: visitor.may(Action::LookUpPayment) && app.payment.books.is_some(),
     };
@@ -280,13 +284,14 @@ pub async fn settle(app: Data<App>, id: Path<String>, posted: Posted) -> Result<
     };
     let (event, amount) = match word {
         "taken" => (Event::PaymentCaptured { amount: said }, said.max(payment.authorized - said)),
-        "returned" => (Event::PaymentRefunded { amount: said }, said - payment.refunded),
+        // All of it, so that nobody gives back by and by what is too much at once.
+        "returned" => (Event::PaymentRefunded { amount: said }, said),
         _ => (Event::PaymentVoided, payment.authorized.max(order.placed.total.amount)),
     };
     if has_amount && said <= 0 {
         return Err(Failure::new(Code::Unprocessable, "How much?").into());
     }
-    if word == "returned" && amount <= 0 {
+    if word == "returned" && said <= payment.refunded {
         return Err(Failure::new(Code::Unprocessable, "The order knows of that much already.").into());
     }
     let (user, evidence) = (&posted.visitor.user, posted.reason()?.unwrap_or_default());
