@@ -2,7 +2,7 @@
 """How long the console's pages take with a million orders behind them: `benches/pages.py [BINARY] [ORDERS]`.
 
 A few orders are made by the service itself; their rows are then copied in the database, under ids and times of their
-own, with their events: most of them over, 20,000 under way. Each page is asked for again and again, one after the
+own, with their events: most of them over, 20,000 under way, and money astray in some thousand. Each page is asked for again and again, one after the
 other, and the median and the 95th percentile of that are printed.
 """
 
@@ -21,6 +21,7 @@ import urllib.parse
 BINARY = sys.argv[1] if len(sys.argv) > 1 else "target/release/lungo"
 ORDERS = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
 ONGOING = min(20_000, ORDERS // 10)
+ASTRAY = min(1_000, ORDERS // 100)
 REQUESTS = 60
 LIMIT_MS = 100
 PASSWORD = "a long enough password"
@@ -51,7 +52,8 @@ def make(data):
     service, address, link = start(data)
     keys = dict(re.findall(r"(LUNGO_\w+)=(\S+)", open(f"{data}/demo.env").read()))
     key = lambda name: {"Authorization": f"Bearer {keys[name].strip(chr(39))}", "Content-Type": "application/json"}
-    shops = json.loads(call(address, "GET", "/v1/admin/shops", headers=key("LUNGO_ADMIN_KEY"))[1])["shops"]
+    listed = lambda what: json.loads(call(address, "GET", f"/v1/admin/{what}", headers=key("LUNGO_ADMIN_KEY"))[1])[what]
+    shops, partners = listed("shops"), listed("partners")
     made = {}
     for is_simulated, wanted in ((True, "completed"), (False, "awaiting_shop")):
         shop = next(shop for shop in shops if shop["simulated"] == is_simulated)["shop_id"]
@@ -74,7 +76,7 @@ def make(data):
     session = answer.getheader("set-cookie").split(";")[0]
     service.terminate()
     service.wait()
-    return made, session
+    return made, session, shops[0]["shop_id"], partners[0]["partner_id"]
 
 
 def copy(data, made):
@@ -112,6 +114,10 @@ def copy(data, made):
             moved["deadline_at"] = now + 3_600_000 + n
         else:
             moved["closed_at"] = row["closed_at"] + shift
+            if n % (ORDERS // ASTRAY) == 0:
+                moved |= {"owed": row["captured"]}
+            elif n % (ORDERS // ASTRAY) == 1:
+                moved |= {"payment_status": "capture_failed", "captured": 0}
         rows.append([moved.get(name, row[name]) for name in columns])
         names.append((row["partner_id"], customer, number, "", id, 1, b"x" * 32, at, moved.get("closed_at")))
         for event in its_events:
@@ -126,20 +132,39 @@ def copy(data, made):
     return f"{some[:8]}-{some[8:12]}-{some[12:16]}-{some[16:20]}-{some[20:]}"
 
 
+def count(address, session):
+    """Counts what cancelling all that waits would do, and gives the page of that."""
+    _, text = call(address, "GET", "/console/bulk", headers={"Cookie": session})
+    token = re.search(r'name="csrf" value="([^"]+)"', text).group(1)
+    form = urllib.parse.urlencode({"csrf": token, "deed": "cancel", "tab": "in_flight", "q": "status:awaiting_shop",
+                                   "why": "equipment_failure", "refund": "full"})
+    began = time.perf_counter()
+    answer, text = call(address, "POST", "/console/bulk", form, {
+        "Cookie": session, "Origin": f"http://{address}", "Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status == 303, text
+    print(f"counted for a bulk action in {(time.perf_counter() - began) * 1000:.0f} ms")
+    return answer.getheader("location").split("?")[0]
+
+
 def main():
     with tempfile.TemporaryDirectory() as data:
-        made, session = make(data)
+        made, session, shop, partner = make(data)
         order = copy(data, made)
         size = os.path.getsize(f"{data}/lungo.db") / 1e9
         print(f"{ORDERS:,} orders, {ONGOING:,} of them under way, {size:.1f} GB")
         service, address, _ = start(data)
         time.sleep(5)
+        # Not what asks the gateway: that takes as long as the gateway does.
         pages = ["/console", "/console/orders", "/console/orders?q=status:awaiting_shop", "/console/orders?q=age%3E1h",
                  "/console/orders?q=shop:%22Lungo+Central%22", "/console/orders?q=customer:cus_7",
                  "/console/orders?q=status:preparing", "/console/orders?page=150", "/console/orders?tab=struggling",
                  "/console/orders?tab=parked", "/console/orders?tab=late", "/console/orders?tab=done",
                  "/console/orders?tab=done&q=status:failed", "/console/orders?tab=done&q=customer:cus_7",
-                 f"/console/orders/{order}", f"/console/orders/{order}/state", "/console/audit", "/console/users"]
+                 f"/console/orders/{order}", f"/console/orders/{order}/state", "/console/money", f"/console/money/{order}",
+                 "/console/shops", f"/console/shops/{shop}", f"/console/menus/{partner}",
+                 "/console/stages", "/console/stages/state", "/console/bulk", count(address, session),
+                 "/console/partners", f"/console/partners/{partner}", f"/console/requests?q={order}",
+                 "/console/requests?q=a-key&customer=cus_7", "/console/drills", "/console/audit", "/console/users"]
         is_slow = False
         try:
             connection = http.client.HTTPConnection(address, timeout=60)
