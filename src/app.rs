@@ -318,15 +318,15 @@ impl App {
     pub async fn learn(&self) -> Result<()> {
         let mut after = self.learned.load(Ordering::Relaxed);
         if after == 0 {
-            after = (self.store.last_position().await? - HISTORY).max(0);
+            after = self.store.position_back(HISTORY).await?;
         }
         loop {
-            let (passed, until) = self.store.passed(after, LESSON).await?;
+            let (passed, until, is_all) = self.store.passed(after, LESSON).await?;
             let mut pace = self.pace.write().unwrap_or_else(PoisonError::into_inner);
             passed.iter().for_each(|passed| pace.record(passed));
             drop(pace);
             self.learned.store(until, Ordering::Relaxed);
-            if until < after + LESSON {
+            if is_all {
                 return Ok(());
             }
             after = until;

@@ -1,6 +1,7 @@
 //! Every setting, once: its name, default, unit and meaning. The flags, the environment, the settings file and
 //! what `/v1/admin/settings` shows are all derived from this struct.
 
+mod database;
 mod sources;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+pub use database::{PostgresUrl, Servers, without_password};
 pub use sources::{InForce, exposed, in_force, with_file};
 
 use crate::admission::Rules;
@@ -105,6 +107,9 @@ pub struct Settings {
     /// Where everything durable is kept
     #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
     pub data: PathBuf,
+
+    #[command(flatten)]
+    pub servers: Servers,
 
     /// Where people reach the console, if a proxy stands in front: its links and checks go by it, and a proxy's
     /// `X-Forwarded-For` is believed. With https its cookies are sent by TLS only

@@ -1,7 +1,7 @@
 //! What an operator does at the command line, beside a running service or without one.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::access;
 use crate::clock::now;
-use crate::config::{Pace, Secret};
+use crate::config::{Pace, Secret, Servers};
 use crate::gateway::simulator::{self, GatewaySimulator};
 use crate::keys::{self, KeyKind, Owner};
 use crate::order::{PartnerId, ShopId};
@@ -25,6 +25,8 @@ pub struct DataArgs {
     /// Where everything durable is kept
     #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
     pub data: PathBuf,
+    #[command(flatten)]
+    pub servers: Servers,
 }
 
 #[derive(Args)]
@@ -106,7 +108,7 @@ pub enum KeysCommand {
 pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
     match command {
         KeysCommand::Create { data, kind, partner, shop, label } => {
-            let store = open(&data.data)?;
+            let store = open(&data)?;
             let owner = match (kind.parse::<KeyKind>()?, partner, shop) {
                 (KeyKind::Admin, None, None) => Owner::Admin,
                 (KeyKind::Partner, Some(partner), None) => {
@@ -137,12 +139,12 @@ pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
             println!("{secret}");
         }
         KeysCommand::List { data } => {
-            for key in open(&data.data)?.keys().await? {
+            for key in open(&data)?.keys().await? {
                 let state = key.revoked_at.map_or("valid".into(), |at| format!("revoked {at}"));
                 println!("{}  {:7}  {}  {}  {}", key.key_id, key.owner.kind(), key.created_at, state, key.label);
             }
         }
-        KeysCommand::Revoke { data, key_id } => match open(&data.data)?.revoke_key(key_id, now()).await? {
+        KeysCommand::Revoke { data, key_id } => match open(&data)?.revoke_key(key_id, now()).await? {
             Revoked::Done => {}
             Revoked::Already | Revoked::Unknown => bail!("there is no valid key {key_id}"),
             Revoked::LastAdmin => bail!("this is the last valid key of an operator: make another one first"),
@@ -156,7 +158,7 @@ pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
 /// # Errors
 /// When the database cannot be opened, or there is no such user.
 pub async fn console_link(args: ConsoleLinkArgs) -> Result<ExitCode> {
-    let (store, link, at) = (open(&args.data.data)?, access::secret(), now());
+    let (store, link, at) = (open(&args.data)?, access::secret(), now());
     let users = store.users().await?;
     let user = users.iter().find(|user| user.name == args.user);
     let user =
@@ -184,9 +186,9 @@ pub async fn console_link(args: ConsoleLinkArgs) -> Result<ExitCode> {
 /// # Errors
 /// When the ledger or the database cannot be read.
 pub async fn reconcile(args: &SimulatorArgs) -> Result<ExitCode> {
-    let (data, ledger) = (&args.data.data, args.ledger());
+    let ledger = args.ledger();
     let charges = if ledger.exists() { simulator::ledger(&ledger)? } else { Vec::new() };
-    let store = open(data)?;
+    let store = open(&args.data)?;
     let mut orders = Vec::new();
     loop {
         let page = store.all_orders(orders.last().map(|order: &crate::state::Order| order.id), 10_000).await?;
@@ -259,12 +261,7 @@ fn print_findings(findings: &[Finding]) {
 }
 
 /// Opens an existing database without working on it.
-fn open(data: &Path) -> Result<Store> {
-    if !data.join(store::FILE).exists() {
-        bail!("there is no database in {} (start the service once, or name another --data)", data.display());
-    }
-    // Migrating it is for the service: it may be running beside this, in another version.
-    store::check_version(data)?;
+fn open(DataArgs { data, servers }: &DataArgs) -> Result<Store> {
     let options = store::Options {
         policy: Policy::default(),
         readers: 1,
@@ -275,6 +272,15 @@ fn open(data: &Path) -> Result<Store> {
         clock: now,
     };
     // The claims are dropped: nobody works here, and so no row is ever leased to this process.
+    if let Some(url) = &servers.database {
+        store::check_version_of(url.expose())?;
+        return Ok(Store::connect(url.expose(), options)?.0);
+    }
+    if !data.join(store::FILE).exists() {
+        bail!("there is no database in {} (start the service once, or name another --data)", data.display());
+    }
+    // Migrating it is for the service: it may be running beside this, in another version.
+    store::check_version(data)?;
     Ok(Store::open(data, options)?.0)
 }
 
@@ -286,7 +292,8 @@ mod tests {
     async fn a_look_at_an_older_database_does_not_migrate_it() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(store::FILE), "").unwrap();
-        let fault = open(directory.path()).err().expect("it has no schema yet").to_string();
+        let data = DataArgs { data: directory.path().into(), servers: Servers::default() };
+        let fault = open(&data).err().expect("it has no schema yet").to_string();
         assert!(fault.contains("older version") && fault.contains(&directory.path().display().to_string()), "{fault}");
         assert!(store::check_version(directory.path()).is_err(), "it still has none");
     }

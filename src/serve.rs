@@ -94,24 +94,25 @@ pub struct Running<'a> {
 }
 
 fn open_store(settings: &Settings, admission: Rules) -> store::Result<(Store, store::Claims)> {
-    Store::open(
-        &settings.data,
-        store::Options {
-            policy: Policy {
-                admission,
-                deadlines: settings.deadlines(),
-                lease: chrono::Duration::from_std(settings.lease.0).expect("spans are at most a year"),
-            },
-            readers: settings.readers,
-            queue: settings.queue,
-            // No more than one round of acts, which is shorter than the lease: a claim that waits for its turn must not
-            // lapse, or it would count as a crash of whoever holds it.
-            local_queue: limits(settings).into_values().min().unwrap_or(1),
-            commit_patience: settings.commit_patience.0,
-            replica_lag: settings.replica_lag.map(|lag| lag.0),
-            clock: now,
+    let options = store::Options {
+        policy: Policy {
+            admission,
+            deadlines: settings.deadlines(),
+            lease: chrono::Duration::from_std(settings.lease.0).expect("spans are at most a year"),
         },
-    )
+        readers: settings.readers,
+        queue: settings.queue,
+        // No more than one round of acts, which is shorter than the lease: a claim that waits for its turn must not
+        // lapse, or it would count as a crash of whoever holds it.
+        local_queue: limits(settings).into_values().min().unwrap_or(1),
+        commit_patience: settings.commit_patience.0,
+        replica_lag: settings.replica_lag.map(|lag| lag.0),
+        clock: now,
+    };
+    match &settings.servers.database {
+        Some(url) => Store::connect(url.expose(), options),
+        None => Store::open(&settings.data, options),
+    }
 }
 
 /// Serves until `stop` ends. `announce` is called once requests are answered.
@@ -153,9 +154,11 @@ pub async fn serve_by(
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
     let (store, claims) = open_store(&settings, rules)?;
-    let lapsed = store.lapse_leases(now()).await?;
-    if lapsed > 0 {
-        tracing::info!(orders = lapsed, "serve.taking_over");
+    if store.is_alone() {
+        let lapsed = store.lapse_leases(now()).await?;
+        if lapsed > 0 {
+            tracing::info!(orders = lapsed, "serve.taking_over");
+        }
     }
     let is_durable = settings.pace != Pace::Zero;
     let file = |name: &str| is_durable.then(|| settings.data.join(name));

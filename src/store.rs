@@ -14,10 +14,12 @@ mod claim;
 mod deliveries;
 mod drafts;
 mod durations;
+mod engine;
 mod gauges;
 mod holds;
 mod lanes;
 mod lists;
+mod log;
 mod money;
 mod names;
 mod orders;
@@ -32,6 +34,7 @@ mod search;
 mod sessions;
 mod settlements;
 mod shops;
+mod sql;
 mod statements;
 mod tablets;
 mod users;
@@ -40,11 +43,6 @@ mod webhooks;
 use std::path::Path;
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
-use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection};
-use diesel::sqlite::SqliteConnection;
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
 pub use accept::{Accept, Admitted};
@@ -61,7 +59,7 @@ pub use money::{Astray, DEBT_AGES, Debt, Few};
 pub use names::KeyOfOrder;
 pub use orders::{Again, Committed, Outcome, Received, Scope, Strike, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
-pub use position::Position;
+pub use position::{Place, Position};
 pub use pulse::Reading;
 pub use search::{Found, Wanted};
 pub use sessions::SavedView;
@@ -70,20 +68,18 @@ pub use shops::{Answers, OF_LATE};
 pub use users::{Changed, FIRST_USER};
 pub use webhooks::{Added, Disabled, MOST_OF_A_PARTNER, Receivers, Webhook};
 
+use engine::{Database, Pool};
+
 use crate::admission::Rules;
 use crate::error::{Code, Failure};
 use crate::machine::Deadlines;
 use crate::order::Instant;
 
-/// How long a connection waits for another's lock.
+/// How long a connection of SQLite waits for another's lock.
 const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 5000";
-
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// The database, in the data directory.
 pub const FILE: &str = "lungo.db";
-
-type Pool = diesel::r2d2::Pool<ConnectionManager<SqliteConnection>>;
 
 /// Why the store did not do what it was asked to.
 #[derive(Clone, Debug, Error)]
@@ -159,6 +155,7 @@ pub struct Store {
     lagging: Option<readers::LaggingReader>,
     policy: Policy,
     cluster: u64,
+    is_alone: bool,
     clock: fn() -> Instant,
 }
 
@@ -166,48 +163,37 @@ impl Store {
     /// Opens the database in `directory`, creates or migrates it, and starts the threads that work on it.
     /// The claims that this instance takes for its own worker come out of the second value.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Claims)> {
-        let unavailable = |what: &str, fault: &dyn std::fmt::Display| {
-            Error::Unavailable(format!("{what} {}: {fault}", directory.display()))
-        };
-        std::fs::create_dir_all(directory).map_err(|fault| unavailable("cannot create", &fault))?;
-        let path = directory.join(FILE).display().to_string();
-        // One plain connection first: a pool would try a broken file again and again before it said so.
-        let cluster = {
-            let mut conn = SqliteConnection::establish(&path).map_err(|fault| unavailable("cannot open", &fault))?;
-            let prepared = conn
-                .batch_execute("PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL")
-                .map_err(|fault| fault.to_string())
-                .and_then(|()| migrate(&mut conn));
-            prepared.map_err(|fault| unavailable("cannot use the database in", &fault))?;
-            let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(&mut conn)?;
-            u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))?
-        };
-        let connections = options.readers + 3;
-        let pool = Pool::builder()
-            .max_size(u32::try_from(connections).unwrap_or(u32::MAX))
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connection_timeout(Duration::from_secs(5))
-            .connection_customizer(Box::new(Pragmas))
-            .build(ConnectionManager::new(&path))
-            .map_err(|fault| unavailable("cannot open the database in", &fault))?;
-        let io = |fault: std::io::Error| unavailable("cannot start the threads of the database in", &fault);
+        std::fs::create_dir_all(directory)
+            .map_err(|fault| Error::Unavailable(format!("cannot create {}: {fault}", directory.display())))?;
+        Self::at(&Database::in_directory(directory), options)
+    }
+
+    /// Opens the database of a PostgreSQL server, creates or migrates it, and starts the threads that work on it.
+    pub fn connect(url: &str, options: Options) -> Result<(Self, Claims)> {
+        Self::at(&Database::Postgres(url.to_owned()), options)
+    }
+
+    fn at(database: &Database, options: Options) -> Result<(Self, Claims)> {
+        let cluster = database.prepare()?;
+        let pool = database.pool(options.readers + 3)?;
+        let io = |fault: std::io::Error| Error::Unavailable(format!("cannot start the database's threads: {fault}"));
         let (handoff, claims) = claim::Handoff::new(options.local_queue);
         let lagging = options
             .replica_lag
             .map(|lag| readers::LaggingReader::start(&pool, lag, options.queue, options.clock))
             .transpose()
             .map_err(io)?;
+        let checkpoints = match database {
+            Database::Sqlite(path) => Some(checkpoint::Checkpoints::start(path.clone()).map_err(io)?),
+            Database::Postgres(_) => None,
+        };
         let store = Self {
             readers: readers::Readers::start(&pool, options.readers, options.queue).map_err(io)?,
-            lane: checkpoint::Checkpoints::start(path)
-                .and_then(|it| lanes::Lane::start(pool, it, handoff, options.queue, options.commit_patience))
-                .map_err(io)?,
+            lane: lanes::Lane::start(pool, checkpoints, handoff, options.queue, options.commit_patience).map_err(io)?,
             lagging,
             policy: options.policy,
             cluster,
+            is_alone: matches!(database, Database::Sqlite(_)),
             clock: options.clock,
         };
         Ok((store, claims))
@@ -215,6 +201,11 @@ impl Store {
 
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Whether nobody else can work on this database: it lies in a directory that this process has to itself.
+    pub fn is_alone(&self) -> bool {
+        self.is_alone
     }
 
     /// Tells this database from every other.
@@ -243,48 +234,15 @@ impl Store {
 /// # Errors
 /// [`Error::Unavailable`] if it has another one, or cannot be opened.
 pub fn check_version(directory: &Path) -> Result<()> {
-    let path = directory.join(FILE).display().to_string();
-    let unavailable = |fault: String| Error::Unavailable(format!("the database in {}: {fault}", directory.display()));
-    let mut conn = SqliteConnection::establish(&path).map_err(|fault| unavailable(fault.to_string()))?;
-    conn.batch_execute("PRAGMA busy_timeout = 5000")?;
-    if missing(&mut conn).map_err(unavailable)? {
-        let fault = "it has the schema of an older version of this program; the service migrates it when it starts";
-        return Err(unavailable(fault.into()));
-    }
-    Ok(())
+    Database::in_directory(directory).check_version()
 }
 
-fn migrate(conn: &mut SqliteConnection) -> std::result::Result<(), String> {
-    missing(conn)?;
-    conn.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|fault| fault.to_string())
-}
-
-/// Whether the database lacks migrations that this program knows. One that this program does not know is an error.
-fn missing(conn: &mut SqliteConnection) -> std::result::Result<bool, String> {
-    let known: Vec<String> = diesel::migration::MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS)
-        .map_err(|fault| fault.to_string())?
-        .iter()
-        .map(|migration| migration.name().version().to_string())
-        .collect();
-    let applied = conn.applied_migrations().map_err(|fault| fault.to_string())?;
-    if let Some(newer) = applied.iter().find(|version| !known.contains(&version.to_string())) {
-        return Err(format!("it has the schema {newer} of a newer version of this program"));
-    }
-    Ok(applied.len() < known.len())
-}
-
-/// What every connection needs. `busy_timeout` first: the others may already meet a lock.
-#[derive(Debug)]
-struct Pragmas;
-
-impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for Pragmas {
-    fn on_acquire(&self, conn: &mut SqliteConnection) -> std::result::Result<(), diesel::r2d2::Error> {
-        conn.batch_execute(
-            "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-             PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;",
-        )
-        .map_err(diesel::r2d2::Error::QueryError)
-    }
+/// As [`check_version`], of the database that a PostgreSQL server has.
+///
+/// # Errors
+/// [`Error::Unavailable`] if it has another one, or cannot be reached.
+pub fn check_version_of(url: &str) -> Result<()> {
+    Database::Postgres(url.to_owned()).check_version()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use clap::Command;
 use clap::parser::ValueSource;
 use serde::Serialize;
 
-use super::Secret;
+use super::{Secret, without_password};
 
 /// Refuses secrets that were given as flags, where everybody on the machine can read them.
 ///
@@ -71,7 +71,7 @@ pub fn in_force(declared: &Command, read: &Command, matches: &clap::ArgMatches) 
                 name: arg.get_id().to_string(),
                 value: raw.and_then(|mut values| values.next()).map(|value| match arg.is_hide_env_values_set() {
                     true => format!("{:?}", Secret(String::new())),
-                    false => value.to_string_lossy().into_owned(),
+                    false => without_password(&value.to_string_lossy()),
                 }),
                 source: match matches.value_source(arg.get_id().as_str()) {
                     Some(ValueSource::CommandLine) => "flag",

@@ -5,10 +5,11 @@ use diesel::prelude::*;
 
 use super::changes::record_birth;
 use super::drafts::{self, Draft};
-use super::lanes::{Tx, Urgency};
-use super::position::Position;
-use super::rows::{NameRow, OrderRow, millis, uuid};
+use super::lanes::{Touching, Tx, Urgency};
+use super::position::{Place, Position};
+use super::rows::{NameRow, OrderRow, millis, raw, uuid};
 use super::schema::{order_names, orders};
+use super::sql::{Conn, Millis, RawId, native};
 use super::statements::{Ask, Insert, NumbersOf, OrderOfKey, Value};
 use super::{Error, Policy, Result, Store, lists};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
@@ -53,9 +54,14 @@ impl Store {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
         let request =
             Request { basket: accept.request.basket(), fingerprint: accept.request.fingerprint(), seen: accept.seen };
-        let admitted = self
+        let mut touching = Touching::customer(accept.partner_id, &accept.request.customer_id)
+            .and_slot(accept.request.shop_id, accept.request.pickup.at);
+        if accept.draft.is_some() {
+            touching = touching.and_draft(accept.order_id);
+        }
+        let (mut admitted, place) = self
             .lane
-            .write(Urgency::Create, move |tx| {
+            .write_at(Urgency::Create, touching, move |tx| {
                 let now = accept.now;
                 let owner = (accept.partner_id, &accept.request.customer_id);
                 let slot_capacity =
@@ -81,7 +87,6 @@ impl Store {
                 };
                 let verdict = admission::decide(&present, &request, catalogue, &policy.admission, now);
                 let mut revision = present.revision;
-                let mut place = None;
                 let order = match (&verdict, priced) {
                     (Verdict::Accept, Some(priced)) => {
                         let mut order = machine::born(Birth {
@@ -99,27 +104,26 @@ impl Store {
                             deadlines: &policy.deadlines,
                         });
                         let handover = tx.lease_locally(&mut order, now, policy.lease);
-                        place = Some(insert(tx, &order, accept.idempotency_key.as_deref(), request.fingerprint)?);
+                        insert(tx, &order, accept.idempotency_key.as_deref(), request.fingerprint)?;
                         tx.hand_over(handover);
                         revision = Revision { number: order.number, nonce: order.nonce };
                         Some(order)
                     }
-                    (Verdict::Replay(id) | Verdict::Deleted(id) | Verdict::Similar(id), _) => {
-                        lists::find(tx.conn, *id)?
-                    }
+                    (Verdict::Replay(id) | Verdict::Deleted(id) | Verdict::Similar(id), _) => tx.find(*id)?,
                     _ => None,
                 };
-                let place = place.map_or_else(|| tx.last_position(), Ok)?;
                 Ok(Admitted {
                     verdict,
                     order,
-                    position: Position::of(cluster, place, owner, revision),
+                    // How far the database has come is only known once this is committed.
+                    position: Position::of(cluster, Place::default(), owner, revision),
                     customer_id: accept.request.customer_id.clone(),
                     present: present.orders.into_iter().filter(Order::is_ongoing).collect(),
                     revision,
                 })
             })
             .await?;
+        admitted.position.at = place;
         METERS.admissions.of(Decision::from(&admitted.verdict)).increment(1);
         Ok(admitted)
     }
@@ -127,31 +131,32 @@ impl Store {
 
 /// What admission must know of the customer, read in the deciding transaction.
 fn present(tx: &mut Tx, accept: &Accept, fingerprint: Hash, policy: &Policy) -> Result<Present> {
-    let (partner, customer) = (accept.partner_id.0.as_bytes(), &accept.request.customer_id.0);
+    let (partner, customer) = (accept.partner_id, &accept.request.customer_id.0);
     let conn = &mut *tx.conn;
     let mut known = lists::ongoing_of(conn, accept.partner_id, &accept.request.customer_id)?;
 
     let names = || {
         order_names::table
-            .filter(order_names::partner_id.eq(partner.as_slice()))
+            .filter(order_names::partner_id.eq(raw(partner)))
             .filter(order_names::customer_id.eq(customer))
     };
     // Whoever has seen the customer's orders is not told of similar ones: then nothing but the revision is needed.
     let since = millis(accept.now - policy.admission.similar_within);
     let mut revision = Revision::default();
     let mut too_old = 0;
-    let newest_first = Ask::<NumbersOf, 2>::with([Value::Bytes(partner), Value::Text(customer)])
-        .load_iter::<(i64, i64, i64), DefaultLoadingMode>(conn)?;
-    for name in newest_first {
-        let (number, nonce, created_at) = name?;
-        if revision.number == 0 {
-            revision = Revision { number, nonce };
+    let newest_first = Ask::<NumbersOf, 2>::with([Value::Id(raw(partner)), Value::Text(customer)]);
+    native!(conn, conn => {
+        for name in newest_first.load_iter::<(i64, i64, Millis), DefaultLoadingMode>(conn)? {
+            let (number, nonce, created_at) = name?;
+            if revision.number == 0 {
+                revision = Revision { number, nonce };
+            }
+            if accept.seen.is_some() || created_at <= since {
+                too_old = number;
+                break;
+            }
         }
-        if accept.seen.is_some() || created_at <= since {
-            too_old = number;
-            break;
-        }
-    }
+    });
     if revision.number > too_old {
         // Only those that can be similar. `eq_any` would be the shorter text, but is never cached.
         let succeeded = orders::status.eq(Status::Completed.word()).or(orders::status.eq(Status::NotCollected.word()));
@@ -175,8 +180,8 @@ fn present(tx: &mut Tx, accept: &Accept, fingerprint: Hash, policy: &Policy) -> 
             is_deleted: order.deleted_at.is_some(),
         })
     } else if let Some(key) = &accept.idempotency_key {
-        Ask::<OrderOfKey, 3>::with([Value::Bytes(partner), Value::Text(customer), Value::Text(key)])
-            .get_result::<(Vec<u8>, Vec<u8>, Option<i64>)>(conn)
+        let asked = Ask::<OrderOfKey, 3>::with([Value::Id(raw(partner)), Value::Text(customer), Value::Text(key)]);
+        native!(conn, conn => asked.get_result::<(RawId, Vec<u8>, Option<Millis>)>(conn))
             .optional()?
             .map(|(id, fingerprint, deleted_at)| {
                 let fingerprint = fingerprint
@@ -204,10 +209,10 @@ fn present(tx: &mut Tx, accept: &Accept, fingerprint: Hash, policy: &Policy) -> 
 }
 
 /// How many ongoing orders of a shop are in a pickup slot.
-pub(super) fn taken(conn: &mut SqliteConnection, shop: ShopId, slot: Option<Instant>) -> Result<u32> {
+pub(super) fn taken(conn: &mut Conn, shop: ShopId, slot: Option<Instant>) -> Result<u32> {
     let Some(at) = slot else { return Ok(0) };
     let count: i64 = orders::table
-        .filter(orders::shop_id.eq(shop.0.as_bytes().as_slice()))
+        .filter(orders::shop_id.eq(raw(shop)))
         .filter(orders::slot_at.eq(millis(at)))
         .filter(orders::ongoing)
         .count()
@@ -215,11 +220,11 @@ pub(super) fn taken(conn: &mut SqliteConnection, shop: ShopId, slot: Option<Inst
     Ok(count.try_into().unwrap_or(u32::MAX))
 }
 
-fn insert(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: Hash) -> Result<i64> {
-    Insert(OrderRow::of(order)).execute(tx.conn)?;
-    Insert(NameRow::of(order, None, fingerprint)).execute(tx.conn)?;
+fn insert(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: Hash) -> Result<()> {
+    native!(tx.conn, conn => Insert(OrderRow::of(order)).execute(conn))?;
+    native!(tx.conn, conn => Insert(NameRow::of(order, None, fingerprint)).execute(conn))?;
     if key.is_some() {
-        Insert(NameRow::of(order, key, fingerprint)).execute(tx.conn)?;
+        native!(tx.conn, conn => Insert(NameRow::of(order, key, fingerprint)).execute(conn))?;
     }
     record_birth(tx, order)
 }

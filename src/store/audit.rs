@@ -3,8 +3,9 @@
 use diesel::prelude::*;
 
 use super::lanes::Tx;
-use super::rows::{instant, millis, uuid};
+use super::rows::{instant, millis, raw, uuid};
 use super::schema::audit;
+use super::sql::{Json, Millis, RawId};
 use super::{Result, Store};
 use crate::order::Instant;
 use uuid::Uuid;
@@ -93,13 +94,13 @@ pub(super) fn insert(tx: &mut Tx, entry: &Entry, done: bool) -> Result<()> {
     diesel::insert_into(audit::table)
         .values((
             audit::at.eq(millis(entry.at)),
-            audit::user_id.eq(entry.user_id.map(|id| id.as_bytes().to_vec())),
+            audit::user_id.eq(entry.user_id.map(raw)),
             audit::user_name.eq(&entry.user_name),
             audit::action.eq(&entry.action),
             audit::subject.eq(&entry.subject),
             audit::reason.eq(&entry.reason),
             audit::outcome.eq(if done { DONE } else { "refused" }),
-            audit::detail.eq(entry.detail.to_string()),
+            audit::detail.eq(super::rows::to_document(&entry.detail)),
             audit::request_id.eq(&entry.request_id),
         ))
         .execute(tx.conn)?;
@@ -111,14 +112,14 @@ const DONE: &str = "done";
 #[derive(Queryable)]
 struct Row {
     position: i64,
-    at: i64,
-    user_id: Option<Vec<u8>>,
+    at: Millis,
+    user_id: Option<RawId>,
     user_name: String,
     action: String,
     subject: String,
     reason: Option<String>,
     outcome: String,
-    detail: String,
+    detail: Json,
     request_id: String,
 }
 
@@ -129,7 +130,7 @@ impl Row {
             done: self.outcome == DONE,
             entry: Entry {
                 at: instant(self.at),
-                user_id: self.user_id.as_deref().map(uuid).transpose()?,
+                user_id: self.user_id.as_ref().map(uuid).transpose()?,
                 user_name: self.user_name,
                 action: self.action,
                 subject: self.subject,

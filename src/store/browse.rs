@@ -4,12 +4,12 @@
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
-use diesel::sqlite::{Sqlite, SqliteConnection};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantArray};
 
-use super::rows::{OrderRow, millis, or_log};
+use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::{order_names, orders, partners};
+use super::sql::{Conn, Millis, MultiBackend, RawId};
 use super::{Result, Store};
 use crate::lifecycle::{PaymentStatus, Reason, Stage, Status};
 use crate::order::{Instant, OrderId, PartnerId, ShopId};
@@ -81,7 +81,7 @@ impl Store {
                 keys.truncate(limit);
                 let rows: Vec<OrderRow> = orders::table.filter(orders::id.eq_any(&keys)).load(conn)?;
                 let mut orders: Vec<Order> = rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
-                orders.sort_by_key(|order| keys.iter().position(|key| key == order.id.0.as_bytes()));
+                orders.sort_by_key(|order| keys.iter().position(|key| *key == raw(order.id)));
                 Ok(Sifted { orders, count, is_partial, below })
             })
             .await
@@ -108,19 +108,13 @@ impl Sieve {
 
 /// The ids that fit, in their order.
 pub(super) struct Found {
-    pub keys: Vec<Vec<u8>>,
+    pub keys: Vec<RawId>,
     pub is_partial: bool,
     below: Option<OrderId>,
 }
 
 /// Looks through a lot.
-pub(super) fn find(
-    conn: &mut SqliteConnection,
-    lot: Lot,
-    sieve: &Sieve,
-    below: Option<OrderId>,
-    now: Instant,
-) -> Result<Found> {
+pub(super) fn find(conn: &mut Conn, lot: Lot, sieve: &Sieve, below: Option<OrderId>, now: Instant) -> Result<Found> {
     match lot {
         Lot::InFlight | Lot::Late => in_flight(conn, sieve, lot == Lot::Late, now),
         Lot::Struggling => struggling(conn, sieve),
@@ -129,7 +123,7 @@ pub(super) fn find(
     }
 }
 
-type Query<'q> = orders::BoxedQuery<'q, Sqlite>;
+type Query<'q> = orders::BoxedQuery<'q, MultiBackend>;
 
 fn sifted<'q>(sieve: &Sieve) -> Query<'q> {
     let mut query = orders::table.limit(LOOKED_THROUGH).into_boxed();
@@ -146,10 +140,10 @@ fn sifted<'q>(sieve: &Sieve) -> Query<'q> {
         query = query.filter(orders::reason.eq(reason.word()));
     }
     if let Some(shop) = sieve.shop {
-        query = query.filter(orders::shop_id.eq(shop.0.as_bytes().to_vec()));
+        query = query.filter(orders::shop_id.eq(raw(shop)));
     }
     if let Some(partner) = sieve.partner {
-        query = query.filter(orders::partner_id.eq(partner.0.as_bytes().to_vec()));
+        query = query.filter(orders::partner_id.eq(raw(partner)));
     }
     if let Some(customer) = &sieve.customer {
         query = query.filter(orders::customer_id.eq(customer.clone()));
@@ -163,23 +157,23 @@ fn sifted<'q>(sieve: &Sieve) -> Query<'q> {
     query
 }
 
-fn in_flight(conn: &mut SqliteConnection, sieve: &Sieve, only_late: bool, now: Instant) -> Result<Found> {
+fn in_flight(conn: &mut Conn, sieve: &Sieve, only_late: bool, now: Instant) -> Result<Found> {
     let mut query = sifted(sieve).filter(orders::ongoing);
     if only_late {
         // What only the code reads stands in `details`.
         let promised = "status <> 'ready' AND COALESCE(json_extract(details, '$.promise_at'), \
                         json_extract(details, '$.expected_ready_at')) < ";
-        query = query.filter(sql::<Bool>(promised).bind::<BigInt, _>(millis(now)));
+        query = query.filter(sql::<Bool>(promised).bind::<BigInt, _>(now.timestamp_millis()));
     }
     let mut is_partial = false;
     if sieve.shop.is_some() || sieve.customer.is_some() {
         // They have indexes of their own, which hold few rows of each.
         if sieve.customer.is_some() && sieve.partner.is_none() {
-            let partners: Vec<Vec<u8>> = partners::table.select(partners::id).load(conn)?;
+            let partners: Vec<RawId> = partners::table.select(partners::id).load(conn)?;
             query = query.filter(orders::partner_id.eq_any(partners));
         }
     } else {
-        let end: Option<Option<i64>> = orders::table
+        let end: Option<Option<Millis>> = orders::table
             .filter(orders::deadline_at.is_not_null())
             .order(orders::deadline_at)
             .select(orders::deadline_at)
@@ -196,13 +190,13 @@ fn in_flight(conn: &mut SqliteConnection, sieve: &Sieve, only_late: bool, now: I
     Ok(Found { keys, is_partial, below: None })
 }
 
-fn struggling(conn: &mut SqliteConnection, sieve: &Sieve) -> Result<Found> {
-    let mut found: Vec<(Option<i64>, Vec<u8>)> = Vec::new();
+fn struggling(conn: &mut Conn, sieve: &Sieve) -> Result<Found> {
+    let mut found: Vec<(Option<Millis>, RawId)> = Vec::new();
     let mut is_partial = false;
     let share = LOOKED_THROUGH / Stage::VARIANTS.len() as i64;
     for stage in Stage::VARIANTS.iter().filter(|stage| sieve.stage.is_none_or(|only| only == **stage)) {
         let waiting = || orders::table.filter(orders::stage.eq(stage.word())).filter(orders::parked_at.is_null());
-        let end: Option<Option<i64>> = waiting()
+        let end: Option<Option<Millis>> = waiting()
             .order(orders::next_attempt_at)
             .select(orders::next_attempt_at)
             .offset(share)
@@ -220,30 +214,30 @@ fn struggling(conn: &mut SqliteConnection, sieve: &Sieve) -> Result<Found> {
             is_partial = true;
             query = query.filter(orders::next_attempt_at.lt(end));
         }
-        found.extend(query.select((orders::next_attempt_at, orders::id)).load::<(Option<i64>, Vec<u8>)>(conn)?);
+        found.extend(query.select((orders::next_attempt_at, orders::id)).load::<(Option<Millis>, RawId)>(conn)?);
     }
     found.sort();
     Ok(Found { keys: found.into_iter().map(|(_, id)| id).collect(), is_partial, below: None })
 }
 
-fn parked(conn: &mut SqliteConnection, sieve: &Sieve) -> Result<Found> {
+fn parked(conn: &mut Conn, sieve: &Sieve) -> Result<Found> {
     let query = sifted(sieve).filter(orders::parked_at.is_not_null()).order(orders::id.desc());
-    let keys: Vec<Vec<u8>> = query.select(orders::id).load(conn)?;
+    let keys: Vec<RawId> = query.select(orders::id).load(conn)?;
     let is_partial = keys.len() as i64 >= LOOKED_THROUGH;
     Ok(Found { keys, is_partial, below: None })
 }
 
 /// Ids are in the order of creation: a window of them is a piece of the history.
-fn done(conn: &mut SqliteConnection, sieve: &Sieve, below: Option<OrderId>) -> Result<Found> {
-    let below = below.map_or_else(|| vec![0xff; 16], |id| id.0.as_bytes().to_vec());
+fn done(conn: &mut Conn, sieve: &Sieve, below: Option<OrderId>) -> Result<Found> {
+    let below = raw(below.map_or(uuid::Uuid::max(), |id| id.0));
     let mut query = sifted(sieve).filter(orders::id.lt(below.clone())).filter(diesel::dsl::not(orders::ongoing));
-    let mut end: Option<Vec<u8>> = None;
+    let mut end: Option<RawId> = None;
     if let Some(customer) = &sieve.customer {
-        let partners: Vec<Vec<u8>> = match sieve.partner {
-            Some(partner) => vec![partner.0.as_bytes().to_vec()],
+        let partners: Vec<RawId> = match sieve.partner {
+            Some(partner) => vec![raw(partner)],
             None => partners::table.select(partners::id).load(conn)?,
         };
-        let of_customer: Vec<Vec<u8>> = order_names::table
+        let of_customer: Vec<RawId> = order_names::table
             .filter(order_names::partner_id.eq_any(partners))
             .filter(order_names::customer_id.eq(customer))
             .filter(order_names::number.gt(0))
@@ -265,6 +259,6 @@ fn done(conn: &mut SqliteConnection, sieve: &Sieve, below: Option<OrderId>) -> R
         }
     }
     let keys = query.order(orders::id.desc()).select(orders::id).load(conn)?;
-    let below = end.as_deref().map(super::rows::uuid).transpose()?.map(OrderId);
+    let below = end.as_ref().map(super::rows::uuid).transpose()?.map(OrderId);
     Ok(Found { keys, is_partial: below.is_some(), below })
 }

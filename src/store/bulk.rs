@@ -10,7 +10,6 @@ use chrono::Duration;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use diesel::sqlite::{Sqlite, SqliteConnection};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 use uuid::Uuid;
@@ -19,10 +18,10 @@ use self::row::{JobRow, find, save};
 use super::audit::{self, Entry};
 use super::browse::{Lot, Sieve};
 use super::lanes::{Tx, Urgency};
-use super::lists;
 use super::orders::{Received, Scope, Word, hear};
-use super::rows::{millis, or_log, uuid};
+use super::rows::{millis, or_log, raw, uuid};
 use super::schema::{bulk_jobs, bulk_orders};
+use super::sql::{Conn, MultiBackend, RawId};
 use super::{Error, Result, Store};
 use crate::lifecycle::{Actor, Event, Reason, Refund};
 use crate::meters::{METERS, WordResult};
@@ -184,7 +183,7 @@ impl Store {
     pub async fn propose_bulk(&self, job: BulkJob, orders: Vec<OrderId>) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let old: Vec<Vec<u8>> = bulk_jobs::table
+                let old: Vec<RawId> = bulk_jobs::table
                     .filter(bulk_jobs::created_at.lt(millis(job.created_at - KEPT_FOR)))
                     .filter(bulk_jobs::state.eq(BulkState::Proposed.to_string()))
                     .limit(20)
@@ -196,11 +195,8 @@ impl Store {
                 for (chunk, ids) in orders.chunks(CHUNK).enumerate() {
                     let ids: Vec<u8> = ids.iter().flat_map(|id| *id.0.as_bytes()).collect();
                     let place = (chunk * CHUNK) as i64;
-                    let row = (
-                        bulk_orders::job_id.eq(job.id.as_bytes().to_vec()),
-                        bulk_orders::place.eq(place),
-                        bulk_orders::ids.eq(ids),
-                    );
+                    let row =
+                        (bulk_orders::job_id.eq(raw(job.id)), bulk_orders::place.eq(place), bulk_orders::ids.eq(ids));
                     diesel::insert_into(bulk_orders::table).values(row).execute(tx.conn)?;
                 }
                 Ok(())
@@ -225,9 +221,8 @@ impl Store {
     pub async fn stop_bulk(&self, id: Uuid, by: String, now: Instant) -> Result<bool> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let running = bulk_jobs::table
-                    .find(id.as_bytes().to_vec())
-                    .filter(bulk_jobs::state.eq(BulkState::Running.to_string()));
+                let running =
+                    bulk_jobs::table.find(raw(id)).filter(bulk_jobs::state.eq(BulkState::Running.to_string()));
                 let stopped = diesel::update(running)
                     .set((
                         bulk_jobs::state.eq(BulkState::Stopped.to_string()),
@@ -262,8 +257,8 @@ impl Store {
     pub async fn running_bulk(&self) -> Result<Option<Uuid>> {
         self.readers
             .read(|conn| {
-                let id: Option<Vec<u8>> = running().select(bulk_jobs::id).first(conn).optional()?;
-                id.as_deref().map(uuid).transpose()
+                let id: Option<RawId> = running().select(bulk_jobs::id).first(conn).optional()?;
+                id.as_ref().map(uuid).transpose()
             })
             .await
     }
@@ -356,7 +351,7 @@ fn act(
     cluster: u64,
     policy: &super::Policy,
 ) -> Result<Acted> {
-    let heard = lists::find(tx.conn, order_id).and_then(|order| {
+    let heard = tx.find(order_id).and_then(|order| {
         if order.is_some_and(|order| !job.means(&order)) {
             return Ok(Acted::Not("it no longer fits the filter".into()));
         }
@@ -380,13 +375,12 @@ fn refusal(received: &Received) -> Option<String> {
 }
 
 /// The next orders of a job: no more than stand in one row.
-fn next(conn: &mut SqliteConnection, job: &BulkJob, limit: usize) -> Result<Vec<OrderId>> {
+fn next(conn: &mut Conn, job: &BulkJob, limit: usize) -> Result<Vec<OrderId>> {
     let place = usize::try_from(job.place).unwrap_or_default();
     let first = place / CHUNK * CHUNK;
-    let ids: Vec<u8> =
-        bulk_orders::table.find((job.id.as_bytes().to_vec(), first as i64)).select(bulk_orders::ids).first(conn)?;
+    let ids: Vec<u8> = bulk_orders::table.find((raw(job.id), first as i64)).select(bulk_orders::ids).first(conn)?;
     let left = ids.chunks_exact(16).skip(place - first).take(limit);
-    left.map(|id| uuid(id).map(OrderId)).collect()
+    left.map(|id| uuid(&RawId(id.to_vec())).map(OrderId)).collect()
 }
 
 fn start(tx: &mut Tx, id: Uuid, by: &Entry) -> Result<Started> {
@@ -410,7 +404,7 @@ fn start(tx: &mut Tx, id: Uuid, by: &Entry) -> Result<Started> {
     Ok(Started::Done)
 }
 
-fn running() -> bulk_jobs::BoxedQuery<'static, Sqlite> {
+fn running() -> bulk_jobs::BoxedQuery<'static, MultiBackend> {
     // A literal: a bound value would not find the index.
     bulk_jobs::table.filter(sql::<Bool>("state = 'running'")).order(bulk_jobs::started_at).into_boxed()
 }

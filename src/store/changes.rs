@@ -7,6 +7,7 @@ use super::lanes::Tx;
 use super::orders::{Outcome, Strike};
 use super::rows::event::NewEventRow;
 use super::rows::{ChangedColumns, SeldomChangedColumns, TaskColumns, millis};
+use super::sql::native;
 use super::statements::{CloseName, Insert, Update};
 use super::{Error, Policy, Result};
 use crate::lifecycle::{Actor, Event};
@@ -123,7 +124,7 @@ pub(super) fn write(
         return Ok(None);
     }
     if after.closed_at != before.closed_at {
-        CloseName { order: &after, closed_at: after.closed_at.map(millis) }.execute(tx.conn)?;
+        native!(tx.conn, conn => CloseName { order: &after, closed_at: after.closed_at.map(millis) }.execute(conn))?;
     }
     for step in steps {
         append(tx, step)?;
@@ -132,33 +133,32 @@ pub(super) fn write(
     Ok(Some(after))
 }
 
-/// Writes the first step of an order, and gives its place in the log.
-pub(super) fn record_birth(tx: &mut Tx, order: &Order) -> Result<i64> {
+/// Writes the first step of an order.
+pub(super) fn record_birth(tx: &mut Tx, order: &Order) -> Result<()> {
     append(tx, Step::of(None, order, &Event::Created, Actor::Partner))
 }
 
-/// Appends to the event log, and gives the place in it.
-fn append(tx: &mut Tx, Step { mut row, happened }: Step) -> Result<i64> {
-    let position = tx.next_position()?;
-    row.position = position;
-    Insert(row).execute(tx.conn)?;
+/// Appends to the event log.
+fn append(tx: &mut Tx, Step { mut row, happened }: Step) -> Result<()> {
+    row.position = tx.next_position()?;
+    native!(tx.conn, conn => Insert(row).execute(conn))?;
     tx.count(happened);
-    Ok(position)
+    Ok(())
 }
 
 /// Writes what has changed of an order. False, and nothing done, if the row is no longer as it was `before`.
 fn update(tx: &mut Tx, before: &Order, after: &Order) -> Result<bool> {
     let (changes, seldom) = (ChangedColumns::of(after), SeldomChangedColumns::of(after));
     let changed = if seldom == SeldomChangedColumns::of(before) {
-        Update { before, changes }.execute(tx.conn)?
+        native!(tx.conn, conn => Update { before, changes }.execute(conn))?
     } else {
-        Update { before, changes: (changes, seldom) }.execute(tx.conn)?
+        native!(tx.conn, conn => Update { before, changes: (changes, seldom) }.execute(conn))?
     };
     Ok(changed == 1)
 }
 
 /// Writes only what a claim changes.
 pub(super) fn update_task(tx: &mut Tx, before: &Order, after: &Order) -> Result<()> {
-    Update { before, changes: TaskColumns::of(after) }.execute(tx.conn)?;
+    native!(tx.conn, conn => Update { before, changes: TaskColumns::of(after) }.execute(conn))?;
     Ok(())
 }

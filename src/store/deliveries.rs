@@ -8,14 +8,14 @@ mod plan;
 
 use chrono::Duration;
 use diesel::prelude::*;
-use diesel::sqlite::{Sqlite, SqliteConnection};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use super::lanes::Urgency;
-use super::rows::{instant, millis, or_log, uuid, word};
+use super::rows::{instant, millis, or_log, raw, uuid, word};
 use super::schema::{deliveries, webhooks};
+use super::sql::{Conn, Millis, MultiBackend, RawId};
 use super::webhooks::{Disabled, Receivers, find};
 use super::{Result, Store, lists};
 use crate::lifecycle::EventKind;
@@ -103,19 +103,19 @@ const AT_ONCE: i64 = 250;
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = deliveries)]
 struct DeliveryRow {
-    id: Vec<u8>,
-    webhook_id: Vec<u8>,
-    order_id: Vec<u8>,
+    id: RawId,
+    webhook_id: RawId,
+    order_id: RawId,
     version: i64,
     kind: String,
-    occurred_at: i64,
+    occurred_at: Millis,
     coalesced: i32,
-    waiting_since: i64,
+    waiting_since: Millis,
     result: String,
     attempts: i32,
-    next_attempt_at: Option<i64>,
-    give_up_at: i64,
-    attempted_at: Option<i64>,
+    next_attempt_at: Option<Millis>,
+    give_up_at: Millis,
+    attempted_at: Option<Millis>,
     status: Option<i32>,
     trouble: Option<String>,
 }
@@ -161,7 +161,7 @@ impl Store {
                     rows = rows.filter(deliveries::result.eq(<&str>::from(result)));
                 }
                 if let Some(below) = below {
-                    rows = rows.filter(deliveries::id.lt(below.as_bytes().to_vec()));
+                    rows = rows.filter(deliveries::id.lt(raw(below)));
                 }
                 let rows: Vec<DeliveryRow> = rows.load(conn)?;
                 rows.into_iter().map(DeliveryRow::into_delivery).collect::<Result<_>>().map(Some)
@@ -184,8 +184,8 @@ impl Store {
                     tx.refuse();
                     return Ok(None);
                 }
-                again(tx.conn, &[delivery.as_bytes().to_vec()], webhook, patience, now)?;
-                let row = of_webhook(webhook).filter(deliveries::id.eq(delivery.as_bytes().to_vec()));
+                again(tx.conn, &[raw(delivery)], webhook, patience, now)?;
+                let row = of_webhook(webhook).filter(deliveries::id.eq(raw(delivery)));
                 let row = row.first::<DeliveryRow>(tx.conn).optional()?;
                 if row.is_none() {
                     tx.refuse();
@@ -208,7 +208,7 @@ impl Store {
         if self.webhook(of, webhook).await?.is_none() {
             return Ok(None);
         }
-        let (mut after, mut count) = (Vec::new(), 0);
+        let (mut after, mut count) = (raw(Uuid::nil()), 0);
         loop {
             let from = after.clone();
             let step = move |tx: &mut super::lanes::Tx| {
@@ -220,7 +220,7 @@ impl Store {
                 if range.only_failed {
                     finished = finished.filter(deliveries::result.eq(<&str>::from(DeliveryResult::GivenUp)));
                 }
-                let ids: Vec<Vec<u8>> =
+                let ids: Vec<RawId> =
                     finished.order(deliveries::id).limit(AT_ONCE).select(deliveries::id).load(tx.conn)?;
                 again(tx.conn, &ids, webhook, patience, now)?;
                 Ok(ids)
@@ -270,7 +270,7 @@ impl Store {
                         Then::Again(at) => (DeliveryResult::Pending, Some(millis(at))),
                         Then::GivenUp => (DeliveryResult::GivenUp, None),
                     };
-                    let row = deliveries::table.find(attempted.delivery_id.as_bytes().as_slice());
+                    let row = deliveries::table.find(raw(attempted.delivery_id));
                     diesel::update(row.filter(deliveries::next_attempt_at.is_not_null()))
                         .set((
                             deliveries::result.eq(<&str>::from(result)),
@@ -283,7 +283,7 @@ impl Store {
                         .execute(tx.conn)?;
                 }
                 if let Some(Disabled { at, why }) = &disable {
-                    diesel::update(webhooks::table.find(webhook.as_bytes().as_slice()))
+                    diesel::update(webhooks::table.find(raw(webhook)))
                         .filter(webhooks::disabled_at.is_null())
                         .set((webhooks::disabled_at.eq(millis(*at)), webhooks::disabled_why.eq(why)))
                         .execute(tx.conn)?;
@@ -298,7 +298,7 @@ impl Store {
         self.lane
             .write(Urgency::Create, move |tx| {
                 let waiting = deliveries::table
-                    .filter(deliveries::webhook_id.eq(webhook.as_bytes().as_slice()))
+                    .filter(deliveries::webhook_id.eq(raw(webhook)))
                     .filter(deliveries::next_attempt_at.gt(millis(now)));
                 diesel::update(waiting).set(deliveries::next_attempt_at.eq(millis(now))).execute(tx.conn)?;
                 Ok(())
@@ -309,16 +309,16 @@ impl Store {
     /// Forgets the oldest finished deliveries of a receiver that has too many.
     pub async fn trim_deliveries(&self, webhook: Uuid) -> Result<()> {
         let finished = move || of_webhook(webhook).filter(deliveries::next_attempt_at.is_null());
-        let newest_gone = move |conn: &mut SqliteConnection| {
+        let newest_gone = move |conn: &mut Conn| {
             let ids = finished().order(deliveries::id.desc()).select(deliveries::id);
-            Ok(ids.offset(KEPT).first::<Vec<u8>>(conn).optional()?)
+            Ok(ids.offset(KEPT).first::<RawId>(conn).optional()?)
         };
         let Some(newest) = self.readers.read(newest_gone).await? else { return Ok(()) };
         loop {
             let newest = newest.clone();
             let step = move |tx: &mut super::lanes::Tx| {
                 let old = finished().filter(deliveries::id.le(newest.clone())).order(deliveries::id).limit(AT_ONCE);
-                let old: Vec<Vec<u8>> = old.select(deliveries::id).load(tx.conn)?;
+                let old: Vec<RawId> = old.select(deliveries::id).load(tx.conn)?;
                 Ok(diesel::delete(deliveries::table.filter(deliveries::id.eq_any(&old))).execute(tx.conn)?)
             };
             if (self.lane.write(Urgency::Create, step).await? as i64) < AT_ONCE {
@@ -328,15 +328,13 @@ impl Store {
     }
 }
 
-fn of_webhook<'q>(webhook: Uuid) -> deliveries::BoxedQuery<'q, Sqlite> {
-    deliveries::table.filter(deliveries::webhook_id.eq(webhook.as_bytes().to_vec())).into_boxed()
+fn of_webhook<'q>(webhook: Uuid) -> deliveries::BoxedQuery<'q, MultiBackend> {
+    deliveries::table.filter(deliveries::webhook_id.eq(raw(webhook))).into_boxed()
 }
 
 /// Makes some deliveries of a receiver new.
-fn again(conn: &mut SqliteConnection, ids: &[Vec<u8>], webhook: Uuid, patience: Duration, now: Instant) -> Result<()> {
-    let chosen = deliveries::table
-        .filter(deliveries::id.eq_any(ids))
-        .filter(deliveries::webhook_id.eq(webhook.as_bytes().as_slice()));
+fn again(conn: &mut Conn, ids: &[RawId], webhook: Uuid, patience: Duration, now: Instant) -> Result<()> {
+    let chosen = deliveries::table.filter(deliveries::id.eq_any(ids)).filter(deliveries::webhook_id.eq(raw(webhook)));
     diesel::update(chosen)
         .set((
             deliveries::result.eq(<&str>::from(DeliveryResult::Pending)),

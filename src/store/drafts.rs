@@ -2,14 +2,15 @@
 
 use chrono::Duration;
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 use serde::{Deserialize, Serialize};
 
-use super::lanes::{Tx, Urgency};
-use super::rows::{document, instant, millis, to_document, uuid};
+use super::lanes::{Touching, Tx, Urgency};
+use super::rows::{document, instant, millis, raw, to_document, uuid};
 use super::schema::{drafts, orders};
-use super::{Position, Result, Store, lists};
-use crate::order::{Instant, NewOrder, OrderId, PartnerId, Placed};
+use super::sql::{Conn, Json, Millis, RawId};
+use super::{Place, Position, Result, Store, lists};
+use crate::admission::Revision;
+use crate::order::{CustomerId, Instant, NewOrder, OrderId, PartnerId, Placed};
 
 /// A draft. Its id is the id of the order that its confirmation makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,20 +53,20 @@ struct Body {
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = drafts)]
 struct DraftRow {
-    id: Vec<u8>,
-    partner_id: Vec<u8>,
+    id: RawId,
+    partner_id: RawId,
     customer_id: String,
-    body: String,
-    valid_until: i64,
-    created_at: i64,
-    deleted_at: Option<i64>,
+    body: Json,
+    valid_until: Millis,
+    created_at: Millis,
+    deleted_at: Option<Millis>,
 }
 
 impl DraftRow {
     fn of(draft: &Draft) -> Self {
         Self {
-            id: draft.order_id.0.as_bytes().to_vec(),
-            partner_id: draft.partner_id.0.as_bytes().to_vec(),
+            id: raw(draft.order_id),
+            partner_id: raw(draft.partner_id),
             customer_id: draft.request.customer_id.0.clone(),
             body: to_document(&Body { request: draft.request.clone(), placed: draft.placed.clone() }),
             valid_until: millis(draft.valid_until),
@@ -76,28 +77,36 @@ impl DraftRow {
 }
 
 impl Store {
+    fn position_at(&self, place: Place, partner: PartnerId, customer: &CustomerId) -> Position {
+        Position::of(self.cluster, place, (partner, customer), Revision::default())
+    }
+
     pub async fn put_draft(&self, draft: Draft) -> Result<Position> {
-        let cluster = self.cluster;
-        self.lane
-            .write(Urgency::Create, move |tx| {
+        let (partner, customer) = (draft.partner_id, draft.request.customer_id.clone());
+        let ((), place) = self
+            .lane
+            .write_at(Urgency::Create, Touching::default().and_draft(draft.order_id), move |tx| {
                 diesel::insert_into(drafts::table).values(DraftRow::of(&draft)).execute(tx.conn)?;
-                lists::position_now(tx.conn, cluster, (draft.partner_id, &draft.request.customer_id))
+                Ok(())
             })
-            .await
+            .await?;
+        Ok(self.position_at(place, partner, &customer))
     }
 
     /// Replaces what a draft holds, while it is still a draft. `now` is when its old price stops binding.
     pub async fn replace_draft(&self, draft: Draft, now: Instant) -> Result<Replaced> {
-        let (cluster, customer_id) = (self.cluster, draft.request.customer_id.clone());
-        self.lane
-            .write(Urgency::Create, move |tx| {
+        let (partner, customer) = (draft.partner_id, draft.request.customer_id.clone());
+        let unplaced = self.position_at(Place::default(), partner, &customer);
+        let (mut replaced, place) = self
+            .lane
+            .write_at(Urgency::Create, Touching::default().and_draft(draft.order_id), move |tx| {
                 let before = find_draft(tx.conn, draft.order_id)?.filter(|d| d.partner_id == draft.partner_id);
                 Ok(match before {
                     None => Replaced::Unknown,
                     Some(before) if before.deleted_at.is_some() => Replaced::Deleted,
                     Some(before) if before.is_confirmed => Replaced::Confirmed,
                     Some(before) if before.valid_until <= now => Replaced::Expired,
-                    Some(before) => {
+                    Some(_) => {
                         let row = DraftRow::of(&draft);
                         diesel::update(drafts::table.find(&row.id))
                             .set((
@@ -106,17 +115,21 @@ impl Store {
                                 drafts::valid_until.eq(row.valid_until),
                             ))
                             .execute(tx.conn)?;
-                        let position = lists::position_now(tx.conn, cluster, (before.partner_id, &customer_id))?;
-                        Replaced::Done(position)
+                        // How far the database has come is only known once this is committed.
+                        Replaced::Done(unplaced)
                     }
                 })
             })
-            .await
+            .await?;
+        if let Replaced::Done(position) = &mut replaced {
+            position.at = place;
+        }
+        Ok(replaced)
     }
 
     pub async fn draft(&self, id: OrderId) -> Result<Option<(Draft, Position)>> {
         let cluster = self.cluster;
-        self.readers.read(move |conn| draft_at(conn, cluster, id)).await
+        self.readers.read_at(move |conn, place| draft_at(conn, cluster, place, id)).await
     }
 }
 
@@ -130,17 +143,17 @@ impl Store {
     /// Looks at some drafts after this one, by their ids, and removes those that nobody can want any more. Returns the
     /// last one that it looked at; `None` at the end of them.
     pub async fn sweep_drafts(&self, after: Option<OrderId>, now: Instant) -> Result<Option<OrderId>> {
-        let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+        let after = raw(after.map_or(uuid::Uuid::nil(), |id| id.0));
         self.lane
             .write(Urgency::Create, move |tx| {
-                let seen: Vec<Vec<u8>> = drafts::table
+                let seen: Vec<RawId> = drafts::table
                     .filter(drafts::id.gt(&after))
                     .order(drafts::id)
                     .limit(SWEEP)
                     .select(drafts::id)
                     .load(tx.conn)?;
                 let is_order = diesel::dsl::exists(orders::table.filter(orders::id.eq(drafts::id)));
-                let gone: Vec<Vec<u8>> = drafts::table
+                let gone: Vec<RawId> = drafts::table
                     .filter(drafts::id.eq_any(&seen))
                     .filter(drafts::valid_until.lt(millis(now - KEPT_EXPIRED)))
                     .filter(drafts::deleted_at.is_null().or(drafts::deleted_at.lt(millis(now - KEPT_DELETED))))
@@ -161,14 +174,12 @@ pub(super) fn bury(tx: &mut Tx, id: OrderId, partner: PartnerId, now: Instant) -
         return Ok(None);
     };
     let deleted_at = *draft.deleted_at.get_or_insert(now);
-    diesel::update(drafts::table.find(id.0.as_bytes().as_slice()))
-        .set(drafts::deleted_at.eq(millis(deleted_at)))
-        .execute(tx.conn)?;
+    diesel::update(drafts::table.find(raw(id))).set(drafts::deleted_at.eq(millis(deleted_at))).execute(tx.conn)?;
     Ok(Some(draft))
 }
 
-pub(super) fn find_draft(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Draft>> {
-    let row: Option<DraftRow> = drafts::table.find(id.0.as_bytes().as_slice()).first(conn).optional()?;
+pub(super) fn find_draft(conn: &mut Conn, id: OrderId) -> Result<Option<Draft>> {
+    let row: Option<DraftRow> = drafts::table.find(raw(id)).first(conn).optional()?;
     let Some(row) = row else { return Ok(None) };
     let is_confirmed = diesel::select(diesel::dsl::exists(orders::table.find(&row.id))).get_result(conn)?;
     let Body { request, placed } = document(&row.body)?;
@@ -184,9 +195,10 @@ pub(super) fn find_draft(conn: &mut SqliteConnection, id: OrderId) -> Result<Opt
     }))
 }
 
-fn draft_at(conn: &mut SqliteConnection, cluster: u64, id: OrderId) -> Result<Option<(Draft, Position)>> {
+fn draft_at(conn: &mut Conn, cluster: u64, place: Place, id: OrderId) -> Result<Option<(Draft, Position)>> {
     let Some(draft) = find_draft(conn, id)? else { return Ok(None) };
-    let position = lists::position_now(conn, cluster, (draft.partner_id, &draft.request.customer_id))?;
+    let owner = (draft.partner_id, &draft.request.customer_id);
+    let position = Position::of(cluster, place, owner, Revision::default());
     Ok(Some((draft, position)))
 }
 
@@ -201,11 +213,11 @@ impl Store {
     pub async fn known(&self, id: OrderId) -> Result<Option<Known>> {
         let cluster = self.cluster;
         self.readers
-            .read(move |conn| {
-                if let Some((order, position)) = lists::order_at(conn, cluster, id)? {
+            .read_at(move |conn, place| {
+                if let Some((order, position)) = lists::order_at(conn, cluster, place, id)? {
                     return Ok(Some(Known::Order(Box::new(order), position)));
                 }
-                Ok(draft_at(conn, cluster, id)?.map(|(draft, position)| Known::Draft(Box::new(draft), position)))
+                Ok(draft_at(conn, cluster, place, id)?.map(|(draft, position)| Known::Draft(Box::new(draft), position)))
             })
             .await
     }

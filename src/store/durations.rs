@@ -3,22 +3,24 @@
 
 use diesel::prelude::*;
 
-use super::position::last_position;
+use super::log;
 use super::rows::{instant, uuid, word};
 use super::schema::order_events;
+use super::sql::{Millis, RawId};
 use super::{Result, Store};
 use crate::order::ShopId;
 use crate::pace::Passed;
 
 /// Shop, from, to, milliseconds, at.
-type PassedRow = (Vec<u8>, String, String, i64, i64);
+type PassedRow = (RawId, String, String, i64, Millis);
 
 impl Store {
-    /// The statuses left after a position, oldest first, and the position read up to.
-    pub async fn passed(&self, after: i64, limit: i64) -> Result<(Vec<Passed>, i64)> {
+    /// The statuses left by so many events after a position, oldest first, the position read up to, and whether that is
+    /// the end of the log.
+    pub async fn passed(&self, after: i64, limit: i64) -> Result<(Vec<Passed>, i64, bool)> {
         self.readers
             .read(move |conn| {
-                let until = last_position(conn)?.min(after.saturating_add(limit));
+                let until = log::reach(conn, after, limit)?;
                 let rows: Vec<PassedRow> = order_events::table
                     .filter(order_events::position.gt(after))
                     .filter(order_events::position.le(until))
@@ -39,13 +41,13 @@ impl Store {
                         Ok(Passed { shop_id, from: word(&from)?, to: word(&to)?, millis, at: instant(at) })
                     })
                     .collect::<Result<_>>()?;
-                Ok((passed, until))
+                Ok((passed, until, until == log::end(conn)?))
             })
             .await
     }
 
-    /// The place of the last event in the log.
-    pub async fn last_position(&self) -> Result<i64> {
-        self.readers.read(last_position).await
+    /// The position in the log after which there are so many events.
+    pub async fn position_back(&self, events: i64) -> Result<i64> {
+        self.readers.read(move |conn| log::back(conn, events)).await
     }
 }

@@ -3,12 +3,12 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Double, Nullable, Text};
-use diesel::sqlite::SqliteConnection;
 use strum::VariantArray;
 
 use super::lists::age_in_seconds;
 use super::rows::{instant, millis, word};
 use super::schema::orders;
+use super::sql::{At, Conn, Millis, Native};
 use super::{Result, Store, deliveries};
 use crate::lifecycle::{Stage, Status};
 use crate::meters::{METERS, Ongoing};
@@ -43,22 +43,37 @@ pub struct InStage {
 
 /// Not those that merely wait for their time: the first attempt of a last look comes a day after the order's end.
 /// An order enters a status again with each step, so that this is the age of what is stuck, not of slow customers.
-pub(super) const OLDEST_IN_STAGE: &str = "
+pub(super) const OLDEST_IN_STAGE: Native = Native {
+    sqlite: "
     SELECT MAX(?1 - entered_at) / 1000.0 AS seconds FROM (
         SELECT json_extract(details, '$.entered_at') AS entered_at FROM orders
         WHERE stage = ?2 AND parked_at IS NULL AND next_attempt_at IS NOT NULL
             AND (attempts > 0 OR next_attempt_at <= ?1) AND (stage <> 'look_up' OR ongoing)
-        ORDER BY next_attempt_at LIMIT ?3)";
+        ORDER BY next_attempt_at LIMIT ?3)",
+    postgres: "
+    SELECT CAST(MAX(EXTRACT(EPOCH FROM $1) - entered_at / 1000.0) AS DOUBLE PRECISION) AS seconds FROM (
+        SELECT (details->>'entered_at')::bigint AS entered_at FROM orders
+        WHERE stage = $2 AND parked_at IS NULL AND next_attempt_at IS NOT NULL
+            AND (attempts > 0 OR next_attempt_at <= $1) AND (stage <> 'look_up' OR ongoing)
+        ORDER BY next_attempt_at LIMIT $3) AS oldest",
+};
 
 /// In the making for one and a half times as long as the menu says, among those whose deadline comes first.
-pub(super) const MADE_LATE: &str = "
+pub(super) const MADE_LATE: Native = Native {
+    sqlite: "
     SELECT COUNT(*) AS orders FROM (
         SELECT json_extract(details, '$.entered_at') AS began_at, json_extract(placed, '$.make_seconds') AS makes
         FROM orders WHERE deadline_at IS NOT NULL AND status = 'preparing' ORDER BY deadline_at LIMIT ?2)
-    WHERE ?1 > began_at + 1500 * makes";
+    WHERE ?1 > began_at + 1500 * makes",
+    postgres: "
+    SELECT COUNT(*) AS orders FROM (
+        SELECT (details->>'entered_at')::bigint AS began_at, (placed::jsonb->>'make_seconds')::bigint AS makes
+        FROM orders WHERE deadline_at IS NOT NULL AND status = 'preparing' ORDER BY deadline_at LIMIT $2) AS making
+    WHERE EXTRACT(EPOCH FROM $1) * 1000 > began_at + 1500 * makes",
+};
 
 pub(super) const OWED: &str = "
-    SELECT currency, SUM(owed) AS amount, COUNT(*) AS orders, MIN(closed_at) AS since
+    SELECT currency, CAST(SUM(owed) AS BIGINT) AS amount, COUNT(*) AS orders, MIN(closed_at) AS since
     FROM orders WHERE owed > 0 GROUP BY currency";
 
 #[derive(QueryableByName)]
@@ -81,8 +96,8 @@ pub(super) struct Owed {
     pub amount: i64,
     #[diesel(sql_type = BigInt)]
     orders: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub since: Option<i64>,
+    #[diesel(sql_type = Nullable<At>)]
+    pub since: Option<Millis>,
 }
 
 impl Store {
@@ -110,20 +125,22 @@ impl Store {
     }
 }
 
-pub(super) fn read(conn: &mut SqliteConnection, now: Instant) -> Result<Waiting> {
+pub(super) fn read(conn: &mut Conn, now: Instant) -> Result<Waiting> {
     let by_status: Vec<(String, i64)> = orders::table
         .filter(orders::ongoing)
         .group_by(orders::status)
         .select((orders::status, diesel::dsl::count_star()))
         .load(conn)?;
-    let next_deadline: Option<Option<i64>> = orders::table
+    let next_deadline: Option<Option<Millis>> = orders::table
         .filter(orders::deadline_at.is_not_null())
         .order(orders::deadline_at)
         .select(orders::deadline_at)
         .get_result(conn)
         .optional()?;
-    let made_late: Counted =
-        diesel::sql_query(MADE_LATE).bind::<BigInt, _>(millis(now)).bind::<BigInt, _>(LOOKED_AT).get_result(conn)?;
+    let made_late: Counted = diesel::sql_query(MADE_LATE.of(conn))
+        .bind::<At, _>(millis(now))
+        .bind::<BigInt, _>(LOOKED_AT)
+        .get_result(conn)?;
     let owed: Vec<Owed> = diesel::sql_query(OWED).load(conn)?;
     Ok(Waiting {
         ongoing: by_status.into_iter().map(|(status, count)| Ok((word(&status)?, count))).collect::<Result<_>>()?,
@@ -134,16 +151,16 @@ pub(super) fn read(conn: &mut SqliteConnection, now: Instant) -> Result<Waiting>
     })
 }
 
-fn in_stages(conn: &mut SqliteConnection, now: Instant) -> Result<Vec<InStage>> {
+fn in_stages(conn: &mut Conn, now: Instant) -> Result<Vec<InStage>> {
     let parked: Vec<Option<String>> =
         orders::table.filter(orders::parked_at.is_not_null()).select(orders::stage).load(conn)?;
     let mut stages = Vec::new();
     for stage in Stage::VARIANTS {
         let waiting = || orders::table.filter(orders::stage.eq(stage.word())).filter(orders::parked_at.is_null());
-        let next_attempt: Option<Option<i64>> =
+        let next_attempt: Option<Option<Millis>> =
             waiting().order(orders::next_attempt_at).select(orders::next_attempt_at).get_result(conn).optional()?;
-        let oldest: Oldest = diesel::sql_query(OLDEST_IN_STAGE)
-            .bind::<BigInt, _>(millis(now))
+        let oldest: Oldest = diesel::sql_query(OLDEST_IN_STAGE.of(conn))
+            .bind::<At, _>(millis(now))
             .bind::<Text, _>(stage.word())
             .bind::<BigInt, _>(LOOKED_AT)
             .get_result(conn)?;

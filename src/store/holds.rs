@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use super::lanes::Urgency;
 use super::rows::{instant, millis, uuid};
 use super::schema::{holds, orders};
+use super::sql::{Millis, RawId, native};
 use super::{Result, Store};
 use crate::lifecycle::Stage;
 use crate::order::{Instant, OrderId};
@@ -42,8 +43,8 @@ impl Store {
         self.readers
             .read(move |conn| {
                 let present = holds::table.filter(holds::until_at.gt(millis(now))).order(holds::at);
-                let rows: Vec<(String, i64, i64, String, Option<String>)> = present.load(conn)?;
-                let hold = |(subject, at, until_at, user_name, reason)| {
+                let rows: Vec<(String, Millis, Millis, String, Option<String>)> = present.load(conn)?;
+                let hold = |(subject, at, until_at, user_name, reason): (_, _, Millis, _, _)| {
                     let until_at = instant(until_at);
                     let left = (until_at - now).to_std().unwrap_or_default();
                     Hold { subject, at: instant(at), until_at, left, user_name, reason }
@@ -72,12 +73,12 @@ impl Store {
                     holds::user_name.eq(&user_name),
                     holds::reason.eq(&reason),
                 );
-                diesel::insert_into(holds::table)
+                let hold = diesel::insert_into(holds::table)
                     .values((holds::subject.eq(&subject), changes))
                     .on_conflict(holds::subject)
                     .do_update()
-                    .set(changes)
-                    .execute(tx.conn)?;
+                    .set(changes);
+                native!(tx.conn, conn => hold.execute(conn))?;
                 Ok(())
             })
             .await
@@ -100,7 +101,7 @@ impl Store {
     pub async fn leases(&self, stage: Stage, limit: usize) -> Result<Vec<Leased>> {
         self.readers
             .read(move |conn| {
-                let rows: Vec<(Vec<u8>, i32, Option<i64>)> = orders::table
+                let rows: Vec<(RawId, i32, Option<Millis>)> = orders::table
                     .filter(orders::stage.eq(stage.word()))
                     .filter(orders::parked_at.is_null())
                     .order(orders::next_attempt_at)

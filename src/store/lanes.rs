@@ -11,17 +11,22 @@ use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
-use diesel::connection::{AnsiTransactionManager, TransactionManager};
-use diesel::sqlite::SqliteConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::{self, Entry};
 use super::checkpoint::Checkpoints;
 use super::claim::{Claim, Handoff, lease};
-use super::position::last_position;
+use super::lists;
+use super::log;
+use super::position::{Place, here};
+use super::rows::{OrderRow, raw};
+use super::schema::orders;
+use super::sql::{Conn, Id, RawId};
 use super::{Error, Pool, Result};
 use crate::meters::{self, Happened, LaneTrouble, METERS};
-use crate::order::Instant;
+use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
@@ -47,11 +52,85 @@ impl From<Urgency> for meters::Urgency {
     }
 }
 
+/// What a write reads before it writes, so that nobody else may change it meanwhile. SQLite has one writer: there it
+/// goes without saying.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touching {
+    keys: Vec<i64>,
+    orders: Vec<OrderId>,
+}
+
+impl Touching {
+    /// All that nobody else names. Writes that are rare need not say what they touch: they are made one by one.
+    pub fn everything() -> Self {
+        Self { keys: vec![0], ..Self::default() }
+    }
+
+    /// Nothing but what it locks itself.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    pub fn order(id: OrderId) -> Self {
+        Self { orders: vec![id], ..Self::default() }
+    }
+
+    /// All of a customer's orders, and the right to add one.
+    pub fn customer(partner: PartnerId, customer: &CustomerId) -> Self {
+        Self::default().and(&[b"customer", partner.0.as_bytes(), customer.0.as_bytes()])
+    }
+
+    pub fn and_draft(self, id: OrderId) -> Self {
+        self.and(&[b"draft", id.0.as_bytes()])
+    }
+
+    /// How many orders are in a pickup slot of a shop.
+    pub fn and_slot(self, shop: ShopId, slot: Option<Instant>) -> Self {
+        match slot {
+            Some(at) => self.and(&[b"slot", shop.0.as_bytes(), &at.timestamp_millis().to_be_bytes()]),
+            None => self,
+        }
+    }
+
+    fn and(mut self, name: &[&[u8]]) -> Self {
+        let Hash(hash) = Hash::of_bytes(&name.join(&0));
+        self.keys.extend(hash.first_chunk().map(|key| i64::from_be_bytes(*key)));
+        self
+    }
+}
+
+/// Keeps others from what the writes of a batch touch. Everybody locks in the same order, so that nobody waits for
+/// somebody who waits for him. It is a statement of its own: those that follow see what was committed by whoever held
+/// the locks before.
+fn lock<'a>(conn: &mut Conn, touching: impl Iterator<Item = &'a Touching>) -> QueryResult<()> {
+    let Conn::Postgres(conn) = conn else { return Ok(()) };
+    let (mut keys, mut ids) = (Vec::new(), Vec::new());
+    for one in touching {
+        keys.extend_from_slice(&one.keys);
+        ids.extend(one.orders.iter().copied().map(RawId::from));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    ids.sort_unstable();
+    ids.dedup();
+    if !keys.is_empty() {
+        diesel::sql_query("SELECT pg_advisory_xact_lock(key) FROM unnest($1) AS key")
+            .bind::<Array<BigInt>, _>(keys)
+            .execute(conn)?;
+    }
+    if !ids.is_empty() {
+        diesel::sql_query("SELECT 1 FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE")
+            .bind::<Array<Id>, _>(ids)
+            .execute(conn)?;
+    }
+    Ok(())
+}
+
 /// The transaction of a batch, as each of its writes sees it.
 pub(super) struct Tx<'c> {
-    pub conn: &'c mut SqliteConnection,
+    pub conn: &'c mut Conn,
     handoff: &'c Handoff,
-    /// The place of the last event in the log, once it was asked for.
+    /// The position of the last event that was written in it.
     last_position: Option<i64>,
     after_commit: AfterCommit,
     /// Whether the present write has said that it does not do what it was asked for.
@@ -83,6 +162,15 @@ impl Tx<'_> {
         Some(Handover { place, claim: lease(order, stage, now, duration) })
     }
 
+    /// An order as it is now. Until this is committed nobody else changes it.
+    pub fn find(&mut self, id: OrderId) -> Result<Option<Order>> {
+        if let Conn::Postgres(conn) = self.conn {
+            let row = orders::table.find(raw(id)).for_update().get_result::<OrderRow>(conn).optional()?;
+            return row.map(OrderRow::into_order).transpose();
+        }
+        lists::find(self.conn, id)
+    }
+
     /// Has the local worker given the claim once the transaction is committed.
     pub fn hand_over(&mut self, handover: Option<Handover>) {
         self.after_commit.handovers.extend(handover);
@@ -98,44 +186,47 @@ impl Tx<'_> {
         self.after_commit.happened.push(happened);
     }
 
-    /// The place of the last event in the log.
-    pub fn last_position(&mut self) -> Result<i64> {
-        match self.last_position {
-            Some(place) => Ok(place),
-            None => Ok(*self.last_position.insert(last_position(self.conn)?)),
-        }
-    }
-
-    /// The place of an event that is about to be written. There is one writer, so nobody else can take it.
+    /// The position in the log of an event that is about to be written. Nobody else can take it.
     pub fn next_position(&mut self) -> Result<i64> {
-        let place = self.last_position()? + 1;
-        self.last_position = Some(place);
-        Ok(place)
+        let position = match self.last_position {
+            Some(last) => last + 1,
+            None => log::before_next(self.conn)? + 1,
+        };
+        self.last_position = Some(position);
+        Ok(position)
     }
 }
 
 /// A write that waits. It may have to be run again, in another transaction.
 trait Job: Send {
+    fn touching(&self) -> &Touching;
+
     /// Whether all went well.
     fn run(&mut self, tx: &mut Tx) -> bool;
     /// Tells the caller what came of it, given the fate of the transaction it ran in.
-    fn answer(self: Box<Self>, committed: Result<()>);
+    fn answer(self: Box<Self>, committed: Result<Place>);
 }
 
 struct Write<T, F> {
     write: F,
+    touching: Touching,
     outcome: Result<T>,
-    answer: oneshot::Sender<Result<T>>,
+    answer: oneshot::Sender<Result<(T, Place)>>,
 }
 
 impl<T: Send, F: FnMut(&mut Tx) -> Result<T> + Send> Job for Write<T, F> {
+    fn touching(&self) -> &Touching {
+        &self.touching
+    }
+
     fn run(&mut self, tx: &mut Tx) -> bool {
         self.outcome = (self.write)(tx);
         self.outcome.is_ok()
     }
 
-    fn answer(self: Box<Self>, committed: Result<()>) {
-        let _ = self.answer.send(committed.and(self.outcome));
+    fn answer(self: Box<Self>, committed: Result<Place>) {
+        let Self { outcome, answer, .. } = *self;
+        let _ = answer.send(committed.and_then(|place| Ok((outcome?, place))));
     }
 }
 
@@ -153,7 +244,7 @@ impl Lane {
     /// Starts the writing thread. It ends when the last `Lane` is dropped.
     pub fn start(
         pool: Pool,
-        checkpoints: Checkpoints,
+        checkpoints: Option<Checkpoints>,
         handoff: Handoff,
         queue: usize,
         patience: Duration,
@@ -180,8 +271,18 @@ impl Lane {
     pub async fn write<T: Send + 'static>(
         &self,
         urgency: Urgency,
-        mut write: impl FnMut(&mut Tx) -> Result<T> + Send + 'static,
+        write: impl FnMut(&mut Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        Ok(self.write_at(urgency, Touching::everything(), write).await?.0)
+    }
+
+    /// As [`Lane::write`]; gives also how far the database has come by it: whoever reads there sees what was written.
+    pub async fn write_at<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        touching: Touching,
+        mut write: impl FnMut(&mut Tx) -> Result<T> + Send + 'static,
+    ) -> Result<(T, Place)> {
         let entry = self.entry.clone();
         let write = move |tx: &mut Tx| {
             let Some(entry) = &entry else { return write(tx) };
@@ -193,7 +294,7 @@ impl Lane {
         let asked = Monotonic::now();
         let (answer, answered) = oneshot::channel();
         let outcome = Err(Error::OutcomeUnknown("it never came to its turn".into()));
-        let job: Box<dyn Job> = Box::new(Write { write, outcome, answer });
+        let job: Box<dyn Job> = Box::new(Write { write, touching, outcome, answer });
         let channel = match urgency {
             Urgency::Control => &self.control,
             Urgency::Create => &self.create,
@@ -230,7 +331,7 @@ pub(super) fn fill<T>(channel: &Sender<T>) -> f64 {
 
 fn write(
     pool: &Pool,
-    mut checkpoints: Checkpoints,
+    mut checkpoints: Option<Checkpoints>,
     handoff: &Handoff,
     control: &Receiver<Box<dyn Job>>,
     create: &Receiver<Box<dyn Job>>,
@@ -267,31 +368,35 @@ fn write(
             false
         });
         if is_sound {
-            checkpoints.after(writes, connection);
+            if let (Some(checkpoints), Conn::Sqlite(conn)) = (&mut checkpoints, &mut **connection) {
+                checkpoints.after(writes, conn);
+            }
         } else if let Some(mut broken) = conn.take() {
             // SQLite ends the transaction of a full disk by itself, after which the connection looks sound to the
             // pool. It must not come back from there: nobody knows what it still holds.
-            AnsiTransactionManager::transaction_manager_status_mut(&mut *broken).set_in_error();
+            broken.give_up();
         }
     }
 }
 
 /// Commits what can be committed, and answers everybody. Whether the connection can still be used: false once a
 /// transaction as a whole has failed.
-fn commit(conn: &mut SqliteConnection, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool {
+fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool {
     let mut batches = vec![batch];
     while let Some(mut batch) = batches.pop() {
         let began = Monotonic::now();
         match transact(conn, handoff, &mut batch) {
-            Ok(AfterCommit { handovers, happened }) => {
+            Ok((AfterCommit { handovers, happened }, place)) => {
                 handovers.into_iter().for_each(|Handover { place, claim }| {
                     place.send(claim);
                 });
-                batch.into_iter().for_each(|job| job.answer(Ok(())));
+                batch.into_iter().for_each(|job| job.answer(Ok(place)));
                 METERS.lane_commit.of(()).record(began.elapsed());
                 happened.iter().for_each(Happened::count);
             }
-            Err(RolledBack::Job(_)) if batch.len() == 1 => batch.into_iter().for_each(|job| job.answer(Ok(()))),
+            Err(RolledBack::Job(_)) if batch.len() == 1 => {
+                batch.into_iter().for_each(|job| job.answer(Ok(Place::default())));
+            }
             Err(RolledBack::Job(failed)) => {
                 let alone = vec![batch.remove(failed)];
                 batches.extend([alone, batch]);
@@ -323,15 +428,21 @@ impl From<diesel::result::Error> for RolledBack {
 }
 
 fn transact(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     handoff: &Handoff,
     batch: &mut [Box<dyn Job>],
-) -> std::result::Result<AfterCommit, RolledBack> {
-    conn.immediate_transaction(|conn| {
+) -> std::result::Result<(AfterCommit, Place), RolledBack> {
+    let done = conn.write(|conn| {
+        lock(conn, batch.iter().map(|job| job.touching()))?;
         let mut tx = Tx { conn, handoff, last_position: None, after_commit: AfterCommit::default(), is_refused: false };
-        match batch.iter_mut().position(|job| !job.run(&mut tx)) {
-            Some(failed) => Err(RolledBack::Job(failed)),
-            None => Ok(tx.after_commit),
+        if let Some(failed) = batch.iter_mut().position(|job| !job.run(&mut tx)) {
+            return Err(RolledBack::Job(failed));
         }
-    })
+        // SQLite's only writer knows before the commit how far that will have come.
+        let place = tx.last_position.filter(|_| matches!(tx.conn, Conn::Sqlite(_)));
+        Ok((tx.after_commit, place.map(|place| Place { timeline: 1, place })))
+    });
+    let (after_commit, place) = done?;
+    // What is committed is committed: whoever cannot be told how far that is has a token that asks for nothing.
+    Ok((after_commit, place.or_else(|| here(conn).ok()).unwrap_or_default()))
 }

@@ -5,13 +5,14 @@ use std::cmp::Reverse;
 use chrono::Duration;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 
-use super::position::{Position, last_position};
+use super::log;
+use super::position::{Place, Position, here};
 use super::readers::Age;
 use super::rows::event::EventRow;
-use super::rows::{OrderRow, document, millis, or_log, uuid, word};
+use super::rows::{OrderRow, document, millis, or_log, raw, uuid, word};
 use super::schema::{order_events, order_names, orders};
+use super::sql::{Conn, Json, Millis, RawId, native};
 use super::statements::{Ask, EndsOf, OngoingOf, OrderOfId, Value};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
@@ -34,7 +35,7 @@ pub struct Recorded {
     pub reason: Option<Reason>,
     pub at: Instant,
     /// The event as it is stored: few who read the log read that.
-    pub(super) data: String,
+    pub(super) data: Json,
 }
 
 impl Recorded {
@@ -105,13 +106,20 @@ impl Store {
         let at_least = at_least.filter(|_| !is_foreign);
         let mut door = Door::Primary;
         if let Some(replica) = self.lagging.as_ref().filter(|_| !is_foreign) {
-            let fresh_enough = |age: Age| at_least.is_none_or(|seen| seen.place <= age.place);
+            let fresh_enough = |age: Age| at_least.is_none_or(|seen| seen.at.place <= age.place.place);
             if replica.age().is_some_and(fresh_enough) {
                 let (cluster, of, shown) = (self.cluster, customer.clone(), replica.clone());
                 let read = replica
                     .read(move |conn| {
                         let as_of = shown.age().map_or(now, |age| age.as_of);
-                        read_present(conn, cluster, partner, of, closed_since, as_of, Source::Replica)
+                        let place = here(conn)?;
+                        read_present(
+                            conn,
+                            Reader { cluster, place, as_of, source: Source::Replica },
+                            partner,
+                            of,
+                            closed_since,
+                        )
                     })
                     .await;
                 match read {
@@ -130,7 +138,10 @@ impl Store {
         let (cluster, of) = (self.cluster, customer.clone());
         let read = self
             .readers
-            .read(move |conn| read_present(conn, cluster, partner, of, closed_since, now, Source::Primary))
+            .read_at(move |conn, place| {
+                let reader = Reader { cluster, place, as_of: now, source: Source::Primary };
+                read_present(conn, reader, partner, of, closed_since)
+            })
             .await?;
         if is_as_fresh(&read, at_least, partner, &customer) {
             METERS.list_reads.of(door).increment(1);
@@ -144,7 +155,7 @@ impl Store {
     /// An order, and how fresh that is.
     pub async fn order(&self, id: OrderId) -> Result<Option<(Order, Position)>> {
         let cluster = self.cluster;
-        self.readers.read(move |conn| order_at(conn, cluster, id)).await
+        self.readers.read_at(move |conn, place| order_at(conn, cluster, place, id)).await
     }
 
     /// A customer's orders below `below` (a number), newest first, without deleted ones.
@@ -157,11 +168,11 @@ impl Store {
     ) -> Result<(Vec<Order>, Position)> {
         let cluster = self.cluster;
         self.readers
-            .read(move |conn| {
+            .read_at(move |conn, place| {
                 // Not a limit in SQL: a page that an unreadable order emptied would look like the last one.
                 let orders = order_names::table
                     .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
-                    .filter(order_names::partner_id.eq(partner.0.as_bytes().as_slice()))
+                    .filter(order_names::partner_id.eq(raw(partner)))
                     .filter(order_names::customer_id.eq(&customer.0))
                     .filter(order_names::number.gt(0))
                     .filter(order_names::number.lt(below))
@@ -172,7 +183,7 @@ impl Store {
                     .filter_map(|row| row.map(|row| or_log(row.into_order())).transpose())
                     .take(usize::try_from(limit).unwrap_or_default())
                     .collect::<QueryResult<_>>()?;
-                Ok((orders, position_now(conn, cluster, (partner, &customer))?))
+                Ok((orders, Position::of(cluster, place, (partner, &customer), Revision::default())))
             })
             .await
     }
@@ -187,7 +198,7 @@ impl Store {
         self.readers
             .read(move |conn| {
                 let rows: Vec<EventRow> = order_events::table
-                    .filter(order_events::order_id.eq(id.0.as_bytes().as_slice()))
+                    .filter(order_events::order_id.eq(raw(id)))
                     .filter(order_events::version.gt(version))
                     .order(order_events::version)
                     .limit(limit)
@@ -197,20 +208,22 @@ impl Store {
             .await
     }
 
-    /// The partner's events after a position, oldest first, and the last position of the log. Nothing is ever
-    /// inserted before a position that was given: one writer numbers them.
-    pub async fn feed(&self, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64)> {
+    /// The partner's events after a position, oldest first, the last position of the log that can be given now, and
+    /// how far the database had come. Nothing is ever inserted before a position that was given.
+    pub async fn feed(&self, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64, Place)> {
         self.readers
-            .read(move |conn| {
+            .read_at(move |conn, place| {
+                let end = log::end(conn)?;
                 let events = order_events::table
-                    .filter(order_events::partner_id.eq(partner.0.as_bytes().as_slice()))
+                    .filter(order_events::partner_id.eq(raw(partner)))
                     .filter(order_events::position.gt(after))
+                    .filter(order_events::position.le(end))
                     .order(order_events::position)
                     .load_iter::<EventRow, DefaultLoadingMode>(conn)?
                     .take(usize::try_from(limit).unwrap_or_default())
                     .map(|row| row?.into_recorded())
                     .collect::<Result<_>>()?;
-                Ok((events, last_position(conn)?))
+                Ok((events, end, place))
             })
             .await
     }
@@ -219,10 +232,8 @@ impl Store {
     pub async fn board(&self, shop: ShopId) -> Result<Vec<Order>> {
         self.readers
             .read(move |conn| {
-                let rows: Vec<OrderRow> = orders::table
-                    .filter(orders::shop_id.eq(shop.0.as_bytes().as_slice()))
-                    .filter(orders::ongoing)
-                    .load(conn)?;
+                let rows: Vec<OrderRow> =
+                    orders::table.filter(orders::shop_id.eq(raw(shop))).filter(orders::ongoing).load(conn)?;
                 Ok(rows.into_iter().filter_map(|row| or_log(row.into_order())).collect())
             })
             .await
@@ -233,12 +244,12 @@ impl Store {
     pub async fn board_versions(&self, shop: ShopId) -> Result<Vec<(OrderId, Status, i64)>> {
         self.readers
             .read(move |conn| {
-                let rows: Vec<(Vec<u8>, String, i64)> = orders::table
-                    .filter(orders::shop_id.eq(shop.0.as_bytes().as_slice()))
+                let rows: Vec<(RawId, String, i64)> = orders::table
+                    .filter(orders::shop_id.eq(raw(shop)))
                     .filter(orders::ongoing)
                     .select((orders::id, orders::status, orders::version))
                     .load(conn)?;
-                let read = |(id, status, version): (Vec<u8>, String, i64)| -> Result<_> {
+                let read = |(id, status, version): (RawId, String, i64)| -> Result<_> {
                     Ok((OrderId(uuid(&id)?), word(&status)?, version))
                 };
                 Ok(rows.into_iter().filter_map(|row| or_log(read(row))).collect())
@@ -253,7 +264,7 @@ impl Store {
         self.readers
             .read(move |conn| {
                 let in_hand = IN_HAND.iter().map(|status| status.word());
-                let counts: Vec<(Vec<u8>, i64)> = orders::table
+                let counts: Vec<(RawId, i64)> = orders::table
                     .filter(orders::ongoing)
                     .filter(orders::status.eq_any(in_hand))
                     .filter(orders::slot_at.is_null().or(orders::slot_at.le(soon).assume_not_null()))
@@ -272,7 +283,7 @@ impl Store {
     pub async fn all_orders(&self, after: Option<OrderId>, limit: i64) -> Result<Vec<Order>> {
         self.readers
             .read(move |conn| {
-                let after = after.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
+                let after = raw(after.map_or(uuid::Uuid::nil(), |id| id.0));
                 let rows: Vec<OrderRow> =
                     orders::table.filter(orders::id.gt(after)).order(orders::id).limit(limit).load(conn)?;
                 rows.into_iter().map(OrderRow::into_order).collect()
@@ -291,28 +302,35 @@ fn is_as_fresh(read: &Present, at_least: Option<Position>, partner: PartnerId, c
     at_least.is_none_or(|seen| {
         let revision = seen.revision_of(partner, customer).unwrap_or_default();
         let same = revision.number < read.revision.number || revision == read.revision;
-        seen.place <= read.position.place && (revision.number == 0 || same)
+        seen.at.place <= read.position.at.place && (revision.number == 0 || same)
     })
 }
 
-fn read_present(
-    conn: &mut SqliteConnection,
+/// Who reads a list, and how far it sees.
+struct Reader {
     cluster: u64,
+    place: Place,
+    as_of: Instant,
+    source: Source,
+}
+
+fn read_present(
+    conn: &mut Conn,
+    Reader { cluster, place, as_of, source }: Reader,
     partner: PartnerId,
     customer: CustomerId,
     closed_since: Instant,
-    as_of: Instant,
-    source: Source,
 ) -> Result<Present> {
     let ongoing = ongoing_rows(conn, partner, &customer)?;
-    let newest = Ask::<EndsOf, 2>::with([Value::Bytes(partner.0.as_bytes()), Value::Text(&customer.0)])
-        .load_iter::<(i64, i64, Option<i64>, Vec<u8>), DefaultLoadingMode>(conn)?
+    let ends = Ask::<EndsOf, 2>::with([Value::Id(raw(partner)), Value::Text(&customer.0)]);
+    let newest = native!(conn, conn => ends
+        .load_iter::<(i64, i64, Option<Millis>, RawId), DefaultLoadingMode>(conn)?
         .take(RECENT_ORDERS)
-        .collect::<QueryResult<Vec<_>>>()?;
+        .collect::<QueryResult<Vec<_>>>())?;
     let revision = newest
         .first()
         .map_or_else(Revision::default, |(number, nonce, ..)| Revision { number: *number, nonce: *nonce });
-    let just_now = |at: Option<i64>| at.is_some_and(|at| at > millis(closed_since));
+    let just_now = |at: Option<Millis>| at.is_some_and(|at| at > millis(closed_since));
     let mut just_closed: Vec<_> = newest.into_iter().filter(|(_, _, closed_at, _)| just_now(*closed_at)).collect();
     just_closed.sort_by_key(|(number, _, closed_at, _)| Reverse((*closed_at, *number)));
     let mut closed: Vec<OrderRow> = Vec::new();
@@ -322,7 +340,6 @@ fn read_present(
             break;
         }
     }
-    let place = last_position(conn)?;
     let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
     Ok(Present {
         ongoing: readable(ongoing),
@@ -334,35 +351,27 @@ fn read_present(
     })
 }
 
-fn ongoing_rows(conn: &mut SqliteConnection, partner: PartnerId, customer: &CustomerId) -> Result<Vec<OrderRow>> {
-    let owner = [Value::Bytes(partner.0.as_bytes()), Value::Text(&customer.0)];
-    Ok(Ask::<OngoingOf, 2>::with(owner).load(conn)?)
+fn ongoing_rows(conn: &mut Conn, partner: PartnerId, customer: &CustomerId) -> Result<Vec<OrderRow>> {
+    let owner = [Value::Id(raw(partner)), Value::Text(&customer.0)];
+    Ok(native!(conn, conn => Ask::<OngoingOf, 2>::with(owner).load(conn))?)
 }
 
 /// A customer's ongoing orders, newest first, for admission. One that cannot be read is an error: it may be the same
 /// coffee, so that nothing can be decided for this customer, but for every other.
-pub(super) fn ongoing_of(conn: &mut SqliteConnection, partner: PartnerId, customer: &CustomerId) -> Result<Vec<Order>> {
+pub(super) fn ongoing_of(conn: &mut Conn, partner: PartnerId, customer: &CustomerId) -> Result<Vec<Order>> {
     ongoing_rows(conn, partner, customer)?.into_iter().map(OrderRow::into_order).collect()
 }
 
-/// How far a reader has seen that reads something other than the customer's orders now.
-pub(super) fn position_now(
-    conn: &mut SqliteConnection,
-    cluster: u64,
-    owner: (PartnerId, &CustomerId),
-) -> Result<Position> {
-    Ok(Position::of(cluster, last_position(conn)?, owner, Revision::default()))
-}
-
 /// An order, and the position at which it was read.
-pub(super) fn order_at(conn: &mut SqliteConnection, cluster: u64, id: OrderId) -> Result<Option<(Order, Position)>> {
+pub(super) fn order_at(conn: &mut Conn, cluster: u64, place: Place, id: OrderId) -> Result<Option<(Order, Position)>> {
     let Some(order) = find(conn, id)? else { return Ok(None) };
     let revision = Revision { number: order.number, nonce: order.nonce };
-    let position = Position::of(cluster, last_position(conn)?, (order.partner_id, &order.customer_id), revision);
+    let position = Position::of(cluster, place, (order.partner_id, &order.customer_id), revision);
     Ok(Some((order, position)))
 }
 
-pub(super) fn find(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<Order>> {
-    let row = Ask::<OrderOfId, 1>::with([Value::Bytes(id.0.as_bytes())]).get_result::<OrderRow>(conn).optional()?;
+pub(super) fn find(conn: &mut Conn, id: OrderId) -> Result<Option<Order>> {
+    let asked = Ask::<OrderOfId, 1>::with([Value::Id(raw(id))]);
+    let row = native!(conn, conn => asked.get_result::<OrderRow>(conn)).optional()?;
     row.map(OrderRow::into_order).transpose()
 }

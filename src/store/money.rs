@@ -4,12 +4,12 @@ use chrono::Duration;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
-use diesel::sqlite::SqliteConnection;
 use strum::VariantArray;
 
 use super::browse::LOOKED_THROUGH;
-use super::rows::{OrderRow, millis, or_log};
+use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::orders;
+use super::sql::{At, Conn, RawId};
 use super::{Result, Store};
 use crate::lifecycle::{PaymentStatus, Stage};
 use crate::order::{Instant, OrderId};
@@ -72,11 +72,8 @@ impl Store {
         self.readers
             .read(move |conn| {
                 let [young, older, old] = DEBT_AGES.map(|age| millis(now - age));
-                let debts: Vec<DebtRow> = diesel::sql_query(DEBTS)
-                    .bind::<BigInt, _>(young)
-                    .bind::<BigInt, _>(older)
-                    .bind::<BigInt, _>(old)
-                    .load(conn)?;
+                let debts: Vec<DebtRow> =
+                    diesel::sql_query(DEBTS).bind::<At, _>(young).bind::<At, _>(older).bind::<At, _>(old).load(conn)?;
                 let debts = debts.into_iter().map(|row| {
                     let age = usize::try_from(row.age).unwrap_or_default();
                     Debt { currency: row.currency, age, orders: row.orders, amount: row.amount }
@@ -100,7 +97,7 @@ impl Store {
     pub async fn orders_below(&self, below: Option<OrderId>, limit: i64) -> Result<(Vec<Order>, Option<OrderId>)> {
         self.readers
             .read(move |conn| {
-                let below = below.map_or_else(|| vec![0xff; 16], |id| id.0.as_bytes().to_vec());
+                let below = raw(below.map_or(uuid::Uuid::max(), |id| id.0));
                 let rows: Vec<OrderRow> =
                     orders::table.filter(orders::id.lt(below)).order(orders::id.desc()).limit(limit).load(conn)?;
                 let is_all = (rows.len() as i64) < limit;
@@ -116,11 +113,11 @@ fn readable(rows: Vec<OrderRow>) -> Vec<Order> {
 }
 
 /// Whatever is not known is work that is pending, so that it stands in the index of that, or is parked.
-fn unknown(conn: &mut SqliteConnection, limit: i64) -> Result<Few> {
+fn unknown(conn: &mut Conn, limit: i64) -> Result<Few> {
     let is_unknown = PaymentStatus::Unknown.word();
-    let mut ids: Vec<Vec<u8>> = Vec::new();
+    let mut ids: Vec<RawId> = Vec::new();
     for stage in Stage::VARIANTS {
-        let waiting: Vec<(Vec<u8>, String)> = orders::table
+        let waiting: Vec<(RawId, String)> = orders::table
             .filter(orders::stage.eq(stage.word()))
             .filter(orders::parked_at.is_null())
             .order(orders::next_attempt_at)
@@ -129,7 +126,7 @@ fn unknown(conn: &mut SqliteConnection, limit: i64) -> Result<Few> {
             .load(conn)?;
         ids.extend(waiting.into_iter().filter(|(_, status)| status == is_unknown).map(|(id, _)| id));
     }
-    let parked: Vec<Vec<u8>> = orders::table
+    let parked: Vec<RawId> = orders::table
         .filter(orders::parked_at.is_not_null())
         .filter(orders::payment_status.eq(is_unknown))
         .limit(LOOKED_THROUGH)

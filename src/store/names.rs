@@ -2,8 +2,9 @@
 
 use diesel::prelude::*;
 
-use super::rows::{instant, uuid};
+use super::rows::{instant, raw, uuid};
 use super::schema::{order_names, partners};
+use super::sql::{Millis, RawId};
 use super::{Error, Result, Store, lists};
 use crate::order::{Hash, Instant, OrderId, PartnerId};
 
@@ -22,7 +23,7 @@ pub struct KeyOfOrder {
     pub created_at: Instant,
 }
 
-type Row = (Vec<u8>, Vec<u8>, String, Vec<u8>, i64);
+type Row = (RawId, RawId, String, Vec<u8>, Millis);
 
 impl Store {
     /// By what an order was asked for; `None` if there is no such order. Without a key there is only its fingerprint.
@@ -31,7 +32,7 @@ impl Store {
             .read(move |conn| {
                 let Some(order) = lists::find(conn, id)? else { return Ok(None) };
                 let names: Vec<Row> = order_names::table
-                    .filter(order_names::partner_id.eq(order.partner_id.0.as_bytes().to_vec()))
+                    .filter(order_names::partner_id.eq(raw(order.partner_id)))
                     .filter(order_names::customer_id.eq(&order.customer_id.0))
                     .filter(order_names::number.eq_any([0, order.number]))
                     .limit(LOOKED_AT)
@@ -43,7 +44,7 @@ impl Store {
                         order_names::created_at,
                     ))
                     .load(conn)?;
-                let of_order = names.into_iter().filter(|(order_id, ..)| order_id == id.0.as_bytes());
+                let of_order = names.into_iter().filter(|(order_id, ..)| *order_id == raw(id));
                 of_order.max_by_key(|(_, _, key, ..)| !key.is_empty()).map(read).transpose()
             })
             .await
@@ -53,7 +54,7 @@ impl Store {
     pub async fn orders_of_key(&self, customer: String, key: String) -> Result<Vec<KeyOfOrder>> {
         self.readers
             .read(move |conn| {
-                let partners: Vec<Vec<u8>> = partners::table.select(partners::id).load(conn)?;
+                let partners: Vec<RawId> = partners::table.select(partners::id).load(conn)?;
                 let names: Vec<Row> = order_names::table
                     .filter(order_names::partner_id.eq_any(partners))
                     .filter(order_names::customer_id.eq(customer))

@@ -9,11 +9,12 @@ use super::accept::taken;
 use super::changes::{apply, certain, surely, update_task, worked, write};
 use super::claim::Claim;
 use super::drafts::{self, Draft};
-use super::lanes::{Tx, Urgency};
-use super::position::Position;
-use super::rows::{OrderRow, millis, to_document, uuid};
+use super::lanes::{Touching, Tx, Urgency};
+use super::position::{Place, Position};
+use super::rows::{OrderRow, document, millis, raw, uuid};
 use super::schema::{order_events, orders};
-use super::{Policy, Result, Store, lists};
+use super::sql::{Conn, Json};
+use super::{Policy, Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
 use crate::machine::{self, Refused};
@@ -100,6 +101,16 @@ pub enum Received {
     Unknown,
 }
 
+impl Received {
+    /// What was committed, with how far the database has come by it.
+    fn at((mut received, place): (Self, Place)) -> Self {
+        if let Self::Changed(_, position) | Self::Already(_, position) = &mut received {
+            position.at = place;
+        }
+        received
+    }
+}
+
 impl From<&Received> for WordResult {
     fn from(received: &Received) -> Self {
         match received {
@@ -117,14 +128,16 @@ impl Store {
     /// Writes what a worker found out, if it still holds the lease, and hands the next stage to the local worker.
     pub async fn commit(&self, claim: Claim, outcome: Outcome, now: Instant) -> Result<Committed> {
         let policy = self.policy.clone();
-        self.lane
-            .write(Urgency::Control, move |tx| {
+        let touching = Touching::order(claim.order().id);
+        let (committed, _) = self
+            .lane
+            .write_at(Urgency::Control, touching, move |tx| {
                 // The claim knows the row as it was leased, and mostly nobody has changed it since.
                 let (after, steps) = worked(claim.order(), &outcome, now, &policy)?;
                 if let Some(after) = write(tx, claim.order(), after, steps, now, &policy)? {
                     return Ok(Committed::Done(Box::new(after)));
                 }
-                let Some(before) = lists::find(tx.conn, claim.order().id)? else { return Ok(Committed::Lost) };
+                let Some(before) = tx.find(claim.order().id)? else { return Ok(Committed::Lost) };
                 if before.task.fence != claim.fence() {
                     wake_release(tx, before, now)?;
                     return Ok(Committed::Lost);
@@ -133,7 +146,8 @@ impl Store {
                 let after = certain(write(tx, &before, after, steps, now, &policy)?)?;
                 Ok(Committed::Done(Box::new(after)))
             })
-            .await
+            .await?;
+        Ok(committed)
     }
 
     /// Gives a claim back unused, as if it had never been taken, to be `due` again then: neither a shutdown nor a
@@ -141,7 +155,7 @@ impl Store {
     pub async fn give_back(&self, claim: Claim, due: Instant) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let Some(before) = lists::find(tx.conn, claim.order().id)? else { return Ok(()) };
+                let Some(before) = tx.find(claim.order().id)? else { return Ok(()) };
                 if before.task.fence == claim.fence() {
                     let mut order = before.clone();
                     order.task.fence += 1;
@@ -158,6 +172,7 @@ impl Store {
     /// Hears a word from outside. Whatever is late, repeated or illegal leaves the order as it is.
     pub async fn receive(&self, word: Word) -> Result<Received> {
         let (policy, cluster, actor) = (self.policy.clone(), self.cluster, word.actor);
+        let touching = Touching::order(word.order_id);
         let heard = move |tx: &mut Tx| {
             let received = hear(tx, &word, cluster, &policy)?;
             if !matches!(received, Received::Changed(..)) {
@@ -165,7 +180,7 @@ impl Store {
             }
             Ok(received)
         };
-        let received = self.lane.write(Urgency::Control, heard).await?;
+        let received = Received::at(self.lane.write_at(Urgency::Control, touching, heard).await?);
         METERS.received.of((actor, WordResult::from(&received))).increment(1);
         Ok(received)
     }
@@ -174,9 +189,15 @@ impl Store {
     /// moves; it is counted in the transaction that moves it.
     pub async fn change_pickup(&self, word: Word, slot_capacity: Option<u32>) -> Result<Received> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
-        self.lane
-            .write(Urgency::Control, move |tx| {
-                let order = lists::find(tx.conn, word.order_id)?.filter(|order| word.scope.holds(order));
+        let mut touching = Touching::order(word.order_id);
+        if let (Event::PickupChanged { pickup, .. }, Some(order)) = (&word.event, self.order(word.order_id).await?) {
+            // Which shop takes an order never changes.
+            touching = touching.and_slot(order.0.shop_id, pickup.at);
+        }
+        let moved = self
+            .lane
+            .write_at(Urgency::Control, touching, move |tx| {
+                let order = tx.find(word.order_id)?.filter(|order| word.scope.holds(order));
                 if let (Some(order), Event::PickupChanged { pickup, .. }, Some(capacity)) =
                     (order, &word.event, slot_capacity)
                     && order.pickup.at != pickup.at
@@ -186,17 +207,18 @@ impl Store {
                 }
                 hear(tx, &word, cluster, &policy)
             })
-            .await
+            .await?;
+        Ok(Received::at(moved))
     }
 
     /// Removes an order from its customer's sight: a cancellation by the customer where it is still ongoing, and
     /// a tombstone.
     pub async fn delete(&self, order_id: OrderId, partner: PartnerId, now: Instant) -> Result<Received> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
-        let received = self
+        let deleted = self
             .lane
-            .write(Urgency::Control, move |tx| {
-                let Some(order) = lists::find(tx.conn, order_id)?.filter(|o| o.partner_id == partner) else {
+            .write_at(Urgency::Control, Touching::order(order_id).and_draft(order_id), move |tx| {
+                let Some(order) = tx.find(order_id)?.filter(|o| o.partner_id == partner) else {
                     let draft = drafts::bury(tx, order_id, partner, now)?;
                     return Ok(draft.map_or(Received::Unknown, |draft| Received::DraftBuried(Box::new(draft))));
                 };
@@ -217,6 +239,7 @@ impl Store {
                 hear(tx, &word(Event::Deleted), cluster, &policy)
             })
             .await?;
+        let received = Received::at(deleted);
         METERS.received.of((Actor::Partner, WordResult::from(&received))).increment(1);
         Ok(received)
     }
@@ -225,13 +248,16 @@ impl Store {
     /// not hold a deadline up.
     pub async fn expire(&self, limit: i64, now: Instant) -> Result<Vec<(OrderId, EventKind)>> {
         let policy = self.policy.clone();
-        self.lane
-            .write(Urgency::Control, move |tx| {
-                let due: Vec<OrderRow> = orders::table
-                    .filter(orders::deadline_at.le(millis(now)))
-                    .order(orders::deadline_at)
-                    .limit(limit)
-                    .load(tx.conn)?;
+        let (decided, _) = self
+            .lane
+            .write_at(Urgency::Control, Touching::nothing(), move |tx| {
+                let due =
+                    orders::table.filter(orders::deadline_at.le(millis(now))).order(orders::deadline_at).limit(limit);
+                // What somebody else changes now is seen to by whoever looks next.
+                let due: Vec<OrderRow> = match &mut tx.conn {
+                    Conn::Sqlite(conn) => due.load(conn)?,
+                    Conn::Postgres(conn) => due.for_update().skip_locked().load(conn)?,
+                };
                 let mut decided = Vec::with_capacity(due.len());
                 for row in due {
                     let Some(order) = readable(tx, row, now)? else { continue };
@@ -241,31 +267,32 @@ impl Store {
                 }
                 Ok(decided)
             })
-            .await
+            .await?;
+        Ok(decided)
     }
 }
 
-/// One word from outside, inside a transaction.
+/// One word from outside, inside a transaction. How far the database has come is only known once it is committed.
 pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> Result<Received> {
     let Word { order_id, scope, actor, ref event, version, now } = *word;
-    let Some(before) = lists::find(tx.conn, order_id)?.filter(|order| scope.holds(order)) else {
+    let Some(before) = tx.find(order_id)?.filter(|order| scope.holds(order)) else {
         return Ok(Received::Unknown);
     };
     if version.is_some_and(|seen| seen != before.version) {
         return Ok(Received::Stale(Box::new(before)));
     }
     let event = machine::as_found(&before, event.clone());
-    let position = |tx: &mut Tx, order: &Order| -> Result<Position> {
+    let position = |order: &Order| {
         let revision = Revision { number: order.number, nonce: order.nonce };
-        Ok(Position::of(cluster, tx.last_position()?, (order.partner_id, &order.customer_id), revision))
+        Position::of(cluster, Place::default(), (order.partner_id, &order.customer_id), revision)
     };
     match apply(tx, &before, &event, actor, now, policy)? {
         Ok(after) => {
-            let position = position(tx, &after)?;
+            let position = position(&after);
             Ok(Received::Changed(Box::new(after), position))
         }
         Err(_) if has_happened(tx.conn, &before, &event)? => {
-            let position = position(tx, &before)?;
+            let position = position(&before);
             Ok(Received::Already(Box::new(before), position))
         }
         // The gateway is not told "no": what it says and what is written here cannot both be true, and a person has
@@ -273,7 +300,7 @@ pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> R
         Err(refused) if actor == Actor::Gateway => {
             let event = Event::Contradicted { what: refused.to_string() };
             let after = surely(apply(tx, &before, &event, actor, now, policy)?)?;
-            let position = position(tx, &after)?;
+            let position = position(&after);
             Ok(Received::Changed(Box::new(after), position))
         }
         Err(refused) => Ok(Received::Refused(Box::new(before), refused)),
@@ -283,28 +310,33 @@ pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> R
 /// Whether this was said and done before, with the same content: a tablet that replays its queue is not told off for
 /// it. A recall can be taken back, so it counts only while the order is being made again. An acceptance that names
 /// neither time nor lines says no more than any other.
-fn has_happened(conn: &mut SqliteConnection, order: &Order, event: &Event) -> Result<bool> {
+fn has_happened(conn: &mut Conn, order: &Order, event: &Event) -> Result<bool> {
     let kind = event.kind();
     let is_step = RULES.iter().any(|rule| rule.event == kind) || kind == EventKind::Deleted;
     let undone = kind == EventKind::Recalled && order.status != Status::Preparing;
     if !is_step || undone {
         return Ok(false);
     }
-    let earlier: Vec<String> = order_events::table
-        .filter(order_events::order_id.eq(order.id.0.as_bytes().as_slice()))
+    let earlier: Vec<Json> = order_events::table
+        .filter(order_events::order_id.eq(raw(order.id)))
         .filter(order_events::kind.eq(kind.word()))
         .select(order_events::data)
         .load(conn)?;
     let says_no_more =
         matches!(event, Event::ShopAccepted { minutes: None, dropped_lines } if dropped_lines.is_empty());
-    let said = to_document(event);
-    Ok(earlier.iter().any(|data| says_no_more || *data == said))
+    let said = serde_json::to_value(event).expect("plain data serialises");
+    // Not letter by letter: PostgreSQL writes documents in its own way.
+    let is_the_same = |data: &Json| document::<serde_json::Value>(data).map(|data| data == said);
+    if says_no_more {
+        return Ok(!earlier.is_empty());
+    }
+    Ok(earlier.iter().map(is_the_same).collect::<Result<Vec<_>>>()?.contains(&true))
 }
 
 /// The order of a row; `None` if it cannot be read. One such row must not hold up the others: it is set aside for an
 /// operator, and its deadline is put off.
 pub(super) fn readable(tx: &mut Tx, row: OrderRow, now: Instant) -> Result<Option<Order>> {
-    let id = row.id().to_vec();
+    let id = row.id().clone();
     let fault = match row.into_order() {
         Ok(order) => return Ok(Some(order)),
         Err(fault) => fault,

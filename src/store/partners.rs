@@ -1,12 +1,12 @@
 //! Partners, their keys, their shops and menus: small, read as a whole, changed by people.
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use super::lanes::{Tx, Urgency};
-use super::rows::{document, instant, millis, to_document, uuid, word};
+use super::rows::{document, instant, millis, raw, to_document, uuid, word};
 use super::schema::{items, keys, partners, shop_items, shops};
+use super::sql::{Conn, Json, Millis, RawId, native};
 use super::{Error, Result, Store};
 use crate::catalogue::demo::Demo;
 use crate::catalogue::{Item, Shop, ShopItem};
@@ -67,7 +67,7 @@ impl Store {
     pub async fn partners(&self) -> Result<Vec<Partner>> {
         self.readers
             .read(|conn| {
-                let rows: Vec<(Vec<u8>, String, i64)> = partners::table.order(partners::created_at).load(conn)?;
+                let rows: Vec<(RawId, String, Millis)> = partners::table.order(partners::created_at).load(conn)?;
                 rows.into_iter()
                     .map(|(id, name, created_at)| {
                         Ok(Partner { partner_id: PartnerId(uuid(&id)?), name, created_at: instant(created_at) })
@@ -111,9 +111,8 @@ impl Store {
     ) -> Result<Option<Shop>> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let body: Option<String> =
-                    shops::table.find(id.0.as_bytes().as_slice()).select(shops::body).first(tx.conn).optional()?;
-                let Some(mut shop) = body.as_deref().map(document::<Shop>).transpose()? else {
+                let body: Option<Json> = shops::table.find(raw(id)).select(shops::body).first(tx.conn).optional()?;
+                let Some(mut shop) = body.as_ref().map(document::<Shop>).transpose()? else {
                     tx.refuse();
                     return Ok(None);
                 };
@@ -140,13 +139,13 @@ impl Store {
     ) -> Result<ShopItem> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let body: Option<String> = shop_items::table
-                    .find((otherwise.shop_id.0.as_bytes().as_slice(), &otherwise.item_id))
+                let body: Option<Json> = shop_items::table
+                    .find((raw(otherwise.shop_id), &otherwise.item_id))
                     .select(shop_items::body)
                     .first(tx.conn)
                     .optional()?;
                 let mut item =
-                    body.as_deref().map(document::<ShopItem>).transpose()?.unwrap_or_else(|| otherwise.clone());
+                    body.as_ref().map(document::<ShopItem>).transpose()?.unwrap_or_else(|| otherwise.clone());
                 change(&mut item);
                 upsert_shop_item(tx, &item)?;
                 Ok(item)
@@ -194,8 +193,8 @@ impl Store {
     }
 }
 
-fn revoke_unless_last(conn: &mut SqliteConnection, key_id: Uuid, now: Instant) -> Result<Revoked> {
-    let key: Option<KeyRow> = keys::table.find(key_id.as_bytes().as_slice()).first(conn).optional()?;
+fn revoke_unless_last(conn: &mut Conn, key_id: Uuid, now: Instant) -> Result<Revoked> {
+    let key: Option<KeyRow> = keys::table.find(raw(key_id)).first(conn).optional()?;
     let Some(key) = key.map(KeyRow::into_stored).transpose()? else { return Ok(Revoked::Unknown) };
     if key.revoked_at.is_some() {
         return Ok(Revoked::Already);
@@ -209,14 +208,14 @@ fn revoke_unless_last(conn: &mut SqliteConnection, key_id: Uuid, now: Instant) -
     Ok(Revoked::Done)
 }
 
-fn documents<T: serde::de::DeserializeOwned>(bodies: Vec<String>) -> Result<Vec<T>> {
-    bodies.iter().map(|body| document(body)).collect()
+fn documents<T: serde::de::DeserializeOwned>(bodies: Vec<Json>) -> Result<Vec<T>> {
+    bodies.iter().map(document).collect()
 }
 
 fn insert_partner(tx: &mut Tx, partner: &Partner) -> Result<()> {
     diesel::insert_into(partners::table)
         .values((
-            partners::id.eq(partner.partner_id.0.as_bytes().as_slice()),
+            partners::id.eq(raw(partner.partner_id)),
             partners::name.eq(&partner.name),
             partners::created_at.eq(millis(partner.created_at)),
         ))
@@ -226,46 +225,38 @@ fn insert_partner(tx: &mut Tx, partner: &Partner) -> Result<()> {
 
 fn upsert_shop(tx: &mut Tx, shop: &Shop) -> Result<()> {
     let body = to_document(shop);
-    diesel::insert_into(shops::table)
-        .values((
-            shops::id.eq(shop.shop_id.0.as_bytes().as_slice()),
-            shops::partner_id.eq(shop.partner_id.0.as_bytes().as_slice()),
-            shops::body.eq(&body),
-        ))
+    let row = diesel::insert_into(shops::table)
+        .values((shops::id.eq(raw(shop.shop_id)), shops::partner_id.eq(raw(shop.partner_id)), shops::body.eq(&body)))
         .on_conflict(shops::id)
         .do_update()
-        .set(shops::body.eq(&body))
-        .execute(tx.conn)?;
+        .set(shops::body.eq(&body));
+    native!(tx.conn, conn => row.execute(conn))?;
     Ok(())
 }
 
 fn upsert_item(tx: &mut Tx, item: &Item) -> Result<()> {
     let body = to_document(item);
-    diesel::insert_into(items::table)
-        .values((
-            items::partner_id.eq(item.partner_id.0.as_bytes().as_slice()),
-            items::item_id.eq(&item.item_id),
-            items::body.eq(&body),
-        ))
+    let row = diesel::insert_into(items::table)
+        .values((items::partner_id.eq(raw(item.partner_id)), items::item_id.eq(&item.item_id), items::body.eq(&body)))
         .on_conflict((items::partner_id, items::item_id))
         .do_update()
-        .set(items::body.eq(&body))
-        .execute(tx.conn)?;
+        .set(items::body.eq(&body));
+    native!(tx.conn, conn => row.execute(conn))?;
     Ok(())
 }
 
 fn upsert_shop_item(tx: &mut Tx, item: &ShopItem) -> Result<()> {
     let body = to_document(item);
-    diesel::insert_into(shop_items::table)
+    let row = diesel::insert_into(shop_items::table)
         .values((
-            shop_items::shop_id.eq(item.shop_id.0.as_bytes().as_slice()),
+            shop_items::shop_id.eq(raw(item.shop_id)),
             shop_items::item_id.eq(&item.item_id),
             shop_items::body.eq(&body),
         ))
         .on_conflict((shop_items::shop_id, shop_items::item_id))
         .do_update()
-        .set(shop_items::body.eq(&body))
-        .execute(tx.conn)?;
+        .set(shop_items::body.eq(&body));
+    native!(tx.conn, conn => row.execute(conn))?;
     Ok(())
 }
 
@@ -273,14 +264,14 @@ fn upsert_shop_item(tx: &mut Tx, item: &ShopItem) -> Result<()> {
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = keys)]
 struct KeyRow {
-    id: Vec<u8>,
+    id: RawId,
     kind: String,
-    partner_id: Option<Vec<u8>>,
-    shop_id: Option<Vec<u8>>,
+    partner_id: Option<RawId>,
+    shop_id: Option<RawId>,
     hash: Vec<u8>,
     label: String,
-    created_at: i64,
-    revoked_at: Option<i64>,
+    created_at: Millis,
+    revoked_at: Option<Millis>,
 }
 
 impl KeyRow {
@@ -312,10 +303,10 @@ fn insert_key(tx: &mut Tx, key: &StoredKey) -> Result<()> {
     };
     diesel::insert_into(keys::table)
         .values(KeyRow {
-            id: key.key_id.as_bytes().to_vec(),
+            id: raw(key.key_id),
             kind: key.owner.kind().to_string(),
-            partner_id: partner.map(|id| id.0.as_bytes().to_vec()),
-            shop_id: shop.map(|id| id.0.as_bytes().to_vec()),
+            partner_id: partner.map(raw),
+            shop_id: shop.map(raw),
             hash: key.hash.0.to_vec(),
             label: key.label.clone(),
             created_at: millis(key.created_at),
@@ -325,7 +316,7 @@ fn insert_key(tx: &mut Tx, key: &StoredKey) -> Result<()> {
     Ok(())
 }
 
-fn revoke(conn: &mut SqliteConnection, key_id: Uuid, now: Instant) -> Result<bool> {
-    let valid = keys::table.find(key_id.as_bytes().as_slice()).filter(keys::revoked_at.is_null());
+fn revoke(conn: &mut Conn, key_id: Uuid, now: Instant) -> Result<bool> {
+    let valid = keys::table.find(raw(key_id)).filter(keys::revoked_at.is_null());
     Ok(diesel::update(valid).set(keys::revoked_at.eq(millis(now))).execute(conn)? == 1)
 }

@@ -3,10 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
+use diesel::sql_types::BigInt;
 
-use super::Result;
-use super::schema::order_events;
+use super::sql::Conn;
+use super::{Result, log};
 use crate::admission::{Revision, owner};
 use crate::order::{CustomerId, PartnerId};
 
@@ -15,22 +15,20 @@ use crate::order::{CustomerId, PartnerId};
 pub struct Position {
     /// The database that gave it.
     pub cluster: u64,
-    /// The history of that database: raised by every failover. The embedded database has one.
-    pub timeline: u32,
-    /// The place in the log: the last event that was seen.
-    pub place: i64,
+    /// How far it had come.
+    pub at: Place,
     owner: [u8; 6],
     revision: Revision,
 }
 
 impl Position {
-    pub(super) fn of(cluster: u64, place: i64, of: (PartnerId, &CustomerId), revision: Revision) -> Self {
-        Self { cluster, timeline: 1, place, owner: owner(of.0, of.1), revision }
+    pub(super) fn of(cluster: u64, at: Place, of: (PartnerId, &CustomerId), revision: Revision) -> Self {
+        Self { cluster, at, owner: owner(of.0, of.1), revision }
     }
 
-    /// Everything up to a place in the log, of no customer in particular.
-    pub fn of_log(cluster: u64, place: i64) -> Self {
-        Self { cluster, timeline: 1, place, owner: [0; 6], revision: Revision::default() }
+    /// Everything up to there, of no customer in particular.
+    pub fn of_log(cluster: u64, at: Place) -> Self {
+        Self { cluster, at, owner: [0; 6], revision: Revision::default() }
     }
 
     /// The revision that was seen, if it was this customer's.
@@ -42,8 +40,8 @@ impl Position {
     pub fn token(&self) -> String {
         let mut bytes = Vec::with_capacity(42);
         bytes.extend(self.cluster.to_be_bytes());
-        bytes.extend(self.timeline.to_be_bytes());
-        bytes.extend(self.place.to_be_bytes());
+        bytes.extend(self.at.timeline.to_be_bytes());
+        bytes.extend(self.at.place.to_be_bytes());
         bytes.extend(self.owner);
         bytes.extend(self.revision.number.to_be_bytes());
         bytes.extend(self.revision.nonce.to_be_bytes());
@@ -55,24 +53,55 @@ impl Position {
         let bytes: [u8; 42] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         let position = Self {
             cluster: u64::from_be_bytes(bytes[..8].try_into().ok()?),
-            timeline: u32::from_be_bytes(bytes[8..12].try_into().ok()?),
-            place: i64::from_be_bytes(bytes[12..20].try_into().ok()?),
+            at: Place {
+                timeline: u32::from_be_bytes(bytes[8..12].try_into().ok()?),
+                place: i64::from_be_bytes(bytes[12..20].try_into().ok()?),
+            },
             owner: bytes[20..26].try_into().ok()?,
             revision: Revision {
                 number: i64::from_be_bytes(bytes[26..34].try_into().ok()?),
                 nonce: i64::from_be_bytes(bytes[34..].try_into().ok()?),
             },
         };
-        (position.place >= 0 && position.revision.number >= 0).then_some(position)
+        (position.at.place >= 0 && position.revision.number >= 0).then_some(position)
     }
 }
 
-/// The place of the last event in the log.
-pub(super) fn last_position(conn: &mut SqliteConnection) -> Result<i64> {
-    Ok(order_events::table
-        .select(diesel::dsl::max(order_events::position))
-        .get_result::<Option<i64>>(conn)?
-        .unwrap_or(0))
+/// How far a database has come, by its own count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The history of that database: raised by every failover. The embedded database has one.
+    pub timeline: u32,
+    /// How far along that history: of SQLite the last event in the log, of PostgreSQL the place in its write-ahead log.
+    pub place: i64,
+}
+
+#[derive(QueryableByName)]
+struct PlaceRow {
+    #[diesel(sql_type = BigInt)]
+    timeline: i64,
+    #[diesel(sql_type = BigInt)]
+    place: i64,
+}
+
+/// A standby does not say of which timeline it is; that is asked of the receiver of its log.
+const HERE: &str = "
+    SELECT CASE WHEN pg_is_in_recovery()
+            THEN COALESCE((SELECT received_tli FROM pg_stat_wal_receiver), 0)::bigint
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint END AS timeline,
+        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
+            - '0/0'::pg_lsn)::bigint AS place";
+
+/// How far this database has come. Whoever reads at that place asks on PostgreSQL BEFORE the snapshot is taken: in one
+/// statement with the read the answer may be further than the rows.
+pub(super) fn here(conn: &mut Conn) -> Result<Place> {
+    match conn {
+        Conn::Sqlite(_) => Ok(Place { timeline: 1, place: log::end(conn)? }),
+        Conn::Postgres(conn) => {
+            let row: PlaceRow = diesel::sql_query(HERE).get_result(conn)?;
+            Ok(Place { timeline: u32::try_from(row.timeline).unwrap_or_default(), place: row.place })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +112,7 @@ mod tests {
     fn a_token_reads_back_and_knows_its_customer() {
         let (partner, customer) = (PartnerId::new(), CustomerId("cus".into()));
         let revision = Revision { number: 3, nonce: -9 };
-        let position = Position::of(7, 12, (partner, &customer), revision);
+        let position = Position::of(7, Place { timeline: 2, place: 12 }, (partner, &customer), revision);
         assert_eq!(Position::parse(&position.token()), Some(position));
         assert_eq!(position.revision_of(partner, &customer), Some(revision));
         assert_eq!(position.revision_of(partner, &CustomerId("other".into())), None);

@@ -7,9 +7,10 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::gauges::OWED;
 use super::lists::age_in_seconds;
-use super::position::last_position;
+use super::log;
 use super::rows::{instant, word};
 use super::schema::{order_events, orders};
+use super::sql::{Millis, Native};
 use super::{Result, Store};
 use crate::lifecycle::{EventKind, Status};
 use crate::order::Instant;
@@ -44,11 +45,18 @@ pub struct Reading {
 }
 
 /// What only the code reads stands in `details`: this is not a question of the hot path.
-const ONGOING: &str = "
+const ONGOING: Native = Native {
+    sqlite: "
     SELECT status, currency, COUNT(*) AS orders, MIN(json_extract(details, '$.entered_at')) AS since,
         SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END) AS held,
         SUM(captured - refunded) AS taken
-    FROM orders WHERE ongoing GROUP BY status, currency";
+    FROM orders WHERE ongoing GROUP BY status, currency",
+    postgres: "
+    SELECT status, currency, COUNT(*) AS orders, MIN((details->>'entered_at')::bigint) AS since,
+        SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END)::bigint AS held,
+        SUM(captured - refunded)::bigint AS taken
+    FROM orders WHERE ongoing GROUP BY status, currency",
+};
 
 #[derive(QueryableByName)]
 struct OngoingRow {
@@ -74,10 +82,10 @@ impl Store {
         let mut reading = self
             .readers
             .read(move |conn| {
-                let mut reading = Reading { position: last_position(conn)?, ..Reading::default() };
-                for row in diesel::sql_query(ONGOING).load::<OngoingRow>(conn)? {
+                let mut reading = Reading { position: log::end(conn)?, ..Reading::default() };
+                for row in diesel::sql_query(ONGOING.of(conn)).load::<OngoingRow>(conn)? {
                     let of_status = reading.ongoing.entry(word(&row.status)?).or_default();
-                    let since = row.since.map(instant);
+                    let since = row.since.map(|since| instant(Millis(since)));
                     *of_status = (of_status.0 + row.orders, of_status.1.into_iter().chain(since).min());
                     match reading.held_and_taken.iter_mut().find(|(currency, ..)| *currency == row.currency) {
                         Some((_, held, taken)) => (*held, *taken) = (*held + row.held, *taken + row.taken),
@@ -85,7 +93,7 @@ impl Store {
                     }
                 }
                 reading.parked = orders::table.filter(orders::parked_at.is_not_null()).count().get_result(conn)?;
-                let first: Option<Option<i64>> = orders::table
+                let first: Option<Option<Millis>> = orders::table
                     .filter(orders::deadline_at.is_not_null())
                     .order(orders::deadline_at)
                     .select(orders::deadline_at)
@@ -95,7 +103,7 @@ impl Store {
                 let owed: Vec<super::gauges::Owed> = diesel::sql_query(OWED).load(conn)?;
                 reading.owed = owed.into_iter().map(|row| (row.currency, row.amount, row.since.map(instant))).collect();
                 let Some(after) = after else { return Ok(reading) };
-                let after = after.max(reading.position - COUNTED);
+                let after = after.max(log::back(conn, COUNTED)?);
                 let counts: Vec<(String, Option<String>, String, i64)> = order_events::table
                     .filter(order_events::position.gt(after).and(order_events::position.le(reading.position)))
                     .group_by((order_events::kind, order_events::from_status, order_events::to_status))
@@ -115,6 +123,7 @@ impl Store {
                 }
                 reading.acceptances = order_events::table
                     .filter(order_events::position.gt(after))
+                    .filter(order_events::position.le(reading.position))
                     .filter(order_events::kind.eq(EventKind::ShopAccepted.word()))
                     .filter(order_events::elapsed_ms.is_not_null())
                     .limit(TOLD)

@@ -6,10 +6,11 @@ use strum::VariantArray;
 
 use super::changes::{apply, update_task};
 use super::claim::{Claim, is_poison, lease};
-use super::lanes::Urgency;
+use super::lanes::{Touching, Urgency};
 use super::orders::readable;
 use super::rows::{OrderRow, instant, millis, word};
 use super::schema::orders;
+use super::sql::{Conn, Millis};
 use super::{Error, Result, Store};
 use crate::lifecycle::{Actor, Event, Stage};
 use crate::order::Instant;
@@ -33,16 +34,22 @@ impl Store {
     /// no rescuer to race with.
     pub async fn claim(&self, stage: Stage, limit: i64, now: Instant) -> Result<Vec<Claim>> {
         let policy = self.policy.clone();
-        self.lane
-            .write(Urgency::Control, move |tx| {
+        let (claims, _) = self
+            .lane
+            .write_at(Urgency::Control, Touching::nothing(), move |tx| {
                 let due = orders::table
                     .filter(orders::stage.eq(stage.word()))
                     .filter(orders::next_attempt_at.le(millis(now)))
                     .filter(orders::parked_at.is_null())
-                    .order(orders::next_attempt_at)
-                    .load_iter::<OrderRow, DefaultLoadingMode>(tx.conn)?
-                    .take(usize::try_from(limit).unwrap_or_default())
-                    .collect::<QueryResult<Vec<_>>>()?;
+                    .order(orders::next_attempt_at);
+                let due = match &mut tx.conn {
+                    Conn::Sqlite(conn) => due
+                        .load_iter::<OrderRow, DefaultLoadingMode>(conn)?
+                        .take(usize::try_from(limit).unwrap_or_default())
+                        .collect::<QueryResult<Vec<_>>>()?,
+                    // Several instances look at once: each takes what no other is about to.
+                    Conn::Postgres(conn) => due.limit(limit).for_update().skip_locked().load(conn)?,
+                };
                 let mut claims = Vec::with_capacity(due.len());
                 for row in due {
                     let Some(before) = readable(tx, row, now)? else { continue };
@@ -61,7 +68,8 @@ impl Store {
                 }
                 Ok(claims)
             })
-            .await
+            .await?;
+        Ok(claims)
     }
 
     /// When something is next due: the earliest attempt of each stage, and the earliest deadline.
@@ -70,7 +78,7 @@ impl Store {
             .read(|conn| {
                 let mut stages = Vec::new();
                 for stage in Stage::VARIANTS {
-                    let earliest: Option<Option<i64>> = orders::table
+                    let earliest: Option<Option<Millis>> = orders::table
                         .filter(orders::stage.eq(stage.word()))
                         .filter(orders::parked_at.is_null())
                         .order(orders::next_attempt_at)
@@ -79,7 +87,7 @@ impl Store {
                         .optional()?;
                     stages.extend(earliest.flatten().map(|at| (*stage, instant(at))));
                 }
-                let deadline: Option<Option<i64>> = orders::table
+                let deadline: Option<Option<Millis>> = orders::table
                     .filter(orders::deadline_at.is_not_null())
                     .order(orders::deadline_at)
                     .select(orders::deadline_at)

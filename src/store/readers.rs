@@ -7,18 +7,17 @@ use std::time::{Duration, Instant as Monotonic};
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use diesel::connection::{Connection, SimpleConnection};
-use diesel::r2d2::R2D2Connection;
-use diesel::sqlite::SqliteConnection;
+use diesel::connection::SimpleConnection;
 use tokio::sync::oneshot;
 
 use super::lanes::fill;
-use super::position::last_position;
+use super::position::{Place, here};
+use super::sql::Conn;
 use super::{Error, Pool, Result};
 use crate::meters::METERS;
 use crate::order::Instant;
 
-type Job = Box<dyn FnOnce(&mut SqliteConnection) + Send>;
+type Job = Box<dyn FnOnce(&mut Conn) + Send>;
 
 /// The way to the reading threads.
 #[derive(Clone)]
@@ -40,9 +39,27 @@ impl Readers {
     /// Runs `query` in a read transaction. Errors: [`Error::Overloaded`] when too many wait.
     pub async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+        query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        enqueue(&self.jobs, move |conn| conn.transaction(query)).await
+        enqueue(&self.jobs, move |conn| conn.read(query)).await
+    }
+
+    /// As [`Readers::read`]; `query` is told how far the database had come, which the snapshot holds.
+    pub async fn read_at<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Conn, Place) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        enqueue(&self.jobs, move |conn| match conn {
+            Conn::Sqlite(_) => conn.read(|conn| {
+                let place = here(conn)?;
+                query(conn, place)
+            }),
+            Conn::Postgres(_) => {
+                let place = here(conn)?;
+                conn.read(|conn| query(conn, place))
+            }
+        })
+        .await
     }
 
     /// How full the channel is, from 0 to 1.
@@ -53,7 +70,7 @@ impl Readers {
 
 async fn enqueue<T: Send + 'static>(
     jobs: &Sender<Job>,
-    query: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let asked = Monotonic::now();
     let (answer, answered) = oneshot::channel();
@@ -99,7 +116,7 @@ fn serve(pool: &Pool, jobs: &Receiver<Job>) {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Age {
     pub as_of: Instant,
-    pub place: i64,
+    pub place: Place,
 }
 
 /// A reader that looks at a genuinely old snapshot, as a lagging replica would: its read transaction is kept open
@@ -176,7 +193,7 @@ impl LaggingReader {
     /// Runs `query` on the old snapshot, and says how old it was.
     pub async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+        query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         enqueue(&self.jobs, query).await
     }
@@ -184,16 +201,16 @@ impl LaggingReader {
 
 /// Serves from one snapshot until it is `lag` old. False when nobody can ask any more.
 fn look_for(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     lag: Duration,
     jobs: &Receiver<Job>,
     shown: &ArcSwapOption<Age>,
     clock: fn() -> Instant,
 ) -> Result<bool> {
-    let alive = conn.transaction(|conn| {
+    let alive = conn.read(|conn| {
         let as_of = clock();
         // The first read fixes the snapshot; until then it would still move.
-        let place = last_position(conn)?;
+        let place = here(conn)?;
         shown.store(Some(Arc::new(Age { as_of, place })));
         let until = Monotonic::now() + lag;
         let served = loop {

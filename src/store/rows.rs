@@ -7,21 +7,26 @@ use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::sql::{Json, Millis, RawId};
 use super::statements::columns;
 use super::{Error, Result};
 use crate::lifecycle::Actor;
 use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, PaymentAction, Pickup, Placed, ShopId};
 use crate::state::{Order, Payment, PendingOperation, Task};
 
-pub(super) fn millis(at: Instant) -> i64 {
-    at.timestamp_millis()
+pub(super) fn millis(at: Instant) -> Millis {
+    Millis(at.timestamp_millis())
 }
 
-pub(super) fn instant(millis: i64) -> Instant {
+pub(super) fn instant(Millis(millis): Millis) -> Instant {
     DateTime::<Utc>::from_timestamp_millis(millis).unwrap_or_default()
 }
 
-pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid> {
+pub(super) fn raw(id: impl Into<RawId>) -> RawId {
+    id.into()
+}
+
+pub(super) fn uuid(RawId(bytes): &RawId) -> Result<Uuid> {
     Uuid::from_slice(bytes).map_err(|fault| Error::Damaged(format!("a stored id: {fault}")))
 }
 
@@ -29,11 +34,19 @@ pub(super) fn word<T: std::str::FromStr>(text: &str) -> Result<T> {
     text.parse().map_err(|_| Error::Damaged(format!("a stored word: `{text}`")))
 }
 
-pub(super) fn document<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+pub(super) fn document<T: serde::de::DeserializeOwned>(Json(text): &Json) -> Result<T> {
+    parsed(text)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|fault| Error::Damaged(format!("a stored document: {fault}")))
 }
 
-pub(super) fn to_document(value: &impl Serialize) -> String {
+pub(super) fn to_document(value: &impl Serialize) -> Json {
+    Json(text(value))
+}
+
+fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data serialises")
 }
 
@@ -41,16 +54,16 @@ columns! {
     /// A row of `orders`, column by column.
     #[derive(Queryable, Clone)]
     pub(super) struct OrderRow in orders {
-        id: Vec<u8>,
-        partner_id: Vec<u8>,
+        id: RawId,
+        partner_id: RawId,
         customer_id: String,
-        shop_id: Vec<u8>,
+        shop_id: RawId,
         number: i64,
         placed: String,
         placed_hash: Vec<u8>,
         total: i64,
         currency: String,
-        slot_at: Option<i64>,
+        slot_at: Option<Millis>,
         status: String,
         reason: Option<String>,
         payment_status: String,
@@ -59,20 +72,20 @@ columns! {
         refunded: i64,
         owed: i64,
         stage: Option<String>,
-        next_attempt_at: Option<i64>,
+        next_attempt_at: Option<Millis>,
         attempts: i32,
         errors: i32,
         crashes: i32,
         fence: i64,
-        leased_until: Option<i64>,
-        parked_at: Option<i64>,
-        deadline_at: Option<i64>,
+        leased_until: Option<Millis>,
+        parked_at: Option<Millis>,
+        deadline_at: Option<Millis>,
         ongoing: bool,
         version: i64,
-        created_at: i64,
-        closed_at: Option<i64>,
-        deleted_at: Option<i64>,
-        details: String,
+        created_at: Millis,
+        closed_at: Option<Millis>,
+        deleted_at: Option<Millis>,
+        details: Json,
     }
 }
 
@@ -86,15 +99,15 @@ columns! {
         captured: i64,
         refunded: i64,
         stage: Option<&'static str>,
-        next_attempt_at: Option<i64>,
+        next_attempt_at: Option<Millis>,
         attempts: i32,
         errors: i32,
         crashes: i32,
         fence: i64,
-        leased_until: Option<i64>,
-        deadline_at: Option<i64>,
+        leased_until: Option<Millis>,
+        deadline_at: Option<Millis>,
         version: i64,
-        details: String,
+        details: Json,
     }
 }
 
@@ -103,12 +116,12 @@ columns! {
     /// rewrites its entry, whether or not the value is another one.
     #[derive(PartialEq, Eq)]
     pub(super) struct SeldomChangedColumns in orders {
-        slot_at: Option<i64>,
+        slot_at: Option<Millis>,
         owed: i64,
-        parked_at: Option<i64>,
+        parked_at: Option<Millis>,
         ongoing: bool,
-        closed_at: Option<i64>,
-        deleted_at: Option<i64>,
+        closed_at: Option<Millis>,
+        deleted_at: Option<Millis>,
     }
 }
 
@@ -118,22 +131,22 @@ columns! {
         fence: i64,
         attempts: i32,
         crashes: i32,
-        leased_until: Option<i64>,
-        next_attempt_at: Option<i64>,
+        leased_until: Option<Millis>,
+        next_attempt_at: Option<Millis>,
     }
 }
 
 columns! {
     /// A row of `order_names`.
     pub(super) struct NameRow in order_names {
-        partner_id: Vec<u8>,
+        partner_id: RawId,
         customer_id: String,
         number: i64,
         idempotency_key: String,
-        order_id: Vec<u8>,
+        order_id: RawId,
         nonce: i64,
         fingerprint: Vec<u8>,
-        created_at: i64,
+        created_at: Millis,
     }
 }
 
@@ -157,31 +170,31 @@ struct Details {
     #[serde(default, skip_serializing_if = "is_zero")]
     refund_target: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    unknown_since: Option<i64>,
+    unknown_since: Option<Millis>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     last_look: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    capture_before: Option<i64>,
+    capture_before: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dropped_lines: Vec<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    offer_at: Option<i64>,
+    offer_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    offered_at: Option<i64>,
+    offered_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    promise_at: Option<i64>,
+    promise_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    expected_ready_at: Option<i64>,
+    expected_ready_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ready_at: Option<i64>,
+    ready_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    arrived_at: Option<i64>,
+    arrived_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     recalled: bool,
-    entered_at: i64,
-    updated_at: i64,
+    entered_at: Millis,
+    updated_at: Millis,
 }
 
 fn is_zero(amount: &i64) -> bool {
@@ -220,20 +233,20 @@ impl Details {
 }
 
 /// The hash that binds what was accepted to the order it was accepted for.
-fn placed_hash(id: &[u8], customer_id: &str, shop_id: &[u8], placed: &str) -> Hash {
+fn placed_hash(RawId(id): &RawId, customer_id: &str, RawId(shop_id): &RawId, placed: &str) -> Hash {
     Hash::of_bytes(&[id, customer_id.as_bytes(), shop_id, placed.as_bytes()].join(&0))
 }
 
 impl OrderRow {
     pub(super) fn of(order: &Order) -> Self {
-        let id = order.id.0.as_bytes().to_vec();
-        let shop_id = order.shop_id.0.as_bytes().to_vec();
-        let placed = to_document(&order.placed);
+        let id = raw(order.id);
+        let shop_id = raw(order.shop_id);
+        let placed = text(&order.placed);
         let (changed, seldom) = (ChangedColumns::of(order), SeldomChangedColumns::of(order));
         Self {
             placed_hash: placed_hash(&id, &order.customer_id.0, &shop_id, &placed).0.to_vec(),
             id,
-            partner_id: order.partner_id.0.as_bytes().to_vec(),
+            partner_id: raw(order.partner_id),
             customer_id: order.customer_id.0.clone(),
             shop_id,
             number: order.number,
@@ -266,7 +279,7 @@ impl OrderRow {
         }
     }
 
-    pub(super) fn id(&self) -> &[u8] {
+    pub(super) fn id(&self) -> &RawId {
         &self.id
     }
 
@@ -281,7 +294,7 @@ impl OrderRow {
 
     fn decode(self) -> Result<Order> {
         let details: Details = document(&self.details)?;
-        let placed: Placed = document(&self.placed)?;
+        let placed: Placed = parsed(&self.placed)?;
         let hash = placed_hash(&self.id, &self.customer_id, &self.shop_id, &self.placed);
         let untouched = hash.0 == self.placed_hash[..]
             && placed.total.amount == self.total
@@ -345,7 +358,7 @@ impl OrderRow {
 }
 
 /// An id as people write it, also one that is no id.
-fn name_of(id: &[u8]) -> String {
+fn name_of(RawId(id): &RawId) -> String {
     Uuid::from_slice(id).map_or_else(|_| format!("{id:02x?}"), |id| id.to_string())
 }
 
@@ -383,11 +396,11 @@ impl NameRow {
     /// The name of an order among its customer's: its number, or else its Idempotency-Key.
     pub(super) fn of(order: &Order, key: Option<&str>, fingerprint: Hash) -> Self {
         Self {
-            partner_id: order.partner_id.0.as_bytes().to_vec(),
+            partner_id: raw(order.partner_id),
             customer_id: order.customer_id.0.clone(),
             number: if key.is_some() { 0 } else { order.number },
             idempotency_key: key.unwrap_or_default().to_owned(),
-            order_id: order.id.0.as_bytes().to_vec(),
+            order_id: raw(order.id),
             nonce: order.nonce,
             fingerprint: fingerprint.0.to_vec(),
             created_at: millis(order.created_at),

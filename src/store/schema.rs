@@ -1,6 +1,9 @@
 //! The tables as diesel sees them. The truth is `migrations/`; a test compares the two.
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     meta (name) {
         name -> Text,
         value -> Text,
@@ -8,74 +11,95 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     partners (id) {
-        id -> Binary,
+        id -> Id,
         name -> Text,
-        created_at -> BigInt,
+        created_at -> At,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     keys (id) {
-        id -> Binary,
+        id -> Id,
         kind -> Text,
-        partner_id -> Nullable<Binary>,
-        shop_id -> Nullable<Binary>,
+        partner_id -> Nullable<Id>,
+        shop_id -> Nullable<Id>,
         hash -> Binary,
         label -> Text,
-        created_at -> BigInt,
-        revoked_at -> Nullable<BigInt>,
+        created_at -> At,
+        revoked_at -> Nullable<At>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     shops (id) {
-        id -> Binary,
-        partner_id -> Binary,
-        body -> Text,
+        id -> Id,
+        partner_id -> Id,
+        body -> Document,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     items (partner_id, item_id) {
-        partner_id -> Binary,
+        partner_id -> Id,
         item_id -> Text,
-        body -> Text,
+        body -> Document,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     shop_items (shop_id, item_id) {
-        shop_id -> Binary,
+        shop_id -> Id,
         item_id -> Text,
-        body -> Text,
+        body -> Document,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     drafts (id) {
-        id -> Binary,
-        partner_id -> Binary,
+        id -> Id,
+        partner_id -> Id,
         customer_id -> Text,
-        body -> Text,
-        valid_until -> BigInt,
-        created_at -> BigInt,
-        deleted_at -> Nullable<BigInt>,
+        body -> Document,
+        valid_until -> At,
+        created_at -> At,
+        deleted_at -> Nullable<At>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     orders (id) {
-        id -> Binary,
-        partner_id -> Binary,
+        id -> Id,
+        partner_id -> Id,
         customer_id -> Text,
-        shop_id -> Binary,
+        shop_id -> Id,
         number -> BigInt,
         placed -> Text,
         placed_hash -> Binary,
         total -> BigInt,
         currency -> Text,
-        slot_at -> Nullable<BigInt>,
+        slot_at -> Nullable<At>,
         status -> Text,
         reason -> Nullable<Text>,
         payment_status -> Text,
@@ -84,43 +108,49 @@ diesel::table! {
         refunded -> BigInt,
         owed -> BigInt,
         stage -> Nullable<Text>,
-        next_attempt_at -> Nullable<BigInt>,
+        next_attempt_at -> Nullable<At>,
         attempts -> Integer,
         errors -> Integer,
         crashes -> Integer,
         fence -> BigInt,
-        leased_until -> Nullable<BigInt>,
-        parked_at -> Nullable<BigInt>,
-        deadline_at -> Nullable<BigInt>,
+        leased_until -> Nullable<At>,
+        parked_at -> Nullable<At>,
+        deadline_at -> Nullable<At>,
         ongoing -> Bool,
         version -> BigInt,
-        created_at -> BigInt,
-        closed_at -> Nullable<BigInt>,
-        deleted_at -> Nullable<BigInt>,
-        details -> Text,
+        created_at -> At,
+        closed_at -> Nullable<At>,
+        deleted_at -> Nullable<At>,
+        details -> Document,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     order_names (partner_id, customer_id, number, idempotency_key) {
-        partner_id -> Binary,
+        partner_id -> Id,
         customer_id -> Text,
         number -> BigInt,
         idempotency_key -> Text,
-        order_id -> Binary,
+        order_id -> Id,
         nonce -> BigInt,
         fingerprint -> Binary,
-        created_at -> BigInt,
-        closed_at -> Nullable<BigInt>,
+        created_at -> At,
+        closed_at -> Nullable<At>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     order_events (position) {
         position -> BigInt,
-        partner_id -> Binary,
-        shop_id -> Binary,
-        order_id -> Binary,
+        partner_id -> Id,
+        shop_id -> Id,
+        order_id -> Id,
         version -> BigInt,
         kind -> Text,
         from_status -> Nullable<Text>,
@@ -128,184 +158,223 @@ diesel::table! {
         payment_status -> Text,
         actor -> Text,
         reason -> Nullable<Text>,
-        at -> BigInt,
+        at -> At,
         elapsed_ms -> Nullable<BigInt>,
-        data -> Text,
+        data -> Document,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     webhooks (id) {
-        id -> Binary,
-        partner_id -> Binary,
-        shop_id -> Nullable<Binary>,
+        id -> Id,
+        partner_id -> Id,
+        shop_id -> Nullable<Id>,
         url -> Text,
-        kinds -> Nullable<Text>,
+        kinds -> Nullable<Document>,
         secret -> Text,
         old_secret -> Nullable<Text>,
-        old_secret_until -> Nullable<BigInt>,
+        old_secret_until -> Nullable<At>,
         planned -> BigInt,
-        created_at -> BigInt,
-        disabled_at -> Nullable<BigInt>,
+        created_at -> At,
+        disabled_at -> Nullable<At>,
         disabled_why -> Nullable<Text>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     deliveries (id) {
-        id -> Binary,
-        webhook_id -> Binary,
-        order_id -> Binary,
+        id -> Id,
+        webhook_id -> Id,
+        order_id -> Id,
         version -> BigInt,
         kind -> Text,
-        occurred_at -> BigInt,
+        occurred_at -> At,
         coalesced -> Integer,
-        waiting_since -> BigInt,
+        waiting_since -> At,
         result -> Text,
         attempts -> Integer,
-        next_attempt_at -> Nullable<BigInt>,
-        give_up_at -> BigInt,
-        attempted_at -> Nullable<BigInt>,
+        next_attempt_at -> Nullable<At>,
+        give_up_at -> At,
+        attempted_at -> Nullable<At>,
         status -> Nullable<Integer>,
         trouble -> Nullable<Text>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     users (id) {
-        id -> Binary,
+        id -> Id,
         name -> Text,
         password -> Nullable<Text>,
         roles -> Text,
-        created_at -> BigInt,
-        disabled_at -> Nullable<BigInt>,
+        created_at -> At,
+        disabled_at -> Nullable<At>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     links (hash) {
         hash -> Binary,
-        user_id -> Binary,
-        created_at -> BigInt,
-        expires_at -> BigInt,
-        used_at -> Nullable<BigInt>,
+        user_id -> Id,
+        created_at -> At,
+        expires_at -> At,
+        used_at -> Nullable<At>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     sessions (hash) {
         hash -> Binary,
-        id -> Binary,
-        user_id -> Binary,
+        id -> Id,
+        user_id -> Id,
         address -> Text,
         agent -> Text,
-        created_at -> BigInt,
-        seen_at -> BigInt,
-        revoked_at -> Nullable<BigInt>,
+        created_at -> At,
+        seen_at -> At,
+        revoked_at -> Nullable<At>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     login_failures (subject) {
         subject -> Text,
         failures -> Integer,
-        last_at -> BigInt,
-        locked_until -> Nullable<BigInt>,
+        last_at -> At,
+        locked_until -> Nullable<At>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     audit (position) {
         position -> BigInt,
-        at -> BigInt,
-        user_id -> Nullable<Binary>,
+        at -> At,
+        user_id -> Nullable<Id>,
         user_name -> Text,
         action -> Text,
         subject -> Text,
         reason -> Nullable<Text>,
         outcome -> Text,
-        detail -> Text,
+        detail -> Document,
         request_id -> Text,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     saved_views (user_id, name) {
-        user_id -> Binary,
+        user_id -> Id,
         name -> Text,
         query -> Text,
-        created_at -> BigInt,
+        created_at -> At,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     tablets (hash) {
         hash -> Binary,
-        key_id -> Binary,
+        key_id -> Id,
         address -> Text,
         agent -> Text,
-        created_at -> BigInt,
+        created_at -> At,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     bulk_jobs (id) {
-        id -> Binary,
+        id -> Id,
         state -> Text,
-        deed -> Text,
+        deed -> Document,
         lot -> Text,
         query -> Text,
-        sieve -> Text,
-        counted -> Text,
+        sieve -> Document,
+        counted -> Document,
         total -> BigInt,
         place -> BigInt,
         done -> BigInt,
         refused -> BigInt,
-        refusals -> Text,
-        user_id -> Binary,
+        refusals -> Document,
+        user_id -> Id,
         user_name -> Text,
         reason -> Nullable<Text>,
         request_id -> Text,
-        created_at -> BigInt,
-        started_at -> Nullable<BigInt>,
-        ended_at -> Nullable<BigInt>,
+        created_at -> At,
+        started_at -> Nullable<At>,
+        ended_at -> Nullable<At>,
         stopped_by -> Nullable<Text>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     bulk_orders (job_id, place) {
-        job_id -> Binary,
+        job_id -> Id,
         place -> BigInt,
         ids -> Binary,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     holds (subject) {
         subject -> Text,
-        at -> BigInt,
-        until_at -> BigInt,
+        at -> At,
+        until_at -> At,
         user_name -> Text,
         reason -> Nullable<Text>,
     }
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
     settlements (id) {
-        id -> Binary,
-        order_id -> Binary,
+        id -> Id,
+        order_id -> Id,
         version -> BigInt,
-        event -> Text,
+        event -> Document,
         amount -> BigInt,
         currency -> Text,
         evidence -> Text,
         state -> Text,
-        said_by_id -> Binary,
+        said_by_id -> Id,
         said_by -> Text,
-        said_at -> BigInt,
+        said_at -> At,
         decided_by -> Nullable<Text>,
-        decided_at -> Nullable<BigInt>,
+        decided_at -> Nullable<At>,
     }
 }
 

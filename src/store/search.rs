@@ -1,10 +1,10 @@
 //! What operators look for among all orders. Bounded: no question reads more than a window of the history.
 
 use diesel::prelude::*;
-use diesel::sqlite::{Sqlite, SqliteConnection};
 
-use super::rows::{OrderRow, or_log, uuid};
+use super::rows::{OrderRow, or_log, raw, uuid};
 use super::schema::orders;
+use super::sql::{Conn, MultiBackend, RawId};
 use super::{Result, Store};
 use crate::lifecycle::{Stage, Status};
 use crate::order::{OrderId, PartnerId};
@@ -40,7 +40,7 @@ impl Store {
     pub async fn search(&self, wanted: Wanted, below: Option<OrderId>, limit: usize) -> Result<Found> {
         self.readers
             .read(move |conn| {
-                let below = below.map_or_else(|| vec![0xff; 16], |id| id.0.as_bytes().to_vec());
+                let below = raw(below.map_or(uuid::Uuid::max(), |id| id.0));
                 let has_index = wanted.stage.is_some() || wanted.parked == Some(true);
                 if has_index { live(conn, wanted, below, limit) } else { window(conn, wanted, below, limit) }
             })
@@ -48,10 +48,10 @@ impl Store {
     }
 }
 
-type Query<'q> = orders::BoxedQuery<'q, Sqlite>;
+type Query<'q> = orders::BoxedQuery<'q, MultiBackend>;
 
-fn matching<'q>(wanted: Wanted, below: &[u8], limit: usize) -> Query<'q> {
-    let mut query = orders::table.filter(orders::id.lt(below.to_vec())).order(orders::id.desc()).into_boxed();
+fn matching<'q>(wanted: Wanted, below: &RawId, limit: usize) -> Query<'q> {
+    let mut query = orders::table.filter(orders::id.lt(below.clone())).order(orders::id.desc()).into_boxed();
     if let Some(status) = wanted.status {
         query = query.filter(orders::status.eq(status.word()));
     }
@@ -59,7 +59,7 @@ fn matching<'q>(wanted: Wanted, below: &[u8], limit: usize) -> Query<'q> {
         query = query.filter(orders::stage.eq(stage.word()));
     }
     if let Some(partner) = wanted.partner {
-        query = query.filter(orders::partner_id.eq(partner.0.as_bytes().to_vec()));
+        query = query.filter(orders::partner_id.eq(raw(partner)));
     }
     query = match wanted.parked {
         Some(true) => query.filter(orders::parked_at.is_not_null()),
@@ -70,7 +70,7 @@ fn matching<'q>(wanted: Wanted, below: &[u8], limit: usize) -> Query<'q> {
 }
 
 /// Both the parked and the others of a stage, each by its own partial index.
-fn live(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: usize) -> Result<Found> {
+fn live(conn: &mut Conn, wanted: Wanted, below: RawId, limit: usize) -> Result<Found> {
     let mut rows: Vec<OrderRow> = Vec::new();
     for parked in [true, false] {
         if wanted.parked.is_none_or(|only| only == parked) {
@@ -81,8 +81,8 @@ fn live(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: usiz
     cut(rows, limit, None)
 }
 
-fn window(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: usize) -> Result<Found> {
-    let end: Option<Vec<u8>> = orders::table
+fn window(conn: &mut Conn, wanted: Wanted, below: RawId, limit: usize) -> Result<Found> {
+    let end: Option<RawId> = orders::table
         .filter(orders::id.lt(below.clone()))
         .order(orders::id.desc())
         .select(orders::id)
@@ -97,10 +97,10 @@ fn window(conn: &mut SqliteConnection, wanted: Wanted, below: Vec<u8>, limit: us
 }
 
 /// The page is cut among the rows, before they are read: one that cannot be read must not end the search.
-fn cut(mut rows: Vec<OrderRow>, limit: usize, rest: Option<Vec<u8>>) -> Result<Found> {
+fn cut(mut rows: Vec<OrderRow>, limit: usize, rest: Option<RawId>) -> Result<Found> {
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let below = if more { rows.last().map(|row| row.id().to_vec()) } else { rest };
+    let below = if more { rows.last().map(|row| row.id().clone()) } else { rest };
     let below = below.map(|id| uuid(&id).map(OrderId)).transpose()?;
     Ok(Found { orders: rows.into_iter().filter_map(|row| or_log(row.into_order())).collect(), below })
 }

@@ -4,8 +4,9 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::lanes::Urgency;
-use super::rows::{instant, millis, uuid};
+use super::rows::{instant, millis, raw, uuid};
 use super::schema::{saved_views, sessions, users};
+use super::sql::{Millis, RawId, native};
 use super::users::UserRow;
 use super::{Result, Store};
 use crate::access::{Session, User};
@@ -33,8 +34,8 @@ impl Store {
                 diesel::insert_into(sessions::table)
                     .values((
                         sessions::hash.eq(hash.0.to_vec()),
-                        sessions::id.eq(session.id.as_bytes().to_vec()),
-                        sessions::user_id.eq(session.user_id.as_bytes().to_vec()),
+                        sessions::id.eq(raw(session.id)),
+                        sessions::user_id.eq(raw(session.user_id)),
                         sessions::address.eq(&session.address),
                         sessions::agent.eq(&session.agent),
                         sessions::created_at.eq(millis(session.created_at)),
@@ -68,7 +69,7 @@ impl Store {
     pub async fn touch_session(&self, session_id: Uuid, now: Instant) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let row = sessions::table.filter(sessions::id.eq(session_id.as_bytes().to_vec()));
+                let row = sessions::table.filter(sessions::id.eq(raw(session_id)));
                 diesel::update(row).set(sessions::seen_at.eq(millis(now))).execute(tx.conn)?;
                 Ok(())
             })
@@ -85,7 +86,7 @@ impl Store {
                     .limit(500)
                     .into_boxed();
                 if let Some(user_id) = user_id {
-                    query = query.filter(sessions::user_id.eq(user_id.as_bytes().to_vec()));
+                    query = query.filter(sessions::user_id.eq(raw(user_id)));
                 }
                 query.load::<SessionRow>(conn)?.into_iter().map(SessionRow::into_session).collect()
             })
@@ -97,12 +98,12 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let mut open = sessions::table
-                    .filter(sessions::id.eq(session_id.as_bytes().to_vec()))
+                    .filter(sessions::id.eq(raw(session_id)))
                     .filter(sessions::revoked_at.is_null())
                     .select(sessions::hash)
                     .into_boxed();
                 if let Some(user_id) = of {
-                    open = open.filter(sessions::user_id.eq(user_id.as_bytes().to_vec()));
+                    open = open.filter(sessions::user_id.eq(raw(user_id)));
                 }
                 let Some(hash) = open.first::<Vec<u8>>(tx.conn).optional()? else {
                     tx.refuse();
@@ -120,7 +121,7 @@ impl Store {
         self.readers
             .read(move |conn| {
                 let rows: Vec<(String, String)> = saved_views::table
-                    .filter(saved_views::user_id.eq(user_id.as_bytes().to_vec()))
+                    .filter(saved_views::user_id.eq(raw(user_id)))
                     .order(saved_views::name)
                     .select((saved_views::name, saved_views::query))
                     .load(conn)?;
@@ -133,7 +134,7 @@ impl Store {
     pub async fn save_view(&self, user_id: Uuid, view: SavedView, now: Instant) -> Result<bool> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let user = user_id.as_bytes().to_vec();
+                let user = raw(user_id);
                 let others = saved_views::table
                     .filter(saved_views::user_id.eq(&user))
                     .filter(saved_views::name.ne(&view.name))
@@ -143,7 +144,7 @@ impl Store {
                     tx.refuse();
                     return Ok(false);
                 }
-                diesel::insert_into(saved_views::table)
+                let saved = diesel::insert_into(saved_views::table)
                     .values((
                         saved_views::user_id.eq(&user),
                         saved_views::name.eq(&view.name),
@@ -152,8 +153,8 @@ impl Store {
                     ))
                     .on_conflict((saved_views::user_id, saved_views::name))
                     .do_update()
-                    .set(saved_views::query.eq(&view.query))
-                    .execute(tx.conn)?;
+                    .set(saved_views::query.eq(&view.query));
+                native!(tx.conn, conn => saved.execute(conn))?;
                 Ok(true)
             })
             .await
@@ -162,7 +163,7 @@ impl Store {
     pub async fn drop_view(&self, user_id: Uuid, name: String) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                diesel::delete(saved_views::table.find((user_id.as_bytes().to_vec(), &name))).execute(tx.conn)?;
+                diesel::delete(saved_views::table.find((raw(user_id), &name))).execute(tx.conn)?;
                 Ok(())
             })
             .await
@@ -172,13 +173,13 @@ impl Store {
 #[derive(Queryable)]
 struct SessionRow {
     _hash: Vec<u8>,
-    id: Vec<u8>,
-    user_id: Vec<u8>,
+    id: RawId,
+    user_id: RawId,
     address: String,
     agent: String,
-    created_at: i64,
-    seen_at: i64,
-    _revoked_at: Option<i64>,
+    created_at: Millis,
+    seen_at: Millis,
+    _revoked_at: Option<Millis>,
 }
 
 impl SessionRow {

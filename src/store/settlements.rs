@@ -5,10 +5,10 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::lanes::{Tx, Urgency};
-use super::lists;
 use super::orders::{Received, Scope, Word, hear};
-use super::rows::{document, instant, millis, or_log, to_document, uuid, word};
+use super::rows::{document, instant, millis, or_log, raw, to_document, uuid, word};
 use super::schema::settlements;
+use super::sql::{Json, Millis, RawId};
 use super::{Policy, Result, Store};
 use crate::lifecycle::{Actor, Event};
 use crate::machine;
@@ -140,7 +140,7 @@ fn say(tx: &mut Tx, said: &Settlement, limit: i64, cluster: u64, policy: &Policy
     );
     diesel::update(old).set(withdrawn).execute(tx.conn)?;
     let waiting = settlements::table
-        .filter(settlements::order_id.eq(said.order_id.0.as_bytes().to_vec()))
+        .filter(settlements::order_id.eq(raw(said.order_id)))
         .filter(settlements::state.eq(SettlementState::Waiting.to_string()));
     if diesel::select(diesel::dsl::exists(waiting)).get_result(tx.conn)? {
         return Ok(Settled::WaitsAlready);
@@ -169,9 +169,7 @@ fn decide(
     cluster: u64,
     policy: &Policy,
 ) -> Result<Settled> {
-    let waiting = settlements::table
-        .find(id.as_bytes().to_vec())
-        .filter(settlements::state.eq(SettlementState::Waiting.to_string()));
+    let waiting = settlements::table.find(raw(id)).filter(settlements::state.eq(SettlementState::Waiting.to_string()));
     let Some(row) = waiting.first::<SettlementRow>(tx.conn).optional()? else { return Ok(Settled::Unknown) };
     let said = row.into_settlement()?;
     let state = match agrees {
@@ -188,7 +186,7 @@ fn decide(
         settlements::decided_by.eq(Some(by.to_owned())),
         settlements::decided_at.eq(Some(millis(now))),
     );
-    diesel::update(settlements::table.find(id.as_bytes().to_vec())).set(decided).execute(tx.conn)?;
+    diesel::update(settlements::table.find(raw(id))).set(decided).execute(tx.conn)?;
     Ok(Settled::Done)
 }
 
@@ -200,7 +198,7 @@ fn settle(tx: &mut Tx, said: &Settlement, now: Instant, cluster: u64, policy: &P
 
 /// What would refuse it; `None` if nothing would.
 fn try_out(tx: &mut Tx, said: &Settlement, policy: &Policy) -> Result<Option<Received>> {
-    let Some(order) = lists::find(tx.conn, said.order_id)? else { return Ok(Some(Received::Unknown)) };
+    let Some(order) = tx.find(said.order_id)? else { return Ok(Some(Received::Unknown)) };
     if order.version != said.version {
         return Ok(Some(Received::Stale(Box::new(order))));
     }
@@ -211,33 +209,33 @@ fn try_out(tx: &mut Tx, said: &Settlement, policy: &Policy) -> Result<Option<Rec
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = settlements)]
 struct SettlementRow {
-    id: Vec<u8>,
-    order_id: Vec<u8>,
+    id: RawId,
+    order_id: RawId,
     version: i64,
-    event: String,
+    event: Json,
     amount: i64,
     currency: String,
     evidence: String,
     state: String,
-    said_by_id: Vec<u8>,
+    said_by_id: RawId,
     said_by: String,
-    said_at: i64,
+    said_at: Millis,
     decided_by: Option<String>,
-    decided_at: Option<i64>,
+    decided_at: Option<Millis>,
 }
 
 impl SettlementRow {
     fn of(said: &Settlement) -> Self {
         Self {
-            id: said.id.as_bytes().to_vec(),
-            order_id: said.order_id.0.as_bytes().to_vec(),
+            id: raw(said.id),
+            order_id: raw(said.order_id),
             version: said.version,
             event: to_document(&said.event),
             amount: said.amount,
             currency: said.currency.clone(),
             evidence: said.evidence.clone(),
             state: said.state.to_string(),
-            said_by_id: said.said_by_id.as_bytes().to_vec(),
+            said_by_id: raw(said.said_by_id),
             said_by: said.said_by.clone(),
             said_at: millis(said.said_at),
             decided_by: said.decided_by.clone(),

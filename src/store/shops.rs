@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use super::position::last_position;
+use super::log;
 use super::rows::{uuid, word};
 use super::schema::order_events;
+use super::sql::RawId;
 use super::{Result, Store};
 use crate::lifecycle::EventKind;
 use crate::order::ShopId;
@@ -38,8 +39,8 @@ impl Store {
         self.readers
             .read(|conn| {
                 let kinds = [EventKind::ShopAccepted, EventKind::ShopRejected, EventKind::ShopTimedOut];
-                let rows: Vec<(Vec<u8>, String, Option<i64>)> = order_events::table
-                    .filter(order_events::position.gt(last_position(conn)? - OF_LATE))
+                let rows: Vec<(RawId, String, Option<i64>)> = order_events::table
+                    .filter(order_events::position.gt(log::back(conn, OF_LATE)?))
                     .filter(order_events::kind.eq_any(kinds.map(EventKind::word)))
                     .select((order_events::shop_id, order_events::kind, order_events::elapsed_ms))
                     .load(conn)?;

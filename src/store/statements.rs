@@ -9,26 +9,35 @@
 
 use std::marker::PhantomData;
 
+use diesel::backend::Backend;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
-use diesel::sqlite::{Sqlite, SqliteConnection};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Binary, HasSqlType, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
 use super::rows::OrderRow;
 use super::schema::orders;
+use super::sql::{At, Id, Millis, RawId};
+use crate::order::{OrderId, PartnerId};
 use crate::state::Order;
 
-/// Columns of a table, and a value for each.
+/// Columns of a table.
 pub(super) trait Columns: 'static {
     const TABLE: &'static str;
-    /// Separated by commas, each behind its column's name and `=` where that is wanted.
-    fn push_values<'b>(&'b self, named: bool, pass: &mut AstPass<'_, 'b, Sqlite>) -> QueryResult<()>;
 }
 
 /// Columns that can be named at once.
 pub(super) trait Row: Columns {
     /// Separated by commas.
     const NAMES: &'static str;
+}
+
+/// A value for each of some columns, as an engine takes it.
+pub(super) trait Values<DB: Backend>: Columns {
+    /// Separated by commas, each behind its column's name and `=` where that is wanted.
+    fn push_values<'b>(&'b self, named: bool, pass: &mut AstPass<'_, 'b, DB>) -> QueryResult<()>;
 }
 
 /// Declares a struct whose fields are columns of a table, named and typed as the schema has them.
@@ -48,11 +57,25 @@ macro_rules! columns {
 
         impl $crate::store::statements::Columns for $name {
             const TABLE: &'static str = stringify!($table);
+        }
 
+        $crate::store::statements::values!(diesel::sqlite::Sqlite, $name in $table { $first: $first_type, $($field: $type,)* });
+        $crate::store::statements::values!(diesel::pg::Pg, $name in $table { $first: $first_type, $($field: $type,)* });
+
+        impl $crate::store::statements::Row for $name {
+            const NAMES: &'static str = concat!(stringify!($first) $(, ", ", stringify!($field))*);
+        }
+    };
+}
+pub(super) use columns;
+
+macro_rules! values {
+    ($engine:ty, $name:ident in $table:ident { $first:ident: $first_type:ty, $($field:ident: $type:ty,)* }) => {
+        impl $crate::store::statements::Values<$engine> for $name {
             fn push_values<'b>(
                 &'b self,
                 named: bool,
-                pass: &mut diesel::query_builder::AstPass<'_, 'b, diesel::sqlite::Sqlite>,
+                pass: &mut diesel::query_builder::AstPass<'_, 'b, $engine>,
             ) -> diesel::QueryResult<()> {
                 use diesel::dsl::SqlTypeOf;
                 use $crate::store::schema::$table as columns;
@@ -69,28 +92,33 @@ macro_rules! columns {
             }
         }
 
-        impl $crate::store::statements::Row for $name {
-            const NAMES: &'static str = concat!(stringify!($first) $(, ", ", stringify!($field))*);
-        }
     };
 }
-pub(super) use columns;
+pub(super) use values;
 
 impl<A: Columns, B: Columns> Columns for (A, B) {
     const TABLE: &'static str = A::TABLE;
+}
 
-    fn push_values<'b>(&'b self, named: bool, pass: &mut AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+impl<DB: Backend, A: Values<DB>, B: Values<DB>> Values<DB> for (A, B) {
+    fn push_values<'b>(&'b self, named: bool, pass: &mut AstPass<'_, 'b, DB>) -> QueryResult<()> {
         self.0.push_values(named, pass)?;
         pass.push_sql(", ");
         self.1.push_values(named, pass)
     }
 }
 
+/// Either engine: what they have in common as diesel sees them.
+pub(super) trait Engine: Backend + HasSqlType<Id> + HasSqlType<At> {}
+
+impl Engine for Sqlite {}
+impl Engine for Pg {}
+
 /// `INSERT` of one row.
 pub(super) struct Insert<R>(pub R);
 
-impl<R: Row> QueryFragment<Sqlite> for Insert<R> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+impl<DB: Backend, R: Row + Values<DB>> QueryFragment<DB> for Insert<R> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         pass.push_sql("INSERT INTO ");
         pass.push_sql(R::TABLE);
         pass.push_sql(" (");
@@ -107,7 +135,7 @@ impl<R: Row> QueryId for Insert<R> {
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<R> RunQueryDsl<SqliteConnection> for Insert<R> {}
+impl<R, C> RunQueryDsl<C> for Insert<R> {}
 
 /// `UPDATE` of an order by compare-and-set: only if its row still is as it was `before`. A claim raises the fence,
 /// every other change the version.
@@ -116,14 +144,18 @@ pub(super) struct Update<'a, C> {
     pub changes: C,
 }
 
-impl<C: Columns> QueryFragment<Sqlite> for Update<'_, C> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+impl<DB: Engine, C: Values<DB>> QueryFragment<DB> for Update<'_, C>
+where
+    OrderId: ToSql<Id, DB>,
+    i64: ToSql<BigInt, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         pass.push_sql("UPDATE ");
         pass.push_sql(C::TABLE);
         pass.push_sql(" SET ");
         self.changes.push_values(true, &mut pass)?;
         pass.push_sql(" WHERE id = ");
-        pass.push_bind_param::<Binary, _>(self.before.id.0.as_bytes().as_slice())?;
+        pass.push_bind_param::<Id, _>(&self.before.id)?;
         pass.push_sql(" AND fence = ");
         pass.push_bind_param::<BigInt, _>(&self.before.task.fence)?;
         pass.push_sql(" AND version = ");
@@ -136,22 +168,28 @@ impl<C: Columns> QueryId for Update<'_, C> {
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<C> RunQueryDsl<SqliteConnection> for Update<'_, C> {}
+impl<C, Conn> RunQueryDsl<Conn> for Update<'_, C> {}
 
 /// Writes beside the number of an order when it was closed.
 pub(super) struct CloseName<'a> {
     pub order: &'a Order,
-    pub closed_at: Option<i64>,
+    pub closed_at: Option<Millis>,
 }
 
-impl QueryFragment<Sqlite> for CloseName<'_> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+impl<DB: Engine> QueryFragment<DB> for CloseName<'_>
+where
+    PartnerId: ToSql<Id, DB>,
+    Option<Millis>: ToSql<Nullable<At>, DB>,
+    i64: ToSql<BigInt, DB>,
+    str: ToSql<Text, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         pass.push_sql("UPDATE order_names SET closed_at = ");
-        pass.push_bind_param::<Nullable<BigInt>, _>(&self.closed_at)?;
+        pass.push_bind_param::<Nullable<At>, _>(&self.closed_at)?;
         pass.push_sql(" WHERE partner_id = ");
-        pass.push_bind_param::<Binary, _>(self.order.partner_id.0.as_bytes().as_slice())?;
+        pass.push_bind_param::<Id, _>(&self.order.partner_id)?;
         pass.push_sql(" AND customer_id = ");
-        pass.push_bind_param::<Text, _>(&self.order.customer_id.0)?;
+        pass.push_bind_param::<Text, str>(&self.order.customer_id.0)?;
         pass.push_sql(" AND number = ");
         pass.push_bind_param::<BigInt, _>(&self.order.number)?;
         pass.push_sql(" AND idempotency_key = ''");
@@ -164,7 +202,7 @@ impl QueryId for CloseName<'_> {
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl RunQueryDsl<SqliteConnection> for CloseName<'_> {}
+impl<C> RunQueryDsl<C> for CloseName<'_> {}
 
 /// What is asked on the hot paths. Its answers have the columns of `Answer`.
 pub(super) trait Question: 'static {
@@ -176,7 +214,7 @@ pub(super) trait Question: 'static {
 
 /// A value in a question.
 pub(super) enum Value<'a> {
-    Bytes(&'a [u8]),
+    Id(RawId),
     Text(&'a str),
 }
 
@@ -192,8 +230,12 @@ impl<'a, Q: Question, const N: usize> Ask<'a, Q, N> {
     }
 }
 
-impl<Q: Question, const N: usize> QueryFragment<Sqlite> for Ask<'_, Q, N> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+impl<DB: Engine, Q: Question, const N: usize> QueryFragment<DB> for Ask<'_, Q, N>
+where
+    RawId: ToSql<Id, DB>,
+    str: ToSql<Text, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         pass.push_sql("SELECT ");
         pass.push_sql(Q::COLUMNS);
         pass.push_sql(" ");
@@ -202,7 +244,7 @@ impl<Q: Question, const N: usize> QueryFragment<Sqlite> for Ask<'_, Q, N> {
         for (value, part) in self.values.iter().zip(parts.by_ref()) {
             pass.push_sql(part);
             match value {
-                Value::Bytes(bytes) => pass.push_bind_param::<Binary, [u8]>(bytes)?,
+                Value::Id(id) => pass.push_bind_param::<Id, RawId>(id)?,
                 Value::Text(text) => pass.push_bind_param::<Text, str>(text)?,
             }
         }
@@ -220,7 +262,7 @@ impl<Q: Question, const N: usize> Query for Ask<'_, Q, N> {
     type SqlType = Q::Answer;
 }
 
-impl<Q, const N: usize> RunQueryDsl<SqliteConnection> for Ask<'_, Q, N> {}
+impl<C, Q, const N: usize> RunQueryDsl<C> for Ask<'_, Q, N> {}
 
 /// Declares questions, each with the columns and SQL types of its answers.
 macro_rules! questions {
@@ -245,13 +287,13 @@ questions! {
     OngoingOf: OrderColumns, OrderRow::NAMES,
         "FROM orders WHERE partner_id = ? AND customer_id = ? AND ongoing ORDER BY number DESC";
     /// Number, nonce and creation of the orders of a partner's customer, newest first.
-    NumbersOf: (BigInt, BigInt, BigInt), "number, nonce, created_at",
+    NumbersOf: (BigInt, BigInt, At), "number, nonce, created_at",
         "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
     /// Number, nonce, end and id of the orders of a partner's customer, newest first.
-    EndsOf: (BigInt, BigInt, Nullable<BigInt>, Binary), "number, nonce, closed_at, order_id",
+    EndsOf: (BigInt, BigInt, Nullable<At>, Id), "number, nonce, closed_at, order_id",
         "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
     /// Id, fingerprint and deletion of the order that a partner's customer has under an Idempotency-Key.
-    OrderOfKey: (Binary, Binary, Nullable<BigInt>), "order_id, fingerprint, deleted_at",
+    OrderOfKey: (Id, Binary, Nullable<At>), "order_id, fingerprint, deleted_at",
         "FROM order_names JOIN orders ON id = order_id
          WHERE order_names.partner_id = ? AND order_names.customer_id = ? AND order_names.number = 0
              AND idempotency_key = ?";

@@ -3,15 +3,16 @@
 use diesel::prelude::*;
 
 use super::lanes::Urgency;
-use super::rows::{instant, millis, uuid};
+use super::rows::{instant, millis, raw, uuid};
 use super::schema::{keys, tablets};
+use super::sql::{Millis, RawId};
 use super::{Error, Result, Store};
 use crate::access::Tablet;
 use crate::keys::{KeyKind, KeyRecord, Owner};
 use crate::order::{Hash, Instant, PartnerId, ShopId};
 
 /// A key's id, shop and partner, and since when.
-type SignedIn = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, i64);
+type SignedIn = (RawId, Option<RawId>, Option<RawId>, Millis);
 
 impl Store {
     /// Signs a tablet in under a secret with this hash, and forgets those that signed in before `expired`. False, and
@@ -19,7 +20,7 @@ impl Store {
     pub async fn sign_in(&self, hash: Hash, tablet: Tablet, expired: Instant) -> Result<bool> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let key = tablet.key_id.as_bytes().to_vec();
+                let key = raw(tablet.key_id);
                 let valid = keys::table.find(&key).filter(keys::revoked_at.is_null());
                 let of_a_shop = valid.filter(keys::kind.eq(KeyKind::Shop.to_string()));
                 if of_a_shop.count().get_result::<i64>(tx.conn)? == 0 {

@@ -1,12 +1,12 @@
 //! Users of the console, the one-time links by which they choose a password, and how often somebody guessed wrong.
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use super::lanes::{Tx, Urgency};
-use super::rows::{instant, millis, uuid};
+use super::rows::{instant, millis, raw, uuid};
 use super::schema::{links, login_failures, sessions, users};
+use super::sql::{Conn, Millis, RawId, native};
 use super::{Error, Result, Store};
 use crate::access::{self, FORGOTTEN, Guessed, LINK_VALID, Role, User};
 use crate::order::{Hash, Instant};
@@ -62,7 +62,7 @@ impl Store {
     pub async fn add_link(&self, user_id: Uuid, link: Hash, now: Instant) -> Result<Changed> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                if users::table.find(bytes(user_id)).count().get_result::<i64>(tx.conn)? == 0 {
+                if users::table.find(raw(user_id)).count().get_result::<i64>(tx.conn)? == 0 {
                     tx.refuse();
                     return Ok(Changed::Unknown);
                 }
@@ -81,7 +81,7 @@ impl Store {
                 if passwords > 0 {
                     return Ok(false);
                 }
-                let known: Option<Vec<u8>> =
+                let known: Option<RawId> =
                     users::table.filter(users::name.eq(FIRST_USER)).select(users::id).first(tx.conn).optional()?;
                 let id = match known {
                     Some(id) => uuid(&id)?,
@@ -143,7 +143,7 @@ impl Store {
                     return Ok(Changed::LastAdmin);
                 }
                 let disabled_at = disabled.then(|| millis(user.disabled_at.unwrap_or(now)));
-                diesel::update(users::table.find(bytes(user_id)))
+                diesel::update(users::table.find(raw(user_id)))
                     .set((users::roles.eq(text_of(&roles)), users::disabled_at.eq(disabled_at)))
                     .execute(tx.conn)?;
                 if disabled {
@@ -167,7 +167,7 @@ impl Store {
                 let guesses = [(subject_of_user(&name), Guessed::User), (subject_of(&address), Guessed::Address)];
                 let mut counts = Vec::new();
                 for (subject, guessed) in guesses {
-                    let known: Option<(i32, i64, Option<i64>)> = login_failures::table
+                    let known: Option<(i32, Millis, Option<Millis>)> = login_failures::table
                         .find(&subject)
                         .select((login_failures::failures, login_failures::last_at, login_failures::locked_until))
                         .first(tx.conn)
@@ -187,12 +187,12 @@ impl Store {
                         login_failures::last_at.eq(millis(now)),
                         login_failures::locked_until.eq(until),
                     );
-                    diesel::insert_into(login_failures::table)
+                    let count = diesel::insert_into(login_failures::table)
                         .values((login_failures::subject.eq(subject), change))
                         .on_conflict(login_failures::subject)
                         .do_update()
-                        .set(change)
-                        .execute(tx.conn)?;
+                        .set(change);
+                    native!(tx.conn, conn => count.execute(conn))?;
                 }
                 // Guessed names must not fill the table.
                 let forgotten = login_failures::last_at.lt(millis(now - FORGOTTEN));
@@ -210,7 +210,7 @@ impl Store {
                 diesel::update(login_failures::table.find(subject_of(&address)))
                     .set((
                         login_failures::failures.eq(login_failures::failures - 1),
-                        login_failures::locked_until.eq(None::<i64>),
+                        login_failures::locked_until.eq(None::<Millis>),
                     ))
                     .execute(tx.conn)?;
                 Ok(())
@@ -230,19 +230,15 @@ fn subject_of(address: &str) -> String {
     format!("address:{address}")
 }
 
-fn bytes(id: Uuid) -> Vec<u8> {
-    id.as_bytes().to_vec()
-}
-
 fn text_of(roles: &[Role]) -> String {
     let words: Vec<&str> = roles.iter().map(|role| role.word()).collect();
     words.join(" ")
 }
 
-fn insert(conn: &mut SqliteConnection, user: &User) -> Result<()> {
+fn insert(conn: &mut Conn, user: &User) -> Result<()> {
     diesel::insert_into(users::table)
         .values((
-            users::id.eq(bytes(user.id)),
+            users::id.eq(raw(user.id)),
             users::name.eq(&user.name),
             users::roles.eq(text_of(&user.roles)),
             users::created_at.eq(millis(user.created_at)),
@@ -252,12 +248,12 @@ fn insert(conn: &mut SqliteConnection, user: &User) -> Result<()> {
 }
 
 fn insert_link(tx: &mut Tx, user_id: Uuid, link: Hash, now: Instant) -> Result<()> {
-    let older = links::table.filter(links::user_id.eq(bytes(user_id))).filter(links::used_at.is_null());
+    let older = links::table.filter(links::user_id.eq(raw(user_id))).filter(links::used_at.is_null());
     diesel::update(older).set(links::used_at.eq(millis(now))).execute(tx.conn)?;
     diesel::insert_into(links::table)
         .values((
             links::hash.eq(link.0.to_vec()),
-            links::user_id.eq(bytes(user_id)),
+            links::user_id.eq(raw(user_id)),
             links::created_at.eq(millis(now)),
             links::expires_at.eq(millis(now + LINK_VALID)),
         ))
@@ -265,7 +261,7 @@ fn insert_link(tx: &mut Tx, user_id: Uuid, link: Hash, now: Instant) -> Result<(
     Ok(())
 }
 
-fn valid_link(conn: &mut SqliteConnection, link: Hash, now: Instant) -> Result<Option<User>> {
+fn valid_link(conn: &mut Conn, link: Hash, now: Instant) -> Result<Option<User>> {
     let row: Option<UserRow> = links::table
         .inner_join(users::table.on(users::id.eq(links::user_id)))
         .filter(links::hash.eq(link.0.to_vec()))
@@ -278,35 +274,29 @@ fn valid_link(conn: &mut SqliteConnection, link: Hash, now: Instant) -> Result<O
     row.map(UserRow::into_user).transpose()
 }
 
-fn set_password(
-    conn: &mut SqliteConnection,
-    user_id: Uuid,
-    password: &str,
-    keep: Option<Uuid>,
-    now: Instant,
-) -> Result<()> {
-    diesel::update(users::table.find(bytes(user_id))).set(users::password.eq(password)).execute(conn)?;
+fn set_password(conn: &mut Conn, user_id: Uuid, password: &str, keep: Option<Uuid>, now: Instant) -> Result<()> {
+    diesel::update(users::table.find(raw(user_id))).set(users::password.eq(password)).execute(conn)?;
     end_sessions(conn, user_id, keep, now)
 }
 
 /// Ends the sessions of a user, except one.
-fn end_sessions(conn: &mut SqliteConnection, user_id: Uuid, keep: Option<Uuid>, now: Instant) -> Result<()> {
+fn end_sessions(conn: &mut Conn, user_id: Uuid, keep: Option<Uuid>, now: Instant) -> Result<()> {
     let open = sessions::table
-        .filter(sessions::user_id.eq(bytes(user_id)))
+        .filter(sessions::user_id.eq(raw(user_id)))
         .filter(sessions::revoked_at.is_null())
-        .filter(sessions::id.ne(bytes(keep.unwrap_or_default())));
+        .filter(sessions::id.ne(raw(keep.unwrap_or_default())));
     diesel::update(open).set(sessions::revoked_at.eq(millis(now))).execute(conn)?;
     Ok(())
 }
 
 #[derive(Queryable)]
 pub(super) struct UserRow {
-    id: Vec<u8>,
+    id: RawId,
     name: String,
     password: Option<String>,
     roles: String,
-    created_at: i64,
-    disabled_at: Option<i64>,
+    created_at: Millis,
+    disabled_at: Option<Millis>,
 }
 
 impl UserRow {

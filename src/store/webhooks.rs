@@ -1,12 +1,13 @@
 //! Who is told of what happens to orders: receivers, each with a URL and a secret. Changed by people, seldom.
 
 use diesel::prelude::*;
-use diesel::sqlite::{Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::lanes::{Tx, Urgency};
-use super::rows::{document, instant, millis, or_log, to_document, uuid};
+use super::log;
+use super::rows::{document, instant, millis, or_log, raw, to_document, uuid};
 use super::schema::{deliveries, meta, webhooks};
+use super::sql::{Conn, Json, Millis, MultiBackend, RawId, native};
 use super::{Error, Result, Store};
 use crate::lifecycle::EventKind;
 use crate::order::{Instant, PartnerId, ShopId};
@@ -80,17 +81,17 @@ const SHOPS_TOLD: &str = "shops_told";
 #[derive(Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = webhooks, treat_none_as_null = true)]
 struct WebhookRow {
-    id: Vec<u8>,
-    partner_id: Vec<u8>,
-    shop_id: Option<Vec<u8>>,
+    id: RawId,
+    partner_id: RawId,
+    shop_id: Option<RawId>,
     url: String,
-    kinds: Option<String>,
+    kinds: Option<Json>,
     secret: String,
     old_secret: Option<String>,
-    old_secret_until: Option<i64>,
+    old_secret_until: Option<Millis>,
     planned: i64,
-    created_at: i64,
-    disabled_at: Option<i64>,
+    created_at: Millis,
+    disabled_at: Option<Millis>,
     disabled_why: Option<String>,
 }
 
@@ -98,9 +99,9 @@ impl WebhookRow {
     fn of(webhook: &Webhook, planned: i64) -> Self {
         let (old_secret, until) = webhook.old_secret.clone().unzip();
         Self {
-            id: webhook.webhook_id.as_bytes().to_vec(),
-            partner_id: webhook.partner_id.0.as_bytes().to_vec(),
-            shop_id: webhook.shop_id.map(|shop| shop.0.as_bytes().to_vec()),
+            id: raw(webhook.webhook_id),
+            partner_id: raw(webhook.partner_id),
+            shop_id: webhook.shop_id.map(|shop| raw(shop)),
             url: webhook.url.clone(),
             kinds: webhook.kinds.as_ref().map(to_document),
             secret: webhook.secret.expose().to_owned(),
@@ -116,14 +117,14 @@ impl WebhookRow {
     fn into_webhook(self) -> Result<Webhook> {
         let secret = |text: String| text.parse().map_err(Error::Damaged);
         let old = self.old_secret.map(secret).transpose()?;
-        let shop = self.shop_id.as_deref().map(uuid).transpose()?;
+        let shop = self.shop_id.as_ref().map(uuid).transpose()?;
         let disabled = self.disabled_at.zip(self.disabled_why);
         Ok(Webhook {
             webhook_id: uuid(&self.id)?,
             partner_id: PartnerId(uuid(&self.partner_id)?),
             shop_id: shop.map(ShopId),
             url: self.url,
-            kinds: self.kinds.as_deref().map(document).transpose()?,
+            kinds: self.kinds.as_ref().map(document).transpose()?,
             secret: secret(self.secret)?,
             old_secret: old.zip(self.old_secret_until.map(instant)),
             created_at: instant(self.created_at),
@@ -152,7 +153,7 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let same = match webhook.shop_id {
-                    Some(shop) => webhooks::table.filter(webhooks::shop_id.eq(shop.0.as_bytes().to_vec())).into_boxed(),
+                    Some(shop) => webhooks::table.filter(webhooks::shop_id.eq(raw(shop))).into_boxed(),
                     None => within(Receivers::Of(webhook.partner_id)),
                 };
                 let (known, is_shops): (i64, _) = (same.count().get_result(tx.conn)?, webhook.shop_id.is_some());
@@ -162,7 +163,7 @@ impl Store {
                 if known >= MOST_OF_A_PARTNER {
                     return Ok(Added::TooMany);
                 }
-                let place = tx.last_position()?;
+                let place = log::end(tx.conn)?;
                 if is_shops && !any_of_shops(tx.conn)? {
                     tell_shops_from(tx, place)?;
                 }
@@ -213,8 +214,8 @@ impl Store {
                 if find(tx.conn, of, id)?.is_none() {
                     return Ok(false);
                 }
-                let id = id.as_bytes().as_slice();
-                diesel::delete(deliveries::table.filter(deliveries::webhook_id.eq(id))).execute(tx.conn)?;
+                let id = raw(id);
+                diesel::delete(deliveries::table.filter(deliveries::webhook_id.eq(&id))).execute(tx.conn)?;
                 diesel::delete(webhooks::table.find(id)).execute(tx.conn)?;
                 Ok(true)
             })
@@ -222,21 +223,21 @@ impl Store {
     }
 }
 
-fn within<'q>(of: Receivers) -> webhooks::BoxedQuery<'q, Sqlite> {
+fn within<'q>(of: Receivers) -> webhooks::BoxedQuery<'q, MultiBackend> {
     match of {
         Receivers::Of(partner) => webhooks::table
-            .filter(webhooks::partner_id.eq(partner.0.as_bytes().to_vec()))
+            .filter(webhooks::partner_id.eq(raw(partner)))
             .filter(webhooks::shop_id.is_null())
             .into_boxed(),
         Receivers::All => webhooks::table.into_boxed(),
     }
 }
 
-fn row(conn: &mut SqliteConnection, of: Receivers, id: Uuid) -> Result<Option<WebhookRow>> {
-    Ok(within(of).filter(webhooks::id.eq(id.as_bytes().to_vec())).first(conn).optional()?)
+fn row(conn: &mut Conn, of: Receivers, id: Uuid) -> Result<Option<WebhookRow>> {
+    Ok(within(of).filter(webhooks::id.eq(raw(id))).first(conn).optional()?)
 }
 
-pub(super) fn find(conn: &mut SqliteConnection, of: Receivers, id: Uuid) -> Result<Option<Webhook>> {
+pub(super) fn find(conn: &mut Conn, of: Receivers, id: Uuid) -> Result<Option<Webhook>> {
     row(conn, of, id)?.map(WebhookRow::into_webhook).transpose()
 }
 
@@ -253,24 +254,24 @@ fn changed(tx: &mut Tx, of: Receivers, id: Uuid, change: &mut impl FnMut(&mut We
     Ok(Some(webhook))
 }
 
-pub(super) fn any_of_shops(conn: &mut SqliteConnection) -> Result<bool> {
+pub(super) fn any_of_shops(conn: &mut Conn) -> Result<bool> {
     let any = webhooks::table.filter(webhooks::shop_id.is_not_null());
     Ok(diesel::select(diesel::dsl::exists(any)).get_result(conn)?)
 }
 
 /// The place in the log up to which the shops' deliveries are planned.
-pub(super) fn shops_told(conn: &mut SqliteConnection) -> Result<i64> {
+pub(super) fn shops_told(conn: &mut Conn) -> Result<i64> {
     let place: Option<String> = meta::table.find(SHOPS_TOLD).select(meta::value).first(conn).optional()?;
     place.map_or(Ok(0), |place| place.parse().map_err(|_| Error::Damaged(format!("{SHOPS_TOLD} `{place}`"))))
 }
 
 pub(super) fn tell_shops_from(tx: &mut Tx, place: i64) -> Result<()> {
     let value = place.to_string();
-    diesel::insert_into(meta::table)
+    let told = diesel::insert_into(meta::table)
         .values((meta::name.eq(SHOPS_TOLD), meta::value.eq(&value)))
         .on_conflict(meta::name)
         .do_update()
-        .set(meta::value.eq(&value))
-        .execute(tx.conn)?;
+        .set(meta::value.eq(&value));
+    native!(tx.conn, conn => told.execute(conn))?;
     Ok(())
 }

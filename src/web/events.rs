@@ -81,13 +81,14 @@ pub async fn list_events(
 ) -> Result<HttpResponse, Problem> {
     let (scope, cluster) = (opaque::scope(partner, None), app.store.cluster());
     let after = log_cursor(query.cursor.as_deref(), scope, cluster)?.unwrap_or(0);
-    let (events, last) = app.store.feed(partner, after, limit(query.limit, 1000)?).await.map_err(Failure::from)?;
+    let (events, last, place) =
+        app.store.feed(partner, after, limit(query.limit, 1000)?).await.map_err(Failure::from)?;
     if after > last {
         return Err(lost_history().into());
     }
     let next = events.last().map_or(after, |event| event.position);
     let events = events.iter().map(|event| FeedEvent { order_id: event.order_id.0, event: EventView::new(event) });
     let mut answer = HttpResponse::Ok();
-    answer.insert_header(("Lungo-Position", Position::of_log(cluster, last).token()));
+    answer.insert_header(("Lungo-Position", Position::of_log(cluster, place).token()));
     Ok(answer.json(EventPage { events: events.collect(), cursor: opaque::log_cursor(next, scope, cluster) }))
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 
+use super::super::sql::{Conn, RawId};
 use super::{CHUNK, Counted, Deed, Sum};
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Refund, Stage, Status, targets};
 use crate::order::{Instant, OrderId};
@@ -92,9 +92,9 @@ struct Light {
     currency: String,
 }
 
-type LightRow = (Vec<u8>, String, String, Option<String>, i64, i64, i64, i64, String);
+type LightRow = (RawId, String, String, Option<String>, i64, i64, i64, i64, String);
 
-fn light(conn: &mut SqliteConnection, keys: &[Vec<u8>]) -> Result<HashMap<OrderId, Light>> {
+fn light(conn: &mut Conn, keys: &[RawId]) -> Result<HashMap<OrderId, Light>> {
     let rows: Vec<LightRow> = orders::table
         .filter(orders::id.eq_any(keys))
         .select((

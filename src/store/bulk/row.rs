@@ -1,17 +1,17 @@
 //! A job as its row has it.
 
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 use uuid::Uuid;
 
+use super::super::sql::{Conn, Json, Millis, RawId};
 use super::BulkJob;
 use crate::store::Result;
 use crate::store::lanes::Tx;
-use crate::store::rows::{document, instant, millis, to_document, uuid, word};
+use crate::store::rows::{document, instant, millis, raw, to_document, uuid, word};
 use crate::store::schema::bulk_jobs;
 
-pub(super) fn find(conn: &mut SqliteConnection, id: Uuid) -> Result<Option<BulkJob>> {
-    let row: Option<JobRow> = bulk_jobs::table.find(id.as_bytes().to_vec()).first(conn).optional()?;
+pub(super) fn find(conn: &mut Conn, id: Uuid) -> Result<Option<BulkJob>> {
+    let row: Option<JobRow> = bulk_jobs::table.find(raw(id)).first(conn).optional()?;
     row.map(JobRow::into_job).transpose()
 }
 
@@ -24,32 +24,32 @@ pub(super) fn save(tx: &mut Tx, job: &BulkJob) -> Result<()> {
 #[derive(Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = bulk_jobs, treat_none_as_null = true)]
 pub(super) struct JobRow {
-    id: Vec<u8>,
+    id: RawId,
     state: String,
-    deed: String,
+    deed: Json,
     lot: String,
     query: String,
-    sieve: String,
-    counted: String,
+    sieve: Json,
+    counted: Json,
     total: i64,
     place: i64,
     done: i64,
     refused: i64,
-    refusals: String,
-    user_id: Vec<u8>,
+    refusals: Json,
+    user_id: RawId,
     user_name: String,
     reason: Option<String>,
     request_id: String,
-    created_at: i64,
-    started_at: Option<i64>,
-    ended_at: Option<i64>,
+    created_at: Millis,
+    started_at: Option<Millis>,
+    ended_at: Option<Millis>,
     stopped_by: Option<String>,
 }
 
 impl JobRow {
     pub fn of(job: &BulkJob) -> Self {
         Self {
-            id: job.id.as_bytes().to_vec(),
+            id: raw(job.id),
             state: job.state.to_string(),
             deed: to_document(&job.deed),
             lot: job.lot.to_string(),
@@ -61,7 +61,7 @@ impl JobRow {
             done: job.done,
             refused: job.refused,
             refusals: to_document(&job.refusals),
-            user_id: job.user_id.as_bytes().to_vec(),
+            user_id: raw(job.user_id),
             user_name: job.user_name.clone(),
             reason: job.reason.clone(),
             request_id: job.request_id.clone(),

@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 
 use chrono::Duration;
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
+use diesel::sql_types::Nullable;
 use uuid::Uuid;
 
+use super::super::sql::{At, Conn, Millis, RawId};
 use super::{DeliveryResult, DeliveryRow};
 use crate::lifecycle::{Actor, EventKind, Status};
 use crate::meters::{METERS, Receiver};
 use crate::order::{Instant, OrderId, ShopId};
 use crate::store::lanes::{Tx, Urgency};
 use crate::store::lists::{self, age_in_seconds};
-use crate::store::position::last_position;
-use crate::store::rows::{instant, millis, uuid, word};
+use crate::store::log;
+use crate::store::rows::{instant, millis, raw, uuid, word};
 use crate::store::schema::{deliveries, order_events, webhooks};
 use crate::store::webhooks::{Receivers, any_of_shops, find, shops_told, tell_shops_from};
 use crate::store::{Result, Store};
@@ -27,37 +29,39 @@ const MOST_PENDING: i64 = 1_000;
 
 /// What is to be told of.
 struct Told {
-    webhook: Vec<u8>,
-    order: Vec<u8>,
+    webhook: RawId,
+    order: RawId,
     version: i64,
     kind: String,
-    at: i64,
+    at: Millis,
     /// Older events of the order that were passed over, and when the first of all happened.
     passed_over: i32,
-    since: i64,
+    since: Millis,
     /// Not before.
-    due: i64,
+    due: Millis,
 }
 
-type EventColumns = (i64, Vec<u8>, i64, String, i64);
+type EventColumns = (i64, RawId, i64, String, Millis);
 
 impl Store {
     /// The receivers for whom something is due, or has happened that is not planned yet. None is disabled.
     pub async fn receivers_to_serve(&self, now: Instant) -> Result<Vec<Uuid>> {
         self.readers
             .read(move |conn| {
-                let due: Vec<Vec<u8>> = deliveries::table
+                let due: Vec<RawId> = deliveries::table
                     .inner_join(webhooks::table)
                     .filter(webhooks::disabled_at.is_null())
                     .filter(deliveries::next_attempt_at.le(millis(now)))
                     .select(deliveries::webhook_id)
                     .distinct()
                     .load(conn)?;
-                let mut found = due.iter().map(|id| uuid(id)).collect::<Result<Vec<_>>>()?;
+                let end = log::end(conn)?;
+                let mut found = due.iter().map(uuid).collect::<Result<Vec<_>>>()?;
                 for (id, partner, planned) in of_partners(conn)? {
                     let news = order_events::table
                         .filter(order_events::partner_id.eq(&partner))
-                        .filter(order_events::position.gt(planned));
+                        .filter(order_events::position.gt(planned))
+                        .filter(order_events::position.le(end));
                     if !found.contains(&id) && diesel::select(diesel::dsl::exists(news)).get_result(conn)? {
                         found.push(id);
                     }
@@ -71,11 +75,11 @@ impl Store {
     /// already. An order's newest event takes the place of an older one that was not sent yet. Nothing of the receiver
     /// may be under way. What is older than `patience` is left out.
     pub async fn plan_deliveries(&self, webhook: Uuid, patience: Duration, now: Instant) -> Result<()> {
-        let read = move |conn: &mut SqliteConnection| look_ahead(conn, webhook, now - patience);
+        let read = move |conn: &mut Conn| look_ahead(conn, webhook, now - patience);
         let Some((from, until, told)) = self.readers.read(read).await? else { return Ok(()) };
         self.lane
             .write(Urgency::Create, move |tx| {
-                let still = webhooks::table.find(webhook.as_bytes().as_slice()).filter(webhooks::planned.eq(from));
+                let still = webhooks::table.find(raw(webhook)).filter(webhooks::planned.eq(from));
                 if diesel::update(still).set(webhooks::planned.eq(until)).execute(tx.conn)? == 1 {
                     told.iter().try_for_each(|told| put(tx, told, patience))?;
                 }
@@ -88,7 +92,7 @@ impl Store {
     /// offer may have been under way when it ended: then the shop is told only after `an_offer_takes`, so that the offer
     /// cannot come after its cancellation.
     pub async fn plan_cancellations(&self, an_offer_takes: Duration, patience: Duration) -> Result<()> {
-        let read = move |conn: &mut SqliteConnection| look_for_cancellations(conn, an_offer_takes);
+        let read = move |conn: &mut Conn| look_for_cancellations(conn, an_offer_takes);
         let Some((from, until, told)) = self.readers.read(read).await? else { return Ok(()) };
         self.lane
             .write(Urgency::Create, move |tx| {
@@ -112,13 +116,13 @@ impl Store {
     ) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let receiver = webhooks::table.filter(webhooks::shop_id.eq(shop.0.as_bytes().as_slice()));
-                let webhook: Option<Vec<u8>> = receiver.select(webhooks::id).first(tx.conn).optional()?;
+                let receiver = webhooks::table.filter(webhooks::shop_id.eq(raw(shop)));
+                let webhook: Option<RawId> = receiver.select(webhooks::id).first(tx.conn).optional()?;
                 let Some(webhook) = webhook else { return Ok(()) };
-                let order = order_id.0.as_bytes().to_vec();
-                let newest: Option<(i64, String, i64, String)> = order_events::table
+                let order = raw(order_id);
+                let newest: Option<(i64, String, Millis, String)> = order_events::table
                     .filter(order_events::order_id.eq(&order))
-                    .filter(order_events::shop_id.eq(shop.0.as_bytes().as_slice()))
+                    .filter(order_events::shop_id.eq(raw(shop)))
                     .filter(order_events::from_status.ne(order_events::to_status.nullable()))
                     .order(order_events::version.desc())
                     .select((order_events::version, order_events::kind, order_events::at, order_events::to_status))
@@ -136,8 +140,8 @@ impl Store {
 }
 
 /// The enabled receivers of partners: whose, and the place up to which they are planned.
-fn of_partners(conn: &mut SqliteConnection) -> Result<Vec<(Uuid, Vec<u8>, i64)>> {
-    let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = webhooks::table
+fn of_partners(conn: &mut Conn) -> Result<Vec<(Uuid, RawId, i64)>> {
+    let rows: Vec<(RawId, RawId, i64)> = webhooks::table
         .filter(webhooks::shop_id.is_null())
         .filter(webhooks::disabled_at.is_null())
         .select((webhooks::id, webhooks::partner_id, webhooks::planned))
@@ -149,21 +153,21 @@ fn of_partners(conn: &mut SqliteConnection) -> Result<Vec<(Uuid, Vec<u8>, i64)>>
 /// plan, or no room.
 type Ahead = Option<(i64, i64, Vec<Told>)>;
 
-fn look_ahead(conn: &mut SqliteConnection, id: Uuid, oldest: Instant) -> Result<Ahead> {
+fn look_ahead(conn: &mut Conn, id: Uuid, oldest: Instant) -> Result<Ahead> {
     let Some(webhook) = find(conn, Receivers::All, id)?.filter(|w| w.disabled.is_none() && w.shop_id.is_none()) else {
         return Ok(None);
     };
-    let row = webhooks::table.find(id.as_bytes().as_slice());
+    let row = webhooks::table.find(raw(id));
     let planned: i64 = row.select(webhooks::planned).first(conn)?;
-    let pending = deliveries::table
-        .filter(deliveries::webhook_id.eq(id.as_bytes().as_slice()))
-        .filter(deliveries::next_attempt_at.is_not_null());
+    let pending =
+        deliveries::table.filter(deliveries::webhook_id.eq(raw(id))).filter(deliveries::next_attempt_at.is_not_null());
     if pending.count().get_result::<i64>(conn)? >= MOST_PENDING {
         return Ok(None);
     }
     let events: Vec<EventColumns> = order_events::table
-        .filter(order_events::partner_id.eq(webhook.partner_id.0.as_bytes().as_slice()))
+        .filter(order_events::partner_id.eq(raw(webhook.partner_id)))
         .filter(order_events::position.gt(planned))
+        .filter(order_events::position.le(log::end(conn)?))
         .order(order_events::position)
         .limit(LOOKED_AT)
         .select((
@@ -175,14 +179,14 @@ fn look_ahead(conn: &mut SqliteConnection, id: Uuid, oldest: Instant) -> Result<
         ))
         .load(conn)?;
     let Some(until) = events.last().map(|(position, ..)| *position) else { return Ok(None) };
-    let mut newest: HashMap<Vec<u8>, Told> = HashMap::new();
+    let mut newest: HashMap<RawId, Told> = HashMap::new();
     for (_, order, version, kind, at) in events {
         if !webhook.wants(word(&kind)?) || at < millis(oldest) {
             continue;
         }
         let known = newest.remove(&order);
         let (passed_over, since) = known.map_or((0, at), |known| (known.passed_over + 1, known.since));
-        let webhook = id.as_bytes().to_vec();
+        let webhook = raw(id);
         newest.insert(order.clone(), Told { webhook, order, version, kind, at, passed_over, since, due: at });
     }
     let mut told: Vec<Told> = newest.into_values().collect();
@@ -190,20 +194,19 @@ fn look_ahead(conn: &mut SqliteConnection, id: Uuid, oldest: Instant) -> Result<
     Ok(Some((planned, until, told)))
 }
 
-fn look_for_cancellations(conn: &mut SqliteConnection, an_offer_takes: Duration) -> Result<Ahead> {
+fn look_for_cancellations(conn: &mut Conn, an_offer_takes: Duration) -> Result<Ahead> {
     if !any_of_shops(conn)? {
         return Ok(None);
     }
     let from = shops_told(conn)?;
-    let last = last_position(conn)?;
-    let until = last.min(from + LOOKED_AT);
+    let until = log::reach(conn, from, LOOKED_AT)?;
     if until <= from {
         return Ok(None);
     }
     let ends = [Status::Cancelled, Status::Rejected, Status::Failed].map(Status::word);
     let known_there =
         [Status::AwaitingShop, Status::Accepted, Status::Preparing, Status::Ready].map(|status| Some(status.word()));
-    let ended: Vec<(EventColumns, Vec<u8>, Option<String>)> = order_events::table
+    let ended: Vec<(EventColumns, RawId, Option<String>)> = order_events::table
         .filter(order_events::position.gt(from))
         .filter(order_events::position.le(until))
         .filter(order_events::to_status.eq_any(ends))
@@ -226,7 +229,7 @@ fn look_for_cancellations(conn: &mut SqliteConnection, an_offer_takes: Duration)
     let mut told = Vec::new();
     for ((position, order, version, kind, at), shop, was) in ended {
         let receiver = webhooks::table.filter(webhooks::shop_id.eq(&shop)).filter(webhooks::planned.lt(position));
-        let webhook: Option<Vec<u8>> = receiver.select(webhooks::id).first(conn).optional()?;
+        let webhook: Option<RawId> = receiver.select(webhooks::id).first(conn).optional()?;
         let Some(webhook) = webhook else { continue };
         let was_offered = was.as_deref() != Some(Status::AwaitingShop.word())
             || lists::find(conn, OrderId(uuid(&order)?))?.is_some_and(|order| order.offered_at.is_some());
@@ -238,7 +241,7 @@ fn look_for_cancellations(conn: &mut SqliteConnection, an_offer_takes: Duration)
 
 /// Takes the place of what waits for the same receiver and order, or stands beside what is finished.
 fn put(tx: &mut Tx, told: &Told, patience: Duration) -> Result<()> {
-    let waiting: Option<Vec<u8>> = deliveries::table
+    let waiting: Option<RawId> = deliveries::table
         .filter(deliveries::webhook_id.eq(&told.webhook))
         .filter(deliveries::order_id.eq(&told.order))
         .filter(deliveries::next_attempt_at.is_not_null())
@@ -261,7 +264,7 @@ fn put(tx: &mut Tx, told: &Told, patience: Duration) -> Result<()> {
     }
     diesel::insert_into(deliveries::table)
         .values(DeliveryRow {
-            id: Uuid::now_v7().as_bytes().to_vec(),
+            id: raw(Uuid::now_v7()),
             webhook_id: told.webhook.clone(),
             order_id: told.order.clone(),
             version: told.version,
@@ -282,10 +285,10 @@ fn put(tx: &mut Tx, told: &Told, patience: Duration) -> Result<()> {
 }
 
 /// Sets the gauges of what waits for receivers, in the log or planned.
-pub(in crate::store) fn measure(conn: &mut SqliteConnection, now: Instant) -> Result<()> {
-    let mut oldest_in_the_log: Option<i64> = None;
+pub(in crate::store) fn measure(conn: &mut Conn, now: Instant) -> Result<()> {
+    let mut oldest_in_the_log: Option<Millis> = None;
     for (_, partner, planned) in of_partners(conn)? {
-        let next: Option<i64> = order_events::table
+        let next: Option<Millis> = order_events::table
             .filter(order_events::partner_id.eq(partner))
             .filter(order_events::position.gt(planned))
             .order(order_events::position)
@@ -295,12 +298,12 @@ pub(in crate::store) fn measure(conn: &mut SqliteConnection, now: Instant) -> Re
         oldest_in_the_log = [oldest_in_the_log, next].into_iter().flatten().min();
     }
     for (receiver, in_the_log) in [(Receiver::Partner, oldest_in_the_log), (Receiver::Shop, None)] {
-        let (count, planned): (i64, Option<i64>) = deliveries::table
+        let (count, planned): (i64, Option<Millis>) = deliveries::table
             .inner_join(webhooks::table)
             .filter(webhooks::disabled_at.is_null())
             .filter(webhooks::shop_id.is_null().eq(receiver == Receiver::Partner))
             .filter(deliveries::next_attempt_at.is_not_null())
-            .select((diesel::dsl::count_star(), diesel::dsl::min(deliveries::waiting_since)))
+            .select((diesel::dsl::count_star(), sql::<Nullable<At>>("MIN(waiting_since)")))
             .first(conn)?;
         METERS.deliveries_pending.of(receiver).set(count as f64);
         let oldest = [planned, in_the_log].into_iter().flatten().min();

@@ -2,7 +2,8 @@
 
 use diesel::prelude::*;
 
-use super::{instant, millis, to_document, uuid, word};
+use super::super::sql::{Json, Millis, RawId};
+use super::{instant, millis, raw, to_document, uuid, word};
 use crate::lifecycle::{Actor, Event};
 use crate::order::OrderId;
 use crate::state::Order;
@@ -13,9 +14,9 @@ columns! {
     /// A row of `order_events` that is about to be written. Its position is given by the lane, just before.
     pub(in crate::store) struct NewEventRow in order_events {
         position: i64,
-        partner_id: Vec<u8>,
-        shop_id: Vec<u8>,
-        order_id: Vec<u8>,
+        partner_id: RawId,
+        shop_id: RawId,
+        order_id: RawId,
         version: i64,
         kind: &'static str,
         from_status: Option<&'static str>,
@@ -23,9 +24,9 @@ columns! {
         payment_status: &'static str,
         actor: &'static str,
         reason: Option<&'static str>,
-        at: i64,
+        at: Millis,
         elapsed_ms: Option<i64>,
-        data: String,
+        data: Json,
     }
 }
 
@@ -34,9 +35,9 @@ impl NewEventRow {
         let left = before.filter(|before| before.status != after.status);
         Self {
             position: 0,
-            partner_id: after.partner_id.0.as_bytes().to_vec(),
-            shop_id: after.shop_id.0.as_bytes().to_vec(),
-            order_id: after.id.0.as_bytes().to_vec(),
+            partner_id: raw(after.partner_id),
+            shop_id: raw(after.shop_id),
+            order_id: raw(after.id),
             version: after.version,
             kind: event.kind().word(),
             from_status: before.map(|order| order.status.word()),
@@ -55,9 +56,9 @@ impl NewEventRow {
 #[derive(Queryable)]
 pub(in crate::store) struct EventRow {
     pub position: i64,
-    _partner_id: Vec<u8>,
-    _shop_id: Vec<u8>,
-    order_id: Vec<u8>,
+    _partner_id: RawId,
+    _shop_id: RawId,
+    order_id: RawId,
     version: i64,
     kind: String,
     from_status: Option<String>,
@@ -65,9 +66,9 @@ pub(in crate::store) struct EventRow {
     payment_status: String,
     actor: String,
     reason: Option<String>,
-    at: i64,
+    at: Millis,
     _elapsed_ms: Option<i64>,
-    data: String,
+    data: Json,
 }
 
 impl EventRow {

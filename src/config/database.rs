@@ -1,0 +1,80 @@
+//! Where everything durable is, if not in a file of the data directory.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::Args;
+
+/// The URL of a PostgreSQL database, as libpq reads it. Its password is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl(String);
+
+impl FromStr for PostgresUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err("it must begin with postgres:// (without one, the data directory holds the database)".into());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl PostgresUrl {
+    /// With its password, to be given on and not to be kept.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_password(&self.0))
+    }
+}
+
+/// A URL as it may be shown.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (server, parameters) = rest.split_once('?').map_or((rest, None), |(server, rest)| (server, Some(rest)));
+    let server = match server.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{user}:…@{host}"),
+        _ => server.to_owned(),
+    };
+    let shown = parameters.map(|parameters| {
+        let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+            Some((name, _)) if name.contains("password") => format!("{name}=…"),
+            _ => parameter.to_owned(),
+        });
+        format!("?{}", shown.collect::<Vec<_>>().join("&"))
+    });
+    format!("{scheme}://{server}{}", shown.unwrap_or_default())
+}
+
+/// The servers that hold everything durable.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Servers {
+    /// A PostgreSQL database that holds everything durable, instead of a file in the data directory. Several hosts may
+    /// be named, of which one is the primary
+    #[arg(long, env = "LUNGO_DATABASE", value_name = "URL")]
+    pub database: Option<PostgresUrl>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (url, shown) in [
+            ("postgres://h/d", "postgres://h/d"),
+            ("postgres://u@h/d", "postgres://u@h/d"),
+            ("postgres://u:p@h:5432/d?sslmode=require", "postgres://u:…@h:5432/d?sslmode=require"),
+            ("postgresql://u:p%40@a,b/d", "postgresql://u:…@a,b/d"),
+            ("postgres:///d?user=u&password=p&host=/tmp", "postgres:///d?user=u&password=…&host=/tmp"),
+            ("postgres://u:p@h/d?sslpassword=p", "postgres://u:…@h/d?sslpassword=…"),
+        ] {
+            assert_eq!(format!("{:?}", url.parse::<PostgresUrl>().unwrap()), shown);
+        }
+        assert!("mysql://h/d".parse::<PostgresUrl>().unwrap_err().contains("postgres://"));
+    }
+}

@@ -1,0 +1,190 @@
+//! The two engines: how a database is opened, created and migrated, and what its connections need.
+
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::r2d2::{self, ManageConnection};
+use diesel::sqlite::SqliteConnection;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::sql::Conn;
+use super::{Error, FILE, Result, schema};
+
+const OF_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const OF_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// What a connection of SQLite needs. `busy_timeout` first: the others may already meet a lock.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+    PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;";
+
+/// What a session of PostgreSQL needs. Statements are planned once: their text depends on nothing but their type. No
+/// `statement_timeout`: it would not free a commit that waits for its standby, and must not pretend to.
+const SESSION: &str = "SET application_name = 'lungo'; SET TIME ZONE 'UTC'; SET plan_cache_mode = 'force_generic_plan';
+    SET idle_in_transaction_session_timeout = '60s'";
+
+/// Which migrations have been made is written to the database by whoever holds this lock.
+const MIGRATING: i64 = 0x6c75_6e67_6f00;
+
+/// A database.
+#[derive(Clone, Debug)]
+pub(super) enum Database {
+    /// The path of its file.
+    Sqlite(String),
+    /// The URL of its server.
+    Postgres(String),
+}
+
+impl Database {
+    pub fn in_directory(directory: &Path) -> Self {
+        Self::Sqlite(directory.join(FILE).display().to_string())
+    }
+
+    fn connect(&self) -> std::result::Result<Conn, String> {
+        match self {
+            Self::Sqlite(path) => {
+                SqliteConnection::establish(path).map(Conn::Sqlite).map_err(|fault| fault.to_string())
+            }
+            Self::Postgres(url) => PgConnection::establish(url).map(Conn::Postgres).map_err(|fault| fault.to_string()),
+        }
+    }
+
+    /// As it may be shown: without a password.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.clone(),
+            Self::Postgres(url) => match (url.find("://"), url.rfind('@')) {
+                (Some(scheme), Some(at)) if scheme < at => format!("{}://…@{}", &url[..scheme], &url[at + 1..]),
+                _ => url.clone(),
+            },
+        }
+    }
+
+    /// Creates or migrates the database, and gives what tells it from every other.
+    pub fn prepare(&self) -> Result<u64> {
+        let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
+        // One plain connection first: a pool would try a broken file again and again before it said so.
+        let mut conn = self.connect().map_err(unavailable)?;
+        let prepared = match &mut conn {
+            Conn::Sqlite(conn) => conn
+                .batch_execute("PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL")
+                .map_err(|fault| fault.to_string())
+                .and_then(|()| migrate(conn, OF_SQLITE)),
+            Conn::Postgres(conn) => migrate_postgres(conn),
+        };
+        prepared.map_err(unavailable)?;
+        let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(&mut conn)?;
+        u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))
+    }
+
+    /// Whether the database has the schema of this program: for those who only look at it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it has another one, or cannot be opened.
+    pub fn check_version(&self) -> Result<()> {
+        let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
+        let missing = match self.connect().map_err(unavailable)? {
+            Conn::Sqlite(mut conn) => {
+                conn.batch_execute("PRAGMA busy_timeout = 5000")?;
+                missing(&mut conn, &OF_SQLITE)
+            }
+            Conn::Postgres(mut conn) => missing(&mut conn, &OF_POSTGRES),
+        };
+        if missing.map_err(unavailable)? {
+            let fault = "it has the schema of an older version of this program; the service migrates it when it starts";
+            return Err(unavailable(fault.into()));
+        }
+        Ok(())
+    }
+
+    pub fn pool(&self, connections: usize) -> Result<Pool> {
+        Pool::builder()
+            .max_size(u32::try_from(connections).unwrap_or(u32::MAX))
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connection_timeout(Duration::from_secs(5))
+            .build(Manager(self.clone()))
+            .map_err(|fault| Error::Unavailable(format!("{}: {fault}", self.name())))
+    }
+}
+
+pub(super) type Pool = r2d2::Pool<Manager>;
+
+/// Makes connections to a database.
+#[derive(Debug)]
+pub(super) struct Manager(Database);
+
+impl ManageConnection for Manager {
+    type Connection = Conn;
+    type Error = r2d2::Error;
+
+    fn connect(&self) -> std::result::Result<Conn, r2d2::Error> {
+        let mut conn =
+            self.0.connect().map_err(|fault| r2d2::Error::ConnectionError(ConnectionError::BadConnection(fault)))?;
+        match &mut conn {
+            Conn::Sqlite(conn) => conn.batch_execute(PRAGMAS),
+            Conn::Postgres(conn) => conn.batch_execute(SESSION),
+        }
+        .map_err(r2d2::Error::QueryError)?;
+        Ok(conn)
+    }
+
+    fn is_valid(&self, conn: &mut Conn) -> std::result::Result<(), r2d2::Error> {
+        conn.batch_execute("SELECT 1").map_err(r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, conn: &mut Conn) -> bool {
+        conn.is_broken()
+    }
+}
+
+/// Several instances may start at once: one of them migrates, the others wait for it.
+fn migrate_postgres(conn: &mut PgConnection) -> std::result::Result<(), String> {
+    let standby: bool = diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>("pg_is_in_recovery()"))
+        .get_result(conn)
+        .map_err(|fault| fault.to_string())?;
+    if standby {
+        return Err("it is a standby, or has not been promoted yet; the service needs the primary".into());
+    }
+    conn.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATING})")).map_err(|fault| fault.to_string())?;
+    let migrated = migrate(conn, OF_POSTGRES);
+    let unlocked = conn.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATING})"));
+    migrated.and(unlocked.map_err(|fault| fault.to_string()))
+}
+
+fn migrate<C, DB>(conn: &mut C, migrations: EmbeddedMigrations) -> std::result::Result<(), String>
+where
+    C: MigrationHarness<DB>,
+    DB: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    if missing(conn, &migrations)? {
+        conn.run_pending_migrations(migrations).map_err(|fault| fault.to_string())?;
+    }
+    Ok(())
+}
+
+/// Whether the database lacks migrations that this program knows. One that this program does not know is an error.
+fn missing<C, DB>(conn: &mut C, migrations: &EmbeddedMigrations) -> std::result::Result<bool, String>
+where
+    C: MigrationHarness<DB>,
+    DB: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    let known: Vec<String> = migrations
+        .migrations()
+        .map_err(|fault| fault.to_string())?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    let applied: Vec<MigrationVersion> = conn.applied_migrations().map_err(|fault| fault.to_string())?;
+    if let Some(newer) = applied.iter().find(|version| !known.contains(&version.to_string())) {
+        return Err(format!("it has the schema {newer} of a newer version of this program"));
+    }
+    Ok(applied.len() < known.len())
+}

@@ -1,0 +1,74 @@
+//! The log of all events, as something that is read from front to back.
+//!
+//! On SQLite one writer numbers the events. On PostgreSQL many transactions write at once, and one that began early may
+//! be committed late: an event's position is the number of its transaction, and its own number in there. Nobody reads
+//! beyond the oldest transaction that still runs, so that nothing is ever inserted before a position that was given.
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+
+use super::Result;
+use super::schema::order_events;
+use super::sql::Conn;
+
+/// Events of one transaction have numbers of so many bits.
+pub(super) const BITS_IN_TRANSACTION: u32 = 20;
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+/// The last position that may be read up to.
+pub(super) fn end(conn: &mut Conn) -> Result<i64> {
+    match conn {
+        Conn::Sqlite(conn) => {
+            let last = order_events::table.select(diesel::dsl::max(order_events::position));
+            Ok(last.get_result::<Option<i64>>(conn)?.unwrap_or(0))
+        }
+        Conn::Postgres(conn) => {
+            let oldest: Number =
+                diesel::sql_query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS number")
+                    .get_result(conn)?;
+            Ok((oldest.number << BITS_IN_TRANSACTION) - 1)
+        }
+    }
+}
+
+/// The position before the first one that the present transaction writes.
+pub(super) fn before_next(conn: &mut Conn) -> Result<i64> {
+    match conn {
+        Conn::Sqlite(_) => end(conn),
+        Conn::Postgres(conn) => {
+            let own: Number =
+                diesel::sql_query("SELECT pg_current_xact_id()::text::bigint AS number").get_result(conn)?;
+            Ok(own.number << BITS_IN_TRANSACTION)
+        }
+    }
+}
+
+/// The position up to which there are so many events after another one; the end, if there are fewer.
+pub(super) fn reach(conn: &mut Conn, after: i64, events: i64) -> Result<i64> {
+    let end = end(conn)?;
+    let last: Option<i64> = order_events::table
+        .filter(order_events::position.gt(after))
+        .filter(order_events::position.le(end))
+        .order(order_events::position)
+        .offset(events - 1)
+        .select(order_events::position)
+        .first(conn)
+        .optional()?;
+    Ok(last.unwrap_or(end))
+}
+
+/// The position after which there are so many events; 0, if there are fewer.
+pub(super) fn back(conn: &mut Conn, events: i64) -> Result<i64> {
+    let last: Option<i64> = order_events::table
+        .order(order_events::position.desc())
+        .offset(events)
+        .select(order_events::position)
+        .first(conn)
+        .optional()?;
+    Ok(last.unwrap_or(0))
+}
