@@ -242,7 +242,10 @@ meters! {
         "How old customers' lists were when they were answered from a replica.";
     replica_age: Family<Gauge, ()>,
         Gauge "lungo_replica_age_seconds" [], Seconds, NONE,
-        "How old the snapshot of the replica is; 0 without a replica.";
+        "How old the oldest replica is of which that is known; 0 without a replica.";
+    replicas_unproven: Family<Gauge, ()>,
+        Gauge "lungo_replicas_unproven" [], Count, NONE,
+        "Replicas of which it is not known how far they have come: they do not answer, or lag far behind.";
 
     http_requests: ByRoute<Counter>,
         Counter "lungo_http_requests_total" ["route", "method", "status"], Count, NONE,

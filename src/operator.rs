@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::access;
 use crate::clock::now;
-use crate::config::{Pace, Secret, Servers};
+use crate::config::{Pace, PostgresUrl, Secret};
 use crate::gateway::simulator::{self, GatewaySimulator};
 use crate::keys::{self, KeyKind, Owner};
 use crate::order::{PartnerId, ShopId};
@@ -25,8 +25,9 @@ pub struct DataArgs {
     /// Where everything durable is kept
     #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
     pub data: PathBuf,
-    #[command(flatten)]
-    pub servers: Servers,
+    /// The PostgreSQL database that holds everything durable, if it is not a file among the data
+    #[arg(long, env = "LUNGO_DATABASE", value_name = "URL")]
+    pub database: Option<PostgresUrl>,
 }
 
 #[derive(Args)]
@@ -261,7 +262,7 @@ fn print_findings(findings: &[Finding]) {
 }
 
 /// Opens an existing database without working on it.
-fn open(DataArgs { data, servers }: &DataArgs) -> Result<Store> {
+fn open(DataArgs { data, database }: &DataArgs) -> Result<Store> {
     let options = store::Options {
         policy: Policy::default(),
         readers: 1,
@@ -269,12 +270,14 @@ fn open(DataArgs { data, servers }: &DataArgs) -> Result<Store> {
         local_queue: 1,
         commit_patience: std::time::Duration::from_secs(10),
         replica_lag: None,
+        max_staleness: std::time::Duration::from_millis(100),
         clock: now,
+        follow_clock: crate::clock::follow,
     };
     // The claims are dropped: nobody works here, and so no row is ever leased to this process.
-    if let Some(url) = &servers.database {
+    if let Some(url) = database {
         store::check_version_of(url.expose())?;
-        return Ok(Store::connect(url.expose(), options)?.0);
+        return Ok(Store::connect(url.expose(), &[], options)?.0);
     }
     if !data.join(store::FILE).exists() {
         bail!("there is no database in {} (start the service once, or name another --data)", data.display());
@@ -292,7 +295,7 @@ mod tests {
     async fn a_look_at_an_older_database_does_not_migrate_it() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(store::FILE), "").unwrap();
-        let data = DataArgs { data: directory.path().into(), servers: Servers::default() };
+        let data = DataArgs { data: directory.path().into(), database: None };
         let fault = open(&data).err().expect("it has no schema yet").to_string();
         assert!(fault.contains("older version") && fault.contains(&directory.path().display().to_string()), "{fault}");
         assert!(store::check_version(directory.path()).is_err(), "it still has none");

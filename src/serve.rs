@@ -107,10 +107,15 @@ fn open_store(settings: &Settings, admission: Rules) -> store::Result<(Store, st
         local_queue: limits(settings).into_values().min().unwrap_or(1),
         commit_patience: settings.commit_patience.0,
         replica_lag: settings.replica_lag.map(|lag| lag.0),
+        max_staleness: settings.servers.max_staleness.0,
         clock: now,
+        follow_clock: crate::clock::follow,
     };
     match &settings.servers.database {
-        Some(url) => Store::connect(url.expose(), options),
+        Some(url) => {
+            let replicas: Vec<&str> = settings.servers.replicas.iter().map(|url| url.expose()).collect();
+            Store::connect(url.expose(), &replicas, options)
+        }
         None => Store::open(&settings.data, options),
     }
 }

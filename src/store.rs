@@ -11,6 +11,7 @@ mod bulk;
 mod changes;
 mod checkpoint;
 mod claim;
+mod customers;
 mod deliveries;
 mod drafts;
 mod durations;
@@ -25,18 +26,23 @@ mod names;
 mod orders;
 mod partners;
 mod position;
+mod present;
 mod pulse;
 mod queue;
 mod readers;
+mod recent;
+mod replicas;
 mod rows;
 mod schema;
 mod search;
 mod sessions;
+mod sets;
 mod settlements;
 mod shops;
 mod sql;
 mod statements;
 mod tablets;
+mod tx;
 mod users;
 mod webhooks;
 
@@ -54,12 +60,13 @@ pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
 pub use gauges::InStage;
 pub use holds::{Hold, Leased};
-pub use lists::{Present, Recorded, Source, Unreadable};
+pub use lists::Recorded;
 pub use money::{Astray, DEBT_AGES, Debt, Few};
 pub use names::KeyOfOrder;
 pub use orders::{Again, Committed, Outcome, Received, Scope, Strike, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::{Place, Position};
+pub use present::{Present, Source, Unreadable};
 pub use pulse::Reading;
 pub use search::{Found, Wanted};
 pub use sessions::SavedView;
@@ -69,11 +76,14 @@ pub use users::{Changed, FIRST_USER};
 pub use webhooks::{Added, Disabled, MOST_OF_A_PARTNER, Receivers, Webhook};
 
 use engine::{Database, Pool};
+use readers::LaggingReader;
+use recent::Recent;
+use replicas::Replicas;
 
 use crate::admission::Rules;
 use crate::error::{Code, Failure};
 use crate::machine::Deadlines;
-use crate::order::Instant;
+use crate::order::{CustomerId, Instant, PartnerId};
 
 /// How long a connection of SQLite waits for another's lock.
 const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 5000";
@@ -144,7 +154,11 @@ pub struct Options {
     pub commit_patience: Duration,
     /// Read the customers' lists from a snapshot that is up to this old.
     pub replica_lag: Option<Duration>,
+    /// How old a replica of PostgreSQL may be that serves a list to somebody who has seen nothing yet.
+    pub max_staleness: Duration,
     pub clock: fn() -> Instant,
+    /// Is told what the clock of a PostgreSQL server showed, and when.
+    pub follow_clock: fn(Instant, std::time::Instant),
 }
 
 /// An open database.
@@ -152,7 +166,8 @@ pub struct Options {
 pub struct Store {
     lane: lanes::Lane,
     readers: readers::Readers,
-    lagging: Option<readers::LaggingReader>,
+    replicas: Replicas,
+    recent: Recent,
     policy: Policy,
     cluster: u64,
     is_alone: bool,
@@ -165,32 +180,37 @@ impl Store {
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Claims)> {
         std::fs::create_dir_all(directory)
             .map_err(|fault| Error::Unavailable(format!("cannot create {}: {fault}", directory.display())))?;
-        Self::at(&Database::in_directory(directory), options)
+        Self::at(&Database::in_directory(directory), &[], options)
     }
 
     /// Opens the database of a PostgreSQL server, creates or migrates it, and starts the threads that work on it.
-    pub fn connect(url: &str, options: Options) -> Result<(Self, Claims)> {
-        Self::at(&Database::Postgres(url.to_owned()), options)
+    ///
+    /// Lists may be read from `replicas` of it.
+    pub fn connect(url: &str, replicas: &[&str], options: Options) -> Result<(Self, Claims)> {
+        let server = |url: &str| Database::Postgres(url.to_owned());
+        let replicas: Vec<_> = replicas.iter().map(|url| server(url)).collect();
+        Self::at(&server(url), &replicas, options)
     }
 
-    fn at(database: &Database, options: Options) -> Result<(Self, Claims)> {
+    fn at(database: &Database, replicas: &[Database], options: Options) -> Result<(Self, Claims)> {
         let cluster = database.prepare()?;
-        let pool = database.pool(options.readers + 3)?;
+        let pool = database.pool(options.readers + lanes::WRITERS_OF_POSTGRES + 2)?;
         let io = |fault: std::io::Error| Error::Unavailable(format!("cannot start the database's threads: {fault}"));
         let (handoff, claims) = claim::Handoff::new(options.local_queue);
-        let lagging = options
-            .replica_lag
-            .map(|lag| readers::LaggingReader::start(&pool, lag, options.queue, options.clock))
-            .transpose()
-            .map_err(io)?;
-        let checkpoints = match database {
-            Database::Sqlite(path) => Some(checkpoint::Checkpoints::start(path.clone()).map_err(io)?),
-            Database::Postgres(_) => None,
+        let (checkpoints, replicas) = match database {
+            Database::Sqlite(path) => {
+                let lagging =
+                    options.replica_lag.map(|lag| LaggingReader::start(&pool, lag, options.queue, options.clock));
+                let lagging = lagging.transpose().map_err(io)?;
+                (Some(checkpoint::Checkpoints::start(path.clone()).map_err(io)?), Replicas::Embedded(lagging))
+            }
+            Database::Postgres(_) => (None, replicas::start(database, replicas, &options)?),
         };
         let store = Self {
             readers: readers::Readers::start(&pool, options.readers, options.queue).map_err(io)?,
             lane: lanes::Lane::start(pool, checkpoints, handoff, options.queue, options.commit_patience).map_err(io)?,
-            lagging,
+            replicas,
+            recent: Recent::default(),
             policy: options.policy,
             cluster,
             is_alone: matches!(database, Database::Sqlite(_)),
@@ -215,12 +235,26 @@ impl Store {
 
     /// How far the replica may lag behind now; `None` without one.
     pub fn replica_lag(&self) -> Option<Duration> {
-        self.lagging.as_ref().map(readers::LaggingReader::lag)
+        self.lagging().map(LaggingReader::lag)
     }
 
     /// Lets the replica lag so far behind, until then. False without one.
     pub fn raise_replica_lag(&self, lag: Duration, until: std::time::Instant) -> bool {
-        self.lagging.as_ref().map(|replica| replica.raise_lag(lag, until)).is_some()
+        self.lagging().map(|replica| replica.raise_lag(lag, until)).is_some()
+    }
+
+    /// Has the customer's next list be at least that fresh.
+    fn wrote(&self, partner: PartnerId, customer: &CustomerId, place: Place) {
+        if let Replicas::Servers { .. } = self.replicas {
+            self.recent.note(partner, customer.clone(), place);
+        }
+    }
+
+    fn lagging(&self) -> Option<&LaggingReader> {
+        match &self.replicas {
+            Replicas::Embedded(lagging) => lagging.as_ref(),
+            Replicas::Servers { .. } => None,
+        }
     }
 
     /// Whether the database can be written to: commits an empty transaction through the lanes.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::Span;
+
 /// The URL of a PostgreSQL database, as libpq reads it. Its password is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(String);
@@ -51,12 +53,21 @@ pub fn without_password(url: &str) -> String {
 }
 
 /// The servers that hold everything durable.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub struct Servers {
     /// A PostgreSQL database that holds everything durable, instead of a file in the data directory. Several hosts may
     /// be named, of which one is the primary
     #[arg(long, env = "LUNGO_DATABASE", value_name = "URL")]
     pub database: Option<PostgresUrl>,
+
+    /// A server that follows the database's primary: customers' lists are read there while it is certainly fresh enough.
+    /// May be given several times; in the environment with spaces between them
+    #[arg(long = "replica", env = "LUNGO_REPLICAS", value_delimiter = ' ', value_name = "URL")]
+    pub replicas: Vec<PostgresUrl>,
+
+    /// How old a replica may be that serves a list to somebody who has seen nothing yet
+    #[arg(long, env = "LUNGO_MAX_STALENESS", default_value = "100ms", value_name = "TIME")]
+    pub max_staleness: Span,
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 
-use super::lanes::Tx;
 use super::rows::{instant, millis, raw, uuid};
 use super::schema::audit;
 use super::sql::{Json, Millis, RawId};
+use super::tx::Tx;
 use super::{Result, Store};
 use crate::order::Instant;
 use uuid::Uuid;
@@ -103,7 +103,7 @@ pub(super) fn insert(tx: &mut Tx, entry: &Entry, done: bool) -> Result<()> {
             audit::detail.eq(super::rows::to_document(&entry.detail)),
             audit::request_id.eq(&entry.request_id),
         ))
-        .execute(tx.conn)?;
+        .execute(tx.conn()?)?;
     Ok(())
 }
 

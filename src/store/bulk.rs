@@ -17,11 +17,12 @@ use uuid::Uuid;
 use self::row::{JobRow, find, save};
 use super::audit::{self, Entry};
 use super::browse::{Lot, Sieve};
-use super::lanes::{Tx, Urgency};
+use super::lanes::Urgency;
 use super::orders::{Received, Scope, Word, hear};
 use super::rows::{millis, or_log, raw, uuid};
 use super::schema::{bulk_jobs, bulk_orders};
 use super::sql::{Conn, MultiBackend, RawId};
+use super::tx::Tx;
 use super::{Error, Result, Store};
 use crate::lifecycle::{Actor, Event, Reason, Refund};
 use crate::meters::{METERS, WordResult};
@@ -188,16 +189,16 @@ impl Store {
                     .filter(bulk_jobs::state.eq(BulkState::Proposed.to_string()))
                     .limit(20)
                     .select(bulk_jobs::id)
-                    .load(tx.conn)?;
-                diesel::delete(bulk_orders::table.filter(bulk_orders::job_id.eq_any(&old))).execute(tx.conn)?;
-                diesel::delete(bulk_jobs::table.filter(bulk_jobs::id.eq_any(&old))).execute(tx.conn)?;
-                diesel::insert_into(bulk_jobs::table).values(JobRow::of(&job)).execute(tx.conn)?;
+                    .load(tx.conn()?)?;
+                diesel::delete(bulk_orders::table.filter(bulk_orders::job_id.eq_any(&old))).execute(tx.conn()?)?;
+                diesel::delete(bulk_jobs::table.filter(bulk_jobs::id.eq_any(&old))).execute(tx.conn()?)?;
+                diesel::insert_into(bulk_jobs::table).values(JobRow::of(&job)).execute(tx.conn()?)?;
                 for (chunk, ids) in orders.chunks(CHUNK).enumerate() {
                     let ids: Vec<u8> = ids.iter().flat_map(|id| *id.0.as_bytes()).collect();
                     let place = (chunk * CHUNK) as i64;
                     let row =
                         (bulk_orders::job_id.eq(raw(job.id)), bulk_orders::place.eq(place), bulk_orders::ids.eq(ids));
-                    diesel::insert_into(bulk_orders::table).values(row).execute(tx.conn)?;
+                    diesel::insert_into(bulk_orders::table).values(row).execute(tx.conn()?)?;
                 }
                 Ok(())
             })
@@ -229,7 +230,7 @@ impl Store {
                         bulk_jobs::stopped_by.eq(Some(&by)),
                         bulk_jobs::ended_at.eq(Some(millis(now))),
                     ))
-                    .execute(tx.conn)?;
+                    .execute(tx.conn()?)?;
                 if stopped == 0 {
                     tx.refuse();
                 }
@@ -270,10 +271,10 @@ impl Store {
         let (passed, heard) = self
             .lane
             .write(Urgency::Control, move |tx| {
-                let Some(mut job) = find(tx.conn, id)?.filter(|job| job.state == BulkState::Running) else {
+                let Some(mut job) = find(tx.conn()?, id)?.filter(|job| job.state == BulkState::Running) else {
                     return Ok((0, Vec::new()));
                 };
-                let (orders, mut heard) = (next(tx.conn, &job, limit)?, Vec::new());
+                let (orders, mut heard) = (next(tx.conn()?, &job, limit)?, Vec::new());
                 for order_id in &orders {
                     let refused = match act(tx, &job, *order_id, now, cluster, &policy)? {
                         Acted::Heard(received) => {
@@ -384,7 +385,7 @@ fn next(conn: &mut Conn, job: &BulkJob, limit: usize) -> Result<Vec<OrderId>> {
 }
 
 fn start(tx: &mut Tx, id: Uuid, by: &Entry) -> Result<Started> {
-    let Some(mut job) = find(tx.conn, id)? else { return Ok(Started::Unknown) };
+    let Some(mut job) = find(tx.conn()?, id)? else { return Ok(Started::Unknown) };
     match job.state {
         BulkState::Running | BulkState::Done => return Ok(Started::Already),
         BulkState::Proposed if by.user_id != Some(job.user_id) => return Ok(Started::Foreign),

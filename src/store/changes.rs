@@ -1,19 +1,14 @@
 //! How a row changes: one step of the machine, one row of the log, and the order's own, written together.
 
-use diesel::prelude::*;
-
 use super::claim;
-use super::lanes::Tx;
 use super::orders::{Outcome, Strike};
 use super::rows::event::NewEventRow;
-use super::rows::{ChangedColumns, SeldomChangedColumns, TaskColumns, millis};
-use super::sql::native;
-use super::statements::{CloseName, Insert, Update};
+use super::tx::Tx;
 use super::{Error, Policy, Result};
 use crate::lifecycle::{Actor, Event};
 use crate::machine::{self, Refused};
 use crate::meters::Happened;
-use crate::order::Instant;
+use crate::order::{Hash, Instant};
 use crate::state::Order;
 
 /// One change of an order that was just read in this transaction, written as a whole, and handed to the local worker if
@@ -120,11 +115,11 @@ pub(super) fn write(
     policy: &Policy,
 ) -> Result<Option<Order>> {
     let handover = tx.lease_locally(&mut after, now, policy.lease);
-    if !update(tx, before, &after)? {
+    if !tx.update(before, &after)? {
         return Ok(None);
     }
     if after.closed_at != before.closed_at {
-        native!(tx.conn, conn => CloseName { order: &after, closed_at: after.closed_at.map(millis) }.execute(conn))?;
+        tx.close_name(&after)?;
     }
     for step in steps {
         append(tx, step)?;
@@ -133,32 +128,12 @@ pub(super) fn write(
     Ok(Some(after))
 }
 
-/// Writes the first step of an order.
-pub(super) fn record_birth(tx: &mut Tx, order: &Order) -> Result<()> {
+/// Writes a new order with its first step.
+pub(super) fn bear(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: Hash) -> Result<()> {
+    tx.insert(order, key, fingerprint)?;
     append(tx, Step::of(None, order, &Event::Created, Actor::Partner))
 }
 
-/// Appends to the event log.
-fn append(tx: &mut Tx, Step { mut row, happened }: Step) -> Result<()> {
-    row.position = tx.next_position()?;
-    native!(tx.conn, conn => Insert(row).execute(conn))?;
-    tx.count(happened);
-    Ok(())
-}
-
-/// Writes what has changed of an order. False, and nothing done, if the row is no longer as it was `before`.
-fn update(tx: &mut Tx, before: &Order, after: &Order) -> Result<bool> {
-    let (changes, seldom) = (ChangedColumns::of(after), SeldomChangedColumns::of(after));
-    let changed = if seldom == SeldomChangedColumns::of(before) {
-        native!(tx.conn, conn => Update { before, changes }.execute(conn))?
-    } else {
-        native!(tx.conn, conn => Update { before, changes: (changes, seldom) }.execute(conn))?
-    };
-    Ok(changed == 1)
-}
-
-/// Writes only what a claim changes.
-pub(super) fn update_task(tx: &mut Tx, before: &Order, after: &Order) -> Result<()> {
-    native!(tx.conn, conn => Update { before, changes: TaskColumns::of(after) }.execute(conn))?;
-    Ok(())
+fn append(tx: &mut Tx, Step { row, happened }: Step) -> Result<()> {
+    tx.append(row, happened)
 }

@@ -180,13 +180,13 @@ impl Store {
     ) -> Result<Option<Delivery>> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                if find(tx.conn, of, webhook)?.is_none() {
+                if find(tx.conn()?, of, webhook)?.is_none() {
                     tx.refuse();
                     return Ok(None);
                 }
-                again(tx.conn, &[raw(delivery)], webhook, patience, now)?;
+                again(tx.conn()?, &[raw(delivery)], webhook, patience, now)?;
                 let row = of_webhook(webhook).filter(deliveries::id.eq(raw(delivery)));
-                let row = row.first::<DeliveryRow>(tx.conn).optional()?;
+                let row = row.first::<DeliveryRow>(tx.conn()?).optional()?;
                 if row.is_none() {
                     tx.refuse();
                 }
@@ -211,7 +211,7 @@ impl Store {
         let (mut after, mut count) = (raw(Uuid::nil()), 0);
         loop {
             let from = after.clone();
-            let step = move |tx: &mut super::lanes::Tx| {
+            let step = move |tx: &mut super::tx::Tx| {
                 let mut finished = of_webhook(webhook)
                     .filter(deliveries::id.gt(from.clone()))
                     .filter(deliveries::next_attempt_at.is_null())
@@ -221,8 +221,8 @@ impl Store {
                     finished = finished.filter(deliveries::result.eq(<&str>::from(DeliveryResult::GivenUp)));
                 }
                 let ids: Vec<RawId> =
-                    finished.order(deliveries::id).limit(AT_ONCE).select(deliveries::id).load(tx.conn)?;
-                again(tx.conn, &ids, webhook, patience, now)?;
+                    finished.order(deliveries::id).limit(AT_ONCE).select(deliveries::id).load(tx.conn()?)?;
+                again(tx.conn()?, &ids, webhook, patience, now)?;
                 Ok(ids)
             };
             let ids = self.lane.write(Urgency::Create, step).await?;
@@ -280,13 +280,13 @@ impl Store {
                             deliveries::status.eq(attempted.status.map(i32::from)),
                             deliveries::trouble.eq(&attempted.trouble),
                         ))
-                        .execute(tx.conn)?;
+                        .execute(tx.conn()?)?;
                 }
                 if let Some(Disabled { at, why }) = &disable {
                     diesel::update(webhooks::table.find(raw(webhook)))
                         .filter(webhooks::disabled_at.is_null())
                         .set((webhooks::disabled_at.eq(millis(*at)), webhooks::disabled_why.eq(why)))
-                        .execute(tx.conn)?;
+                        .execute(tx.conn()?)?;
                 }
                 Ok(())
             })
@@ -300,7 +300,7 @@ impl Store {
                 let waiting = deliveries::table
                     .filter(deliveries::webhook_id.eq(raw(webhook)))
                     .filter(deliveries::next_attempt_at.gt(millis(now)));
-                diesel::update(waiting).set(deliveries::next_attempt_at.eq(millis(now))).execute(tx.conn)?;
+                diesel::update(waiting).set(deliveries::next_attempt_at.eq(millis(now))).execute(tx.conn()?)?;
                 Ok(())
             })
             .await
@@ -316,10 +316,10 @@ impl Store {
         let Some(newest) = self.readers.read(newest_gone).await? else { return Ok(()) };
         loop {
             let newest = newest.clone();
-            let step = move |tx: &mut super::lanes::Tx| {
+            let step = move |tx: &mut super::tx::Tx| {
                 let old = finished().filter(deliveries::id.le(newest.clone())).order(deliveries::id).limit(AT_ONCE);
-                let old: Vec<RawId> = old.select(deliveries::id).load(tx.conn)?;
-                Ok(diesel::delete(deliveries::table.filter(deliveries::id.eq_any(&old))).execute(tx.conn)?)
+                let old: Vec<RawId> = old.select(deliveries::id).load(tx.conn()?)?;
+                Ok(diesel::delete(deliveries::table.filter(deliveries::id.eq_any(&old))).execute(tx.conn()?)?)
             };
             if (self.lane.write(Urgency::Create, step).await? as i64) < AT_ONCE {
                 return Ok(());

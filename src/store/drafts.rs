@@ -4,10 +4,11 @@ use chrono::Duration;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::lanes::{Touching, Tx, Urgency};
+use super::lanes::Urgency;
 use super::rows::{document, instant, millis, raw, to_document, uuid};
 use super::schema::{drafts, orders};
 use super::sql::{Conn, Json, Millis, RawId};
+use super::tx::{Touching, Tx};
 use super::{Place, Position, Result, Store, lists};
 use crate::admission::Revision;
 use crate::order::{CustomerId, Instant, NewOrder, OrderId, PartnerId, Placed};
@@ -86,7 +87,7 @@ impl Store {
         let ((), place) = self
             .lane
             .write_at(Urgency::Create, Touching::default().and_draft(draft.order_id), move |tx| {
-                diesel::insert_into(drafts::table).values(DraftRow::of(&draft)).execute(tx.conn)?;
+                diesel::insert_into(drafts::table).values(DraftRow::of(&draft)).execute(tx.conn()?)?;
                 Ok(())
             })
             .await?;
@@ -100,7 +101,7 @@ impl Store {
         let (mut replaced, place) = self
             .lane
             .write_at(Urgency::Create, Touching::default().and_draft(draft.order_id), move |tx| {
-                let before = find_draft(tx.conn, draft.order_id)?.filter(|d| d.partner_id == draft.partner_id);
+                let before = find_draft(tx.conn()?, draft.order_id)?.filter(|d| d.partner_id == draft.partner_id);
                 Ok(match before {
                     None => Replaced::Unknown,
                     Some(before) if before.deleted_at.is_some() => Replaced::Deleted,
@@ -114,7 +115,7 @@ impl Store {
                                 drafts::body.eq(&row.body),
                                 drafts::valid_until.eq(row.valid_until),
                             ))
-                            .execute(tx.conn)?;
+                            .execute(tx.conn()?)?;
                         // How far the database has come is only known once this is committed.
                         Replaced::Done(unplaced)
                     }
@@ -151,7 +152,7 @@ impl Store {
                     .order(drafts::id)
                     .limit(SWEEP)
                     .select(drafts::id)
-                    .load(tx.conn)?;
+                    .load(tx.conn()?)?;
                 let is_order = diesel::dsl::exists(orders::table.filter(orders::id.eq(drafts::id)));
                 let gone: Vec<RawId> = drafts::table
                     .filter(drafts::id.eq_any(&seen))
@@ -159,8 +160,8 @@ impl Store {
                     .filter(drafts::deleted_at.is_null().or(drafts::deleted_at.lt(millis(now - KEPT_DELETED))))
                     .filter(diesel::dsl::not(is_order))
                     .select(drafts::id)
-                    .load(tx.conn)?;
-                diesel::delete(drafts::table.filter(drafts::id.eq_any(gone))).execute(tx.conn)?;
+                    .load(tx.conn()?)?;
+                diesel::delete(drafts::table.filter(drafts::id.eq_any(gone))).execute(tx.conn()?)?;
                 let last = seen.last().filter(|_| seen.len() == SWEEP as usize);
                 last.map(|id| Ok(OrderId(uuid(id)?))).transpose()
             })
@@ -170,11 +171,11 @@ impl Store {
 
 /// Puts a tombstone on a draft that was not confirmed. `None` if the partner has no such draft.
 pub(super) fn bury(tx: &mut Tx, id: OrderId, partner: PartnerId, now: Instant) -> Result<Option<Draft>> {
-    let Some(mut draft) = find_draft(tx.conn, id)?.filter(|draft| draft.partner_id == partner) else {
+    let Some(mut draft) = find_draft(tx.conn()?, id)?.filter(|draft| draft.partner_id == partner) else {
         return Ok(None);
     };
     let deleted_at = *draft.deleted_at.get_or_insert(now);
-    diesel::update(drafts::table.find(raw(id))).set(drafts::deleted_at.eq(millis(deleted_at))).execute(tx.conn)?;
+    diesel::update(drafts::table.find(raw(id))).set(drafts::deleted_at.eq(millis(deleted_at))).execute(tx.conn()?)?;
     Ok(Some(draft))
 }
 
@@ -242,7 +243,9 @@ mod tests {
             local_queue: 1,
             commit_patience: std::time::Duration::from_secs(60),
             replica_lag: None,
+            max_staleness: std::time::Duration::from_millis(100),
             clock: || at(0),
+            follow_clock: |_, _| {},
         };
         let (store, _claims) = Store::open(dir.path(), options).unwrap();
         let (partner_id, request) = (PartnerId::new(), request(ShopId::new()));

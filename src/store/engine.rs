@@ -43,6 +43,22 @@ impl Database {
         Self::Sqlite(directory.join(FILE).display().to_string())
     }
 
+    /// A connection, ready to be used.
+    pub fn connection(&self) -> Result<Conn> {
+        Manager(self.clone()).connect().map_err(|fault| Error::Unavailable(format!("{}: {fault}", self.name())))
+    }
+
+    /// What tells a server and those that follow it from all others.
+    pub fn system(&self) -> Result<String> {
+        self.system_of(&mut self.connection()?)
+    }
+
+    pub fn system_of(&self, conn: &mut Conn) -> Result<String> {
+        let Conn::Postgres(conn) = conn else { return Ok(self.name()) };
+        let system = "(SELECT system_identifier::text || ' ' || current_database() FROM pg_control_system())";
+        Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>(system)).get_result(conn)?)
+    }
+
     fn connect(&self) -> std::result::Result<Conn, String> {
         match self {
             Self::Sqlite(path) => {

@@ -111,8 +111,8 @@ impl Store {
         let lanes = self.lane.fill();
         lanes.into_iter().for_each(|(urgency, fill)| METERS.lane_fill.of(urgency.into()).set(fill));
         METERS.read_fill.of(()).set(self.readers.fill());
-        let age = self.lagging.as_ref().and_then(|replica| replica.age());
-        METERS.replica_age.of(()).set(age.map_or(0.0, |age| age_in_seconds(age.as_of, now)));
+        METERS.replica_age.of(()).set(self.replicas.oldest(now).unwrap_or(0.0));
+        METERS.replicas_unproven.of(()).set(self.replicas.unproven() as f64);
         let waiting = self
             .readers
             .read(move |conn| {

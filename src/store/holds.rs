@@ -65,7 +65,7 @@ impl Store {
     ) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                diesel::delete(holds::table.filter(holds::until_at.le(millis(now)))).execute(tx.conn)?;
+                diesel::delete(holds::table.filter(holds::until_at.le(millis(now)))).execute(tx.conn()?)?;
                 let until_at = millis(until);
                 let changes = (
                     holds::at.eq(millis(now)),
@@ -78,7 +78,7 @@ impl Store {
                     .on_conflict(holds::subject)
                     .do_update()
                     .set(changes);
-                native!(tx.conn, conn => hold.execute(conn))?;
+                native!(tx.conn()?, conn => hold.execute(conn))?;
                 Ok(())
             })
             .await
@@ -88,7 +88,7 @@ impl Store {
     pub async fn lift_hold(&self, subject: String) -> Result<bool> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let lifted = diesel::delete(holds::table.find(&subject)).execute(tx.conn)? == 1;
+                let lifted = diesel::delete(holds::table.find(&subject)).execute(tx.conn()?)? == 1;
                 if !lifted {
                     tx.refuse();
                 }

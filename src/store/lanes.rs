@@ -3,7 +3,8 @@
 //! There is no timer: a lone write is committed at once, and a crowd shares the price of one `fsync`. Each write is
 //! answered only after the commit that holds it. One that fails leaves its neighbours alone: the batch is rolled
 //! back and goes on without it, and it is tried once more by itself. That is rare, so a batch carries no savepoints
-//! for it, which would copy every page that each write touches. SQLite has one writer, so there is one lane.
+//! for it, which would copy every page that each write touches. SQLite has one writer, so there is one
+//! thread; on PostgreSQL a few take from the same channels.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,26 +12,22 @@ use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
-use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::audit::{self, Entry};
 use super::checkpoint::Checkpoints;
-use super::claim::{Claim, Handoff, lease};
-use super::lists;
-use super::log;
+use super::claim::Handoff;
 use super::position::{Place, here};
-use super::rows::{OrderRow, raw};
-use super::schema::orders;
-use super::sql::{Conn, Id, RawId};
+use super::sql::Conn;
+use super::tx::{AfterCommit, Handover, Touching, Tx};
 use super::{Error, Pool, Result};
 use crate::meters::{self, Happened, LaneTrouble, METERS};
-use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, ShopId};
-use crate::state::Order;
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
 const MAX_BATCH: usize = 256;
+/// Threads that write to PostgreSQL: while one waits for its commit, the next batch is made. More of them only make the
+/// batches smaller.
+pub(super) const WRITERS_OF_POSTGRES: usize = 2;
 /// Creates that are taken into a transaction however many results wait.
 const FEWEST_CREATES: usize = 8;
 
@@ -49,151 +46,6 @@ impl From<Urgency> for meters::Urgency {
             Urgency::Control => Self::Control,
             Urgency::Create => Self::Create,
         }
-    }
-}
-
-/// What a write reads before it writes, so that nobody else may change it meanwhile. SQLite has one writer: there it
-/// goes without saying.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Touching {
-    keys: Vec<i64>,
-    orders: Vec<OrderId>,
-}
-
-impl Touching {
-    /// All that nobody else names. Writes that are rare need not say what they touch: they are made one by one.
-    pub fn everything() -> Self {
-        Self { keys: vec![0], ..Self::default() }
-    }
-
-    /// Nothing but what it locks itself.
-    pub fn nothing() -> Self {
-        Self::default()
-    }
-
-    pub fn order(id: OrderId) -> Self {
-        Self { orders: vec![id], ..Self::default() }
-    }
-
-    /// All of a customer's orders, and the right to add one.
-    pub fn customer(partner: PartnerId, customer: &CustomerId) -> Self {
-        Self::default().and(&[b"customer", partner.0.as_bytes(), customer.0.as_bytes()])
-    }
-
-    pub fn and_draft(self, id: OrderId) -> Self {
-        self.and(&[b"draft", id.0.as_bytes()])
-    }
-
-    /// How many orders are in a pickup slot of a shop.
-    pub fn and_slot(self, shop: ShopId, slot: Option<Instant>) -> Self {
-        match slot {
-            Some(at) => self.and(&[b"slot", shop.0.as_bytes(), &at.timestamp_millis().to_be_bytes()]),
-            None => self,
-        }
-    }
-
-    fn and(mut self, name: &[&[u8]]) -> Self {
-        let Hash(hash) = Hash::of_bytes(&name.join(&0));
-        self.keys.extend(hash.first_chunk().map(|key| i64::from_be_bytes(*key)));
-        self
-    }
-}
-
-/// Keeps others from what the writes of a batch touch. Everybody locks in the same order, so that nobody waits for
-/// somebody who waits for him. It is a statement of its own: those that follow see what was committed by whoever held
-/// the locks before.
-fn lock<'a>(conn: &mut Conn, touching: impl Iterator<Item = &'a Touching>) -> QueryResult<()> {
-    let Conn::Postgres(conn) = conn else { return Ok(()) };
-    let (mut keys, mut ids) = (Vec::new(), Vec::new());
-    for one in touching {
-        keys.extend_from_slice(&one.keys);
-        ids.extend(one.orders.iter().copied().map(RawId::from));
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    ids.sort_unstable();
-    ids.dedup();
-    if !keys.is_empty() {
-        diesel::sql_query("SELECT pg_advisory_xact_lock(key) FROM unnest($1) AS key")
-            .bind::<Array<BigInt>, _>(keys)
-            .execute(conn)?;
-    }
-    if !ids.is_empty() {
-        diesel::sql_query("SELECT 1 FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE")
-            .bind::<Array<Id>, _>(ids)
-            .execute(conn)?;
-    }
-    Ok(())
-}
-
-/// The transaction of a batch, as each of its writes sees it.
-pub(super) struct Tx<'c> {
-    pub conn: &'c mut Conn,
-    handoff: &'c Handoff,
-    /// The position of the last event that was written in it.
-    last_position: Option<i64>,
-    after_commit: AfterCommit,
-    /// Whether the present write has said that it does not do what it was asked for.
-    is_refused: bool,
-}
-
-/// What is done once the transaction is committed, and forgotten if it is not.
-#[derive(Default)]
-struct AfterCommit {
-    handovers: Vec<Handover>,
-    happened: Vec<Happened>,
-}
-
-/// A claim, and its place in the local worker's queue.
-pub(super) struct Handover {
-    place: mpsc::OwnedPermit<Claim>,
-    claim: Claim,
-}
-
-impl Tx<'_> {
-    /// Leases a freshly changed row to the local worker, in memory, if its next stage is due and there is room for
-    /// it. The caller writes the row, and then hands it over.
-    pub fn lease_locally(&self, order: &mut Order, now: Instant, duration: chrono::Duration) -> Option<Handover> {
-        let stage = order.task.stage.filter(|_| order.task.parked_at.is_none())?;
-        if order.task.leased_until.is_some() || order.task.next_attempt_at.is_none_or(|at| at > now) {
-            return None;
-        }
-        let place = self.handoff.reserve(stage)?;
-        Some(Handover { place, claim: lease(order, stage, now, duration) })
-    }
-
-    /// An order as it is now. Until this is committed nobody else changes it.
-    pub fn find(&mut self, id: OrderId) -> Result<Option<Order>> {
-        if let Conn::Postgres(conn) = self.conn {
-            let row = orders::table.find(raw(id)).for_update().get_result::<OrderRow>(conn).optional()?;
-            return row.map(OrderRow::into_order).transpose();
-        }
-        lists::find(self.conn, id)
-    }
-
-    /// Has the local worker given the claim once the transaction is committed.
-    pub fn hand_over(&mut self, handover: Option<Handover>) {
-        self.after_commit.handovers.extend(handover);
-    }
-
-    /// What this write was asked for is not done: the audit log says so, if it is to say anything.
-    pub fn refuse(&mut self) {
-        self.is_refused = true;
-    }
-
-    /// Has an event counted once the transaction is committed.
-    pub fn count(&mut self, happened: Happened) {
-        self.after_commit.happened.push(happened);
-    }
-
-    /// The position in the log of an event that is about to be written. Nobody else can take it.
-    pub fn next_position(&mut self) -> Result<i64> {
-        let position = match self.last_position {
-            Some(last) => last + 1,
-            None => log::before_next(self.conn)? + 1,
-        };
-        self.last_position = Some(position);
-        Ok(position)
     }
 }
 
@@ -241,19 +93,24 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Starts the writing thread. It ends when the last `Lane` is dropped.
+    /// Starts the writing threads. They end when the last `Lane` is dropped.
     pub fn start(
         pool: Pool,
-        checkpoints: Option<Checkpoints>,
+        mut checkpoints: Option<Checkpoints>,
         handoff: Handoff,
         queue: usize,
         patience: Duration,
     ) -> std::io::Result<Self> {
         let (control, control_jobs) = bounded(queue);
         let (create, create_jobs) = bounded(queue);
-        thread::Builder::new()
-            .name("lane".into())
-            .spawn(move || write(&pool, checkpoints, &handoff, &control_jobs, &create_jobs))?;
+        let writers = if checkpoints.is_some() { 1 } else { WRITERS_OF_POSTGRES };
+        for writer in 0..writers {
+            let (pool, handoff, checkpoints) = (pool.clone(), handoff.clone(), checkpoints.take());
+            let (control, create) = (control_jobs.clone(), create_jobs.clone());
+            thread::Builder::new()
+                .name(format!("lane-{writer}"))
+                .spawn(move || write(&pool, checkpoints, &handoff, &control, &create))?;
+        }
         Ok(Self { control, create, patience, entry: None })
     }
 
@@ -386,10 +243,8 @@ fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool 
     while let Some(mut batch) = batches.pop() {
         let began = Monotonic::now();
         match transact(conn, handoff, &mut batch) {
-            Ok((AfterCommit { handovers, happened }, place)) => {
-                handovers.into_iter().for_each(|Handover { place, claim }| {
-                    place.send(claim);
-                });
+            Ok((AfterCommit { handovers, happened, .. }, place)) => {
+                handovers.into_iter().for_each(Handover::send);
                 batch.into_iter().for_each(|job| job.answer(Ok(place)));
                 METERS.lane_commit.of(()).record(began.elapsed());
                 happened.iter().for_each(Happened::count);
@@ -400,6 +255,14 @@ fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool 
             Err(RolledBack::Job(failed)) => {
                 let alone = vec![batch.remove(failed)];
                 batches.extend([alone, batch]);
+            }
+            // Nobody knows which of them it was.
+            Err(RolledBack::Together(_)) if batch.len() > 1 => {
+                let rest = batch.split_off(batch.len() / 2);
+                batches.extend([rest, batch]);
+            }
+            Err(RolledBack::Together(fault)) => {
+                batch.into_iter().for_each(|job| job.answer(Err(fault.clone())));
             }
             Err(RolledBack::Whole(fault)) => {
                 METERS.lane_troubles.of(LaneTrouble::CommitFailed).increment(1);
@@ -417,8 +280,16 @@ fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool 
 enum RolledBack {
     /// This one of its writes failed.
     Job(usize),
+    /// What they touch could not be read, or what they wrote together was refused.
+    Together(Error),
     /// It could not be begun, committed or rolled back.
     Whole(diesel::result::Error),
+}
+
+impl From<Error> for RolledBack {
+    fn from(fault: Error) -> Self {
+        Self::Together(fault)
+    }
 }
 
 impl From<diesel::result::Error> for RolledBack {
@@ -433,16 +304,17 @@ fn transact(
     batch: &mut [Box<dyn Job>],
 ) -> std::result::Result<(AfterCommit, Place), RolledBack> {
     let done = conn.write(|conn| {
-        lock(conn, batch.iter().map(|job| job.touching()))?;
-        let mut tx = Tx { conn, handoff, last_position: None, after_commit: AfterCommit::default(), is_refused: false };
+        let mut tx = Tx::begin(conn, handoff, batch.iter().map(|job| job.touching()))?;
         if let Some(failed) = batch.iter_mut().position(|job| !job.run(&mut tx)) {
             return Err(RolledBack::Job(failed));
         }
-        // SQLite's only writer knows before the commit how far that will have come.
-        let place = tx.last_position.filter(|_| matches!(tx.conn, Conn::Sqlite(_)));
-        Ok((tx.after_commit, place.map(|place| Place { timeline: 1, place })))
-    });
-    let (after_commit, place) = done?;
-    // What is committed is committed: whoever cannot be told how far that is has a token that asks for nothing.
-    Ok((after_commit, place.or_else(|| here(conn).ok()).unwrap_or_default()))
+        Ok(tx.finish()?)
+    })?;
+    // SQLite's only writer knows how far it has come. What is committed is committed: whoever cannot be told how far
+    // that is gets a token that asks for nothing.
+    let place = match (&conn, done.last_position) {
+        (Conn::Sqlite(_), Some(place)) => Some(Place { timeline: 1, place }),
+        _ => here(conn).ok(),
+    };
+    Ok((done, place.unwrap_or_default()))
 }

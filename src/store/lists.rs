@@ -1,23 +1,19 @@
 //! What can be read: single orders, a customer's list, histories, a shop's board, the feed of events.
 
-use std::cmp::Reverse;
-
 use chrono::Duration;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 
 use super::log;
-use super::position::{Place, Position, here};
-use super::readers::Age;
+use super::position::{Place, Position};
 use super::rows::event::EventRow;
 use super::rows::{OrderRow, document, millis, or_log, raw, uuid, word};
 use super::schema::{order_events, order_names, orders};
-use super::sql::{Conn, Json, Millis, RawId, native};
-use super::statements::{Ask, EndsOf, OngoingOf, OrderOfId, Value};
-use super::{Error, Result, Store};
+use super::sql::{Conn, Json, RawId, native};
+use super::statements::{Ask, OngoingOf, OrderOfId, Value};
+use super::{Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Status};
-use crate::meters::{Door, METERS};
 use crate::order::{CustomerId, Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
@@ -48,110 +44,12 @@ impl Recorded {
     }
 }
 
-/// From where a list was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    Primary,
-    Replica,
-}
-
-/// A customer's present orders, and how fresh that is.
-#[derive(Clone, Debug)]
-pub struct Present {
-    pub ongoing: Vec<Order>,
-    pub recently_closed: Vec<Order>,
-    pub revision: Revision,
-    pub position: Position,
-    pub as_of: Instant,
-    pub source: Source,
-}
-
-/// Why a list cannot be as fresh as its reader has to have it.
-#[derive(Debug)]
-pub enum Unreadable {
-    /// The reader has seen what this database does not have (any more). Here is where it stands now.
-    HistoryDiverged(Position),
-    Failed(Error),
-}
-
-impl From<Error> for Unreadable {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// How many of a customer's newest orders are looked at for those that ended a while ago.
-const RECENT_ORDERS: usize = 32;
-/// How many of them are told.
-const MAX_RECENTLY_CLOSED: usize = 10;
-
 /// Where an order is a shop's work …
 const IN_HAND: [Status; 3] = [Status::AwaitingShop, Status::Accepted, Status::Preparing];
 /// … if it is to be picked up as soon as possible, or within this time.
 const SOON: Duration = Duration::minutes(30);
 
 impl Store {
-    /// A customer's ongoing orders, and those that ended after `closed_since`, read at least as fresh as
-    /// `at_least`: from the lagging snapshot where that suffices, otherwise from the primary.
-    pub async fn present(
-        &self,
-        partner: PartnerId,
-        customer: CustomerId,
-        at_least: Option<Position>,
-        closed_since: Instant,
-        now: Instant,
-    ) -> std::result::Result<Present, Unreadable> {
-        // Another database's position cannot be compared: only the primary is certainly fresh enough.
-        let is_foreign = at_least.is_some_and(|position| position.cluster != self.cluster);
-        let at_least = at_least.filter(|_| !is_foreign);
-        let mut door = Door::Primary;
-        if let Some(replica) = self.lagging.as_ref().filter(|_| !is_foreign) {
-            let fresh_enough = |age: Age| at_least.is_none_or(|seen| seen.at.place <= age.place.place);
-            if replica.age().is_some_and(fresh_enough) {
-                let (cluster, of, shown) = (self.cluster, customer.clone(), replica.clone());
-                let read = replica
-                    .read(move |conn| {
-                        let as_of = shown.age().map_or(now, |age| age.as_of);
-                        let place = here(conn)?;
-                        read_present(
-                            conn,
-                            Reader { cluster, place, as_of, source: Source::Replica },
-                            partner,
-                            of,
-                            closed_since,
-                        )
-                    })
-                    .await;
-                match read {
-                    Ok(read) if is_as_fresh(&read, at_least, partner, &customer) => {
-                        METERS.list_reads.of(Door::Replica).increment(1);
-                        METERS.list_staleness.of(()).record(age_in_seconds(read.as_of, now));
-                        return Ok(read);
-                    }
-                    Ok(_) => {}
-                    // The replica takes work off the primary; nobody depends on it.
-                    Err(fault) => tracing::warn!(%fault, "store.replica_failed"),
-                }
-                door = Door::Both;
-            }
-        }
-        let (cluster, of) = (self.cluster, customer.clone());
-        let read = self
-            .readers
-            .read_at(move |conn, place| {
-                let reader = Reader { cluster, place, as_of: now, source: Source::Primary };
-                read_present(conn, reader, partner, of, closed_since)
-            })
-            .await?;
-        if is_as_fresh(&read, at_least, partner, &customer) {
-            METERS.list_reads.of(door).increment(1);
-            Ok(read)
-        } else {
-            METERS.list_reads.of(Door::Diverged).increment(1);
-            Err(Unreadable::HistoryDiverged(read.position))
-        }
-    }
-
     /// An order, and how fresh that is.
     pub async fn order(&self, id: OrderId) -> Result<Option<(Order, Position)>> {
         let cluster = self.cluster;
@@ -297,61 +195,7 @@ pub(super) fn age_in_seconds(since: Instant, now: Instant) -> f64 {
     (now - since).num_milliseconds().max(0) as f64 / 1000.0
 }
 
-/// Whether what was read is no older than what the reader has seen, both as a place in the log and as a revision.
-fn is_as_fresh(read: &Present, at_least: Option<Position>, partner: PartnerId, customer: &CustomerId) -> bool {
-    at_least.is_none_or(|seen| {
-        let revision = seen.revision_of(partner, customer).unwrap_or_default();
-        let same = revision.number < read.revision.number || revision == read.revision;
-        seen.at.place <= read.position.at.place && (revision.number == 0 || same)
-    })
-}
-
-/// Who reads a list, and how far it sees.
-struct Reader {
-    cluster: u64,
-    place: Place,
-    as_of: Instant,
-    source: Source,
-}
-
-fn read_present(
-    conn: &mut Conn,
-    Reader { cluster, place, as_of, source }: Reader,
-    partner: PartnerId,
-    customer: CustomerId,
-    closed_since: Instant,
-) -> Result<Present> {
-    let ongoing = ongoing_rows(conn, partner, &customer)?;
-    let ends = Ask::<EndsOf, 2>::with([Value::Id(raw(partner)), Value::Text(&customer.0)]);
-    let newest = native!(conn, conn => ends
-        .load_iter::<(i64, i64, Option<Millis>, RawId), DefaultLoadingMode>(conn)?
-        .take(RECENT_ORDERS)
-        .collect::<QueryResult<Vec<_>>>())?;
-    let revision = newest
-        .first()
-        .map_or_else(Revision::default, |(number, nonce, ..)| Revision { number: *number, nonce: *nonce });
-    let just_now = |at: Option<Millis>| at.is_some_and(|at| at > millis(closed_since));
-    let mut just_closed: Vec<_> = newest.into_iter().filter(|(_, _, closed_at, _)| just_now(*closed_at)).collect();
-    just_closed.sort_by_key(|(number, _, closed_at, _)| Reverse((*closed_at, *number)));
-    let mut closed: Vec<OrderRow> = Vec::new();
-    for (.., id) in just_closed {
-        closed.extend(orders::table.find(id).filter(orders::deleted_at.is_null()).get_result(conn).optional()?);
-        if closed.len() == MAX_RECENTLY_CLOSED {
-            break;
-        }
-    }
-    let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
-    Ok(Present {
-        ongoing: readable(ongoing),
-        recently_closed: readable(closed),
-        revision,
-        position: Position::of(cluster, place, (partner, &customer), revision),
-        as_of,
-        source,
-    })
-}
-
-fn ongoing_rows(conn: &mut Conn, partner: PartnerId, customer: &CustomerId) -> Result<Vec<OrderRow>> {
+pub(super) fn ongoing_rows(conn: &mut Conn, partner: PartnerId, customer: &CustomerId) -> Result<Vec<OrderRow>> {
     let owner = [Value::Id(raw(partner)), Value::Text(&customer.0)];
     Ok(native!(conn, conn => Ask::<OngoingOf, 2>::with(owner).load(conn))?)
 }

@@ -6,14 +6,15 @@ use chrono::Duration;
 use diesel::prelude::*;
 
 use super::accept::taken;
-use super::changes::{apply, certain, surely, update_task, worked, write};
+use super::changes::{apply, certain, surely, worked, write};
 use super::claim::Claim;
 use super::drafts::{self, Draft};
-use super::lanes::{Touching, Tx, Urgency};
+use super::lanes::Urgency;
 use super::position::{Place, Position};
 use super::rows::{OrderRow, document, millis, raw, uuid};
 use super::schema::{order_events, orders};
 use super::sql::{Conn, Json};
+use super::tx::{Touching, Tx};
 use super::{Policy, Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
@@ -101,16 +102,6 @@ pub enum Received {
     Unknown,
 }
 
-impl Received {
-    /// What was committed, with how far the database has come by it.
-    fn at((mut received, place): (Self, Place)) -> Self {
-        if let Self::Changed(_, position) | Self::Already(_, position) = &mut received {
-            position.at = place;
-        }
-        received
-    }
-}
-
 impl From<&Received> for WordResult {
     fn from(received: &Received) -> Self {
         match received {
@@ -128,7 +119,7 @@ impl Store {
     /// Writes what a worker found out, if it still holds the lease, and hands the next stage to the local worker.
     pub async fn commit(&self, claim: Claim, outcome: Outcome, now: Instant) -> Result<Committed> {
         let policy = self.policy.clone();
-        let touching = Touching::order(claim.order().id);
+        let touching = Touching::known(claim.order().id);
         let (committed, _) = self
             .lane
             .write_at(Urgency::Control, touching, move |tx| {
@@ -162,7 +153,7 @@ impl Store {
                     order.task.attempts -= 1;
                     order.task.leased_until = None;
                     order.task.next_attempt_at = Some(due);
-                    update_task(tx, &before, &order)?;
+                    tx.update_task(&before, &order)?;
                 }
                 Ok(())
             })
@@ -180,7 +171,7 @@ impl Store {
             }
             Ok(received)
         };
-        let received = Received::at(self.lane.write_at(Urgency::Control, touching, heard).await?);
+        let received = self.heard(self.lane.write_at(Urgency::Control, touching, heard).await?);
         METERS.received.of((actor, WordResult::from(&received))).increment(1);
         Ok(received)
     }
@@ -201,14 +192,14 @@ impl Store {
                 if let (Some(order), Event::PickupChanged { pickup, .. }, Some(capacity)) =
                     (order, &word.event, slot_capacity)
                     && order.pickup.at != pickup.at
-                    && taken(tx.conn, order.shop_id, pickup.at)? >= capacity
+                    && taken(tx.conn()?, order.shop_id, pickup.at)? >= capacity
                 {
                     return Ok(Received::SlotFull);
                 }
                 hear(tx, &word, cluster, &policy)
             })
             .await?;
-        Ok(Received::at(moved))
+        Ok(self.heard(moved))
     }
 
     /// Removes an order from its customer's sight: a cancellation by the customer where it is still ongoing, and
@@ -239,9 +230,18 @@ impl Store {
                 hear(tx, &word(Event::Deleted), cluster, &policy)
             })
             .await?;
-        let received = Received::at(deleted);
+        let received = self.heard(deleted);
         METERS.received.of((Actor::Partner, WordResult::from(&received))).increment(1);
         Ok(received)
+    }
+
+    /// What was committed, with how far the database has come by it.
+    fn heard(&self, (mut received, place): (Received, Place)) -> Received {
+        if let Received::Changed(order, position) | Received::Already(order, position) = &mut received {
+            position.at = place;
+            self.wrote(order.partner_id, &order.customer_id, place);
+        }
+        received
     }
 
     /// Decides every order whose deadline has come, up to `limit`. Needs nothing but the database: a lease does
@@ -254,7 +254,7 @@ impl Store {
                 let due =
                     orders::table.filter(orders::deadline_at.le(millis(now))).order(orders::deadline_at).limit(limit);
                 // What somebody else changes now is seen to by whoever looks next.
-                let due: Vec<OrderRow> = match &mut tx.conn {
+                let due: Vec<OrderRow> = match tx.conn()? {
                     Conn::Sqlite(conn) => due.load(conn)?,
                     Conn::Postgres(conn) => due.for_update().skip_locked().load(conn)?,
                 };
@@ -291,7 +291,7 @@ pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> R
             let position = position(&after);
             Ok(Received::Changed(Box::new(after), position))
         }
-        Err(_) if has_happened(tx.conn, &before, &event)? => {
+        Err(_) if has_happened(tx.conn()?, &before, &event)? => {
             let position = position(&before);
             Ok(Received::Already(Box::new(before), position))
         }
@@ -338,16 +338,19 @@ fn has_happened(conn: &mut Conn, order: &Order, event: &Event) -> Result<bool> {
 pub(super) fn readable(tx: &mut Tx, row: OrderRow, now: Instant) -> Result<Option<Order>> {
     let id = row.id().clone();
     let fault = match row.into_order() {
-        Ok(order) => return Ok(Some(order)),
+        Ok(order) => {
+            tx.is_locked(&order);
+            return Ok(Some(order));
+        }
         Err(fault) => fault,
     };
     tracing::error!(order.id = ?uuid(&id), %fault, "store.unreadable_order");
     let later = now + Duration::hours(1);
     let row = orders::table.find(&id);
-    diesel::update(row).set(orders::parked_at.eq(millis(now))).execute(tx.conn)?;
+    diesel::update(row).set(orders::parked_at.eq(millis(now))).execute(tx.conn()?)?;
     diesel::update(row.filter(orders::deadline_at.is_not_null()))
         .set(orders::deadline_at.eq(millis(later)))
-        .execute(tx.conn)?;
+        .execute(tx.conn()?)?;
     Ok(None)
 }
 
@@ -356,7 +359,7 @@ fn wake_release(tx: &mut Tx, before: Order, now: Instant) -> Result<()> {
     if before.task.stage == Some(Stage::Release) && before.task.leased_until.is_none() {
         let mut order = before.clone();
         order.task.next_attempt_at = Some(now);
-        update_task(tx, &before, &order)?;
+        tx.update_task(&before, &order)?;
     }
     Ok(())
 }

@@ -3,10 +3,11 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::{Tx, Urgency};
+use super::lanes::Urgency;
 use super::rows::{document, instant, millis, raw, to_document, uuid, word};
 use super::schema::{items, keys, partners, shop_items, shops};
 use super::sql::{Conn, Json, Millis, RawId, native};
+use super::tx::Tx;
 use super::{Error, Result, Store};
 use crate::catalogue::demo::Demo;
 use crate::catalogue::{Item, Shop, ShopItem};
@@ -85,7 +86,7 @@ impl Store {
     pub async fn seed(&self, demo: Demo, keys: Vec<StoredKey>, now: Instant) -> Result<bool> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                if partners::table.count().get_result::<i64>(tx.conn)? > 0 {
+                if partners::table.count().get_result::<i64>(tx.conn()?)? > 0 {
                     return Ok(false);
                 }
                 let name = demo.partner_name.to_owned();
@@ -111,7 +112,7 @@ impl Store {
     ) -> Result<Option<Shop>> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let body: Option<Json> = shops::table.find(raw(id)).select(shops::body).first(tx.conn).optional()?;
+                let body: Option<Json> = shops::table.find(raw(id)).select(shops::body).first(tx.conn()?).optional()?;
                 let Some(mut shop) = body.as_ref().map(document::<Shop>).transpose()? else {
                     tx.refuse();
                     return Ok(None);
@@ -142,7 +143,7 @@ impl Store {
                 let body: Option<Json> = shop_items::table
                     .find((raw(otherwise.shop_id), &otherwise.item_id))
                     .select(shop_items::body)
-                    .first(tx.conn)
+                    .first(tx.conn()?)
                     .optional()?;
                 let mut item =
                     body.as_ref().map(document::<ShopItem>).transpose()?.unwrap_or_else(|| otherwise.clone());
@@ -168,7 +169,7 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 if let Some(old) = replaces
-                    && !revoke(tx.conn, old, key.created_at)?
+                    && !revoke(tx.conn()?, old, key.created_at)?
                 {
                     tx.refuse();
                     return Ok(false);
@@ -183,7 +184,7 @@ impl Store {
     pub async fn revoke_key(&self, key_id: Uuid, now: Instant) -> Result<Revoked> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let revoked = revoke_unless_last(tx.conn, key_id, now)?;
+                let revoked = revoke_unless_last(tx.conn()?, key_id, now)?;
                 if revoked != Revoked::Done {
                     tx.refuse();
                 }
@@ -219,7 +220,7 @@ fn insert_partner(tx: &mut Tx, partner: &Partner) -> Result<()> {
             partners::name.eq(&partner.name),
             partners::created_at.eq(millis(partner.created_at)),
         ))
-        .execute(tx.conn)?;
+        .execute(tx.conn()?)?;
     Ok(())
 }
 
@@ -230,7 +231,7 @@ fn upsert_shop(tx: &mut Tx, shop: &Shop) -> Result<()> {
         .on_conflict(shops::id)
         .do_update()
         .set(shops::body.eq(&body));
-    native!(tx.conn, conn => row.execute(conn))?;
+    native!(tx.conn()?, conn => row.execute(conn))?;
     Ok(())
 }
 
@@ -241,7 +242,7 @@ fn upsert_item(tx: &mut Tx, item: &Item) -> Result<()> {
         .on_conflict((items::partner_id, items::item_id))
         .do_update()
         .set(items::body.eq(&body));
-    native!(tx.conn, conn => row.execute(conn))?;
+    native!(tx.conn()?, conn => row.execute(conn))?;
     Ok(())
 }
 
@@ -256,7 +257,7 @@ fn upsert_shop_item(tx: &mut Tx, item: &ShopItem) -> Result<()> {
         .on_conflict((shop_items::shop_id, shop_items::item_id))
         .do_update()
         .set(shop_items::body.eq(&body));
-    native!(tx.conn, conn => row.execute(conn))?;
+    native!(tx.conn()?, conn => row.execute(conn))?;
     Ok(())
 }
 
@@ -312,7 +313,7 @@ fn insert_key(tx: &mut Tx, key: &StoredKey) -> Result<()> {
             created_at: millis(key.created_at),
             revoked_at: key.revoked_at.map(millis),
         })
-        .execute(tx.conn)?;
+        .execute(tx.conn()?)?;
     Ok(())
 }
 

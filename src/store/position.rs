@@ -2,13 +2,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::sql::Conn;
-use super::{Result, log};
+use super::rows::instant;
+use super::sql::{At, Conn, Millis};
+use super::{Error, Result, log};
 use crate::admission::{Revision, owner};
-use crate::order::{CustomerId, PartnerId};
+use crate::order::{CustomerId, Instant, PartnerId};
 
 /// A `Lungo-Position`: an answer to a request that carries one is at least that fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +106,75 @@ pub(super) fn here(conn: &mut Conn) -> Result<Place> {
     }
 }
 
+/// As [`here`], with the server's clock.
+pub(super) fn here_and_now(conn: &mut Conn) -> Result<(Place, Instant)> {
+    let place = here(conn)?;
+    let Conn::Postgres(conn) = conn else { return Err(Error::Damaged("an embedded database has no clock".into())) };
+    let clock: Millis = diesel::select(sql::<At>("clock_timestamp()")).get_result(conn)?;
+    Ok((place, instant(clock)))
+}
+
+/// Where histories of a database ended, so that another began: at a failover.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Forks(Vec<Place>);
+
+impl Forks {
+    /// Reads them from a primary, where it lets us: without, a history that ended is taken to have gone on.
+    pub fn read(conn: &mut Conn, timeline: u32) -> Result<Self> {
+        let Conn::Postgres(conn) = conn else { return Ok(Self::default()) };
+        if timeline < 2 {
+            return Ok(Self::default());
+        }
+        let file = format!("SELECT pg_read_file('pg_wal/{timeline:08X}.history', true)");
+        let text = diesel::select(sql::<Nullable<Text>>(file.trim_start_matches("SELECT "))).get_result(conn);
+        let text: Option<String> = text.unwrap_or_else(|fault| {
+            tracing::warn!(%fault, "store.timeline_history_unreadable");
+            None
+        });
+        Ok(Self::parse(&text.unwrap_or_default()))
+    }
+
+    /// Each line has a timeline, where it ended, and why.
+    fn parse(history: &str) -> Self {
+        let fork = |line: &str| {
+            let mut words = line.split_whitespace();
+            let timeline = words.next()?.parse().ok()?;
+            let (high, low) = words.next()?.split_once('/')?;
+            let place = i64::from_str_radix(high, 16).ok()? << 32 | i64::from_str_radix(low, 16).ok()?;
+            Some(Place { timeline, place })
+        };
+        Self(history.lines().filter_map(fork).collect())
+    }
+
+    /// Whether who has come as far as `here` has all of what was there at `seen`.
+    pub fn holds(&self, here: Place, seen: Place) -> bool {
+        let end = self.0.iter().find(|fork| fork.timeline == seen.timeline && seen.timeline < here.timeline);
+        seen.timeline <= here.timeline && seen.place <= end.map_or(here.place, |end| end.place.min(here.place))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_beyond_the_end_of_its_history_is_held_by_nobody() {
+        let forks = Forks::parse("1\t0/5000000\tno recovery target specified\n\n2\t1/10\twhy\n");
+        let at = |timeline, place| Place { timeline, place };
+        assert_eq!(forks, Forks(vec![at(1, 0x500_0000), at(2, 0x1_0000_0010)]));
+        for (here, seen, holds) in [
+            (at(1, 10), at(1, 10), true),
+            (at(1, 10), at(1, 11), false),
+            (at(2, 0x600_0000), at(1, 0x500_0000), true),
+            (at(2, 0x600_0000), at(1, 0x500_0001), false),
+            (at(2, 0x400_0000), at(1, 0x500_0000), false),
+            (at(3, 0x2_0000_0000), at(2, 0x1_0000_0011), false),
+            (at(1, 0x900_0000), at(2, 1), false),
+        ] {
+            assert_eq!(forks.holds(here, seen), holds, "{here:?} {seen:?}");
+        }
+        assert!(Forks::default().holds(at(2, 5), at(1, 5)), "where nothing is known of the end");
+    }
 
     #[test]
     fn a_token_reads_back_and_knows_its_customer() {

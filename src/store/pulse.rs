@@ -6,7 +6,6 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::gauges::OWED;
-use super::lists::age_in_seconds;
 use super::log;
 use super::rows::{instant, word};
 use super::schema::{order_events, orders};
@@ -78,7 +77,6 @@ impl Store {
     /// Looks at what is going on. `after` is the place that the look before counted up to; the first look counts
     /// nothing.
     pub async fn look(&self, after: Option<i64>, now: Instant) -> Result<Reading> {
-        let replica = self.lagging.as_ref().and_then(|replica| replica.age());
         let mut reading = self
             .readers
             .read(move |conn| {
@@ -132,7 +130,7 @@ impl Store {
                 Ok(reading)
             })
             .await?;
-        reading.replica_age = replica.map(|age| age_in_seconds(age.as_of, now));
+        reading.replica_age = self.replicas.oldest(now);
         Ok(reading)
     }
 }

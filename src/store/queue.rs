@@ -4,13 +4,14 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use strum::VariantArray;
 
-use super::changes::{apply, update_task};
+use super::changes::apply;
 use super::claim::{Claim, is_poison, lease};
-use super::lanes::{Touching, Urgency};
+use super::lanes::Urgency;
 use super::orders::readable;
 use super::rows::{OrderRow, instant, millis, word};
 use super::schema::orders;
 use super::sql::{Conn, Millis};
+use super::tx::Touching;
 use super::{Error, Result, Store};
 use crate::lifecycle::{Actor, Event, Stage};
 use crate::order::Instant;
@@ -25,7 +26,7 @@ impl Store {
                     .filter(orders::stage.is_not_null())
                     .filter(orders::parked_at.is_null())
                     .filter(orders::leased_until.is_not_null());
-                Ok(diesel::update(leased).set(orders::next_attempt_at.eq(millis(now))).execute(tx.conn)?)
+                Ok(diesel::update(leased).set(orders::next_attempt_at.eq(millis(now))).execute(tx.conn()?)?)
             })
             .await
     }
@@ -42,7 +43,7 @@ impl Store {
                     .filter(orders::next_attempt_at.le(millis(now)))
                     .filter(orders::parked_at.is_null())
                     .order(orders::next_attempt_at);
-                let due = match &mut tx.conn {
+                let due = match tx.conn()? {
                     Conn::Sqlite(conn) => due
                         .load_iter::<OrderRow, DefaultLoadingMode>(conn)?
                         .take(usize::try_from(limit).unwrap_or_default())
@@ -63,7 +64,7 @@ impl Store {
                         continue;
                     }
                     let claim = lease(&mut order, stage, now, policy.lease);
-                    update_task(tx, &before, &order)?;
+                    tx.update_task(&before, &order)?;
                     claims.push(claim);
                 }
                 Ok(claims)

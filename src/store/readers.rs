@@ -17,7 +17,7 @@ use super::{Error, Pool, Result};
 use crate::meters::METERS;
 use crate::order::Instant;
 
-type Job = Box<dyn FnOnce(&mut Conn) + Send>;
+pub(super) type Job = Box<dyn FnOnce(&mut Conn) + Send>;
 
 /// The way to the reading threads.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ impl Readers {
     }
 }
 
-async fn enqueue<T: Send + 'static>(
+pub(super) async fn enqueue<T: Send + 'static>(
     jobs: &Sender<Job>,
     query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
 ) -> Result<T> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::sql::{Json, Millis, RawId};
-use super::statements::columns;
+use super::statements::{columns, rows};
 use super::{Error, Result};
 use crate::lifecycle::Actor;
 use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, PaymentAction, Pickup, Placed, ShopId};
@@ -50,10 +50,10 @@ fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data serialises")
 }
 
-columns! {
+rows! {
     /// A row of `orders`, column by column.
     #[derive(Queryable, Clone)]
-    pub(super) struct OrderRow in orders {
+    pub(super) struct OrderRow / OrderRows in orders {
         id: RawId,
         partner_id: RawId,
         customer_id: String,
@@ -89,9 +89,9 @@ columns! {
     }
 }
 
-columns! {
+rows! {
     /// The columns of `orders` that every change may touch. What was accepted is not among them.
-    pub(super) struct ChangedColumns in orders {
+    pub(super) struct ChangedColumns / ChangedRows in orders {
         status: &'static str,
         reason: Option<&'static str>,
         payment_status: &'static str,
@@ -111,11 +111,11 @@ columns! {
     }
 }
 
-columns! {
+rows! {
     /// The columns that few changes touch. They are written only then: a statement that names a column of an index
     /// rewrites its entry, whether or not the value is another one.
     #[derive(PartialEq, Eq)]
-    pub(super) struct SeldomChangedColumns in orders {
+    pub(super) struct SeldomChangedColumns / SeldomChangedRows in orders {
         slot_at: Option<Millis>,
         owed: i64,
         parked_at: Option<Millis>,
@@ -136,9 +136,9 @@ columns! {
     }
 }
 
-columns! {
+rows! {
     /// A row of `order_names`.
-    pub(super) struct NameRow in order_names {
+    pub(super) struct NameRow / NameRows in order_names {
         partner_id: RawId,
         customer_id: String,
         number: i64,

@@ -30,7 +30,7 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let old = sessions::seen_at.lt(millis(session.created_at - KEPT));
-                diesel::delete(sessions::table.filter(old)).execute(tx.conn)?;
+                diesel::delete(sessions::table.filter(old)).execute(tx.conn()?)?;
                 diesel::insert_into(sessions::table)
                     .values((
                         sessions::hash.eq(hash.0.to_vec()),
@@ -41,7 +41,7 @@ impl Store {
                         sessions::created_at.eq(millis(session.created_at)),
                         sessions::seen_at.eq(millis(session.seen_at)),
                     ))
-                    .execute(tx.conn)?;
+                    .execute(tx.conn()?)?;
                 Ok(())
             })
             .await
@@ -70,7 +70,7 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let row = sessions::table.filter(sessions::id.eq(raw(session_id)));
-                diesel::update(row).set(sessions::seen_at.eq(millis(now))).execute(tx.conn)?;
+                diesel::update(row).set(sessions::seen_at.eq(millis(now))).execute(tx.conn()?)?;
                 Ok(())
             })
             .await
@@ -105,12 +105,12 @@ impl Store {
                 if let Some(user_id) = of {
                     open = open.filter(sessions::user_id.eq(raw(user_id)));
                 }
-                let Some(hash) = open.first::<Vec<u8>>(tx.conn).optional()? else {
+                let Some(hash) = open.first::<Vec<u8>>(tx.conn()?).optional()? else {
                     tx.refuse();
                     return Ok(false);
                 };
                 let revoked = sessions::revoked_at.eq(millis(now));
-                diesel::update(sessions::table.find(hash)).set(revoked).execute(tx.conn)?;
+                diesel::update(sessions::table.find(hash)).set(revoked).execute(tx.conn()?)?;
                 Ok(true)
             })
             .await
@@ -139,7 +139,7 @@ impl Store {
                     .filter(saved_views::user_id.eq(&user))
                     .filter(saved_views::name.ne(&view.name))
                     .count()
-                    .get_result::<i64>(tx.conn)?;
+                    .get_result::<i64>(tx.conn()?)?;
                 if others >= MOST_VIEWS {
                     tx.refuse();
                     return Ok(false);
@@ -154,7 +154,7 @@ impl Store {
                     .on_conflict((saved_views::user_id, saved_views::name))
                     .do_update()
                     .set(saved_views::query.eq(&view.query));
-                native!(tx.conn, conn => saved.execute(conn))?;
+                native!(tx.conn()?, conn => saved.execute(conn))?;
                 Ok(true)
             })
             .await
@@ -163,7 +163,7 @@ impl Store {
     pub async fn drop_view(&self, user_id: Uuid, name: String) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                diesel::delete(saved_views::table.find((raw(user_id), &name))).execute(tx.conn)?;
+                diesel::delete(saved_views::table.find((raw(user_id), &name))).execute(tx.conn()?)?;
                 Ok(())
             })
             .await

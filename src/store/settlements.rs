@@ -4,11 +4,12 @@ use chrono::Duration;
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::{Tx, Urgency};
+use super::lanes::Urgency;
 use super::orders::{Received, Scope, Word, hear};
 use super::rows::{document, instant, millis, or_log, raw, to_document, uuid, word};
 use super::schema::settlements;
 use super::sql::{Json, Millis, RawId};
+use super::tx::Tx;
 use super::{Policy, Result, Store};
 use crate::lifecycle::{Actor, Event};
 use crate::machine;
@@ -138,11 +139,11 @@ fn say(tx: &mut Tx, said: &Settlement, limit: i64, cluster: u64, policy: &Policy
         settlements::state.eq(SettlementState::Withdrawn.to_string()),
         settlements::decided_at.eq(Some(millis(said.said_at))),
     );
-    diesel::update(old).set(withdrawn).execute(tx.conn)?;
+    diesel::update(old).set(withdrawn).execute(tx.conn()?)?;
     let waiting = settlements::table
         .filter(settlements::order_id.eq(raw(said.order_id)))
         .filter(settlements::state.eq(SettlementState::Waiting.to_string()));
-    if diesel::select(diesel::dsl::exists(waiting)).get_result(tx.conn)? {
+    if diesel::select(diesel::dsl::exists(waiting)).get_result(tx.conn()?)? {
         return Ok(Settled::WaitsAlready);
     }
     let alone = said.amount <= limit;
@@ -155,7 +156,7 @@ fn say(tx: &mut Tx, said: &Settlement, limit: i64, cluster: u64, policy: &Policy
         row.state = SettlementState::Done.to_string();
         (row.decided_by, row.decided_at) = (Some(said.said_by.clone()), Some(millis(said.said_at)));
     }
-    diesel::insert_into(settlements::table).values(row).execute(tx.conn)?;
+    diesel::insert_into(settlements::table).values(row).execute(tx.conn()?)?;
     Ok(if alone { Settled::Done } else { Settled::Waiting })
 }
 
@@ -170,7 +171,7 @@ fn decide(
     policy: &Policy,
 ) -> Result<Settled> {
     let waiting = settlements::table.find(raw(id)).filter(settlements::state.eq(SettlementState::Waiting.to_string()));
-    let Some(row) = waiting.first::<SettlementRow>(tx.conn).optional()? else { return Ok(Settled::Unknown) };
+    let Some(row) = waiting.first::<SettlementRow>(tx.conn()?).optional()? else { return Ok(Settled::Unknown) };
     let said = row.into_settlement()?;
     let state = match agrees {
         None => SettlementState::Withdrawn,
@@ -186,7 +187,7 @@ fn decide(
         settlements::decided_by.eq(Some(by.to_owned())),
         settlements::decided_at.eq(Some(millis(now))),
     );
-    diesel::update(settlements::table.find(raw(id))).set(decided).execute(tx.conn)?;
+    diesel::update(settlements::table.find(raw(id))).set(decided).execute(tx.conn()?)?;
     Ok(Settled::Done)
 }
 

@@ -69,6 +69,69 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+/// As [`columns`], with another struct that holds many of them, column by column.
+macro_rules! rows {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis struct $name:ident / $many:ident in $table:ident {
+            $first:ident: $first_type:ty,
+            $($field:ident: $type:ty,)*
+        }
+    ) => {
+        $crate::store::statements::columns! {
+            $(#[$meta])*
+            $visibility struct $name in $table {
+                $first: $first_type,
+                $($field: $type,)*
+            }
+        }
+
+        /// Many rows, column by column.
+        #[derive(Default)]
+        $visibility struct $many {
+            $first: Vec<$first_type>,
+            $($field: Vec<$type>,)*
+        }
+
+        impl $many {
+            pub(in crate::store) fn push(&mut self, row: $name) {
+                self.$first.push(row.$first);
+                $(self.$field.push(row.$field);)*
+            }
+        }
+
+        impl $crate::store::sets::Rows for $many {
+            const TABLE: &'static str = stringify!($table);
+            const NAMES: &'static str = <$name as $crate::store::statements::Row>::NAMES;
+            const CHANGES: &'static str = concat!(
+                stringify!($first), " = new.", stringify!($first)
+                $(, ", ", stringify!($field), " = new.", stringify!($field))*
+            );
+
+            fn is_empty(&self) -> bool {
+                self.$first.is_empty()
+            }
+
+            fn push_arrays<'b>(
+                &'b self,
+                pass: &mut diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
+            ) -> diesel::QueryResult<()> {
+                use diesel::dsl::SqlTypeOf;
+                use diesel::sql_types::Array;
+                use $crate::store::schema::$table as columns;
+
+                pass.push_bind_param::<Array<SqlTypeOf<columns::$first>>, Vec<$first_type>>(&self.$first)?;
+                $(
+                    pass.push_sql(", ");
+                    pass.push_bind_param::<Array<SqlTypeOf<columns::$field>>, Vec<$type>>(&self.$field)?;
+                )*
+                Ok(())
+            }
+        }
+    };
+}
+pub(super) use rows;
+
 macro_rules! values {
     ($engine:ty, $name:ident in $table:ident { $first:ident: $first_type:ty, $($field:ident: $type:ty,)* }) => {
         impl $crate::store::statements::Values<$engine> for $name {

@@ -23,11 +23,11 @@ impl Store {
                 let key = raw(tablet.key_id);
                 let valid = keys::table.find(&key).filter(keys::revoked_at.is_null());
                 let of_a_shop = valid.filter(keys::kind.eq(KeyKind::Shop.to_string()));
-                if of_a_shop.count().get_result::<i64>(tx.conn)? == 0 {
+                if of_a_shop.count().get_result::<i64>(tx.conn()?)? == 0 {
                     tx.refuse();
                     return Ok(false);
                 }
-                diesel::delete(tablets::table.filter(tablets::created_at.lt(millis(expired)))).execute(tx.conn)?;
+                diesel::delete(tablets::table.filter(tablets::created_at.lt(millis(expired)))).execute(tx.conn()?)?;
                 diesel::insert_into(tablets::table)
                     .values((
                         tablets::hash.eq(hash.0.to_vec()),
@@ -36,7 +36,7 @@ impl Store {
                         tablets::agent.eq(&tablet.agent),
                         tablets::created_at.eq(millis(tablet.created_at)),
                     ))
-                    .execute(tx.conn)?;
+                    .execute(tx.conn()?)?;
                 Ok(true)
             })
             .await
@@ -68,7 +68,7 @@ impl Store {
     pub async fn sign_out(&self, hash: Hash) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                diesel::delete(tablets::table.find(hash.0.to_vec())).execute(tx.conn)?;
+                diesel::delete(tablets::table.find(hash.0.to_vec())).execute(tx.conn()?)?;
                 Ok(())
             })
             .await

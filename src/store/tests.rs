@@ -33,7 +33,9 @@ fn open_with(dir: &TempDir, replica_lag: Option<Duration>) -> Result<(Store, Cla
             local_queue: 1,
             commit_patience: Duration::from_secs(60),
             replica_lag,
+            max_staleness: std::time::Duration::from_millis(100),
             clock: || at(0),
+            follow_clock: |_, _| {},
         },
     )
 }
@@ -324,7 +326,7 @@ async fn a_write_that_fails_is_undone_and_leaves_its_batch_alone() {
         let runs = runs.clone();
         store.lane.write(lanes::Urgency::Control, move |tx| {
             runs.lock().unwrap().push(name);
-            tx.conn.batch_execute(&format!("INSERT INTO meta VALUES ('{name}', '')"))?;
+            tx.conn()?.batch_execute(&format!("INSERT INTO meta VALUES ('{name}', '')"))?;
             if name.starts_with("bad") { Err(Error::Damaged(name.into())) } else { Ok(()) }
         })
     };
@@ -349,11 +351,11 @@ async fn the_lane_goes_on_after_a_commit_that_failed() {
         ("the disk is full", "PRAGMA max_page_count = 1; INSERT INTO meta VALUES ('x', hex(zeroblob(100000)))"),
     ] {
         let (_dir, store, order) = with_an_order().await;
-        let failed = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn.batch_execute(statements)?)).await;
+        let failed = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn()?.batch_execute(statements)?)).await;
         assert!(matches!(failed, Err(Error::OutcomeUnknown(_))), "{trouble}: {failed:?}");
         // More than the pages that are free: a connection that remembers a full disk could not write it.
         let large = "INSERT INTO meta VALUES ('y', hex(zeroblob(100000)))";
-        let written = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn.batch_execute(large)?)).await;
+        let written = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn()?.batch_execute(large)?)).await;
         assert!(written.is_ok(), "{trouble}: {written:?}");
         assert_eq!(store.order(order.id).await.unwrap().unwrap().0, order, "{trouble}");
     }
@@ -368,7 +370,7 @@ async fn a_lagging_reader_that_fails_is_stood_in_for_by_the_primary() {
     let until_replica = async || while list().await.unwrap().source != Source::Replica {};
     until_replica().await;
 
-    let lagging = store.lagging.as_ref().unwrap();
+    let lagging = store.lagging().unwrap();
     let asked = lagging.read(|_| -> Result<()> { panic!("a read that panics") }).await;
     assert!(matches!(asked, Err(Error::Unavailable(_))));
     // Whichever answers meanwhile, it does answer, and the replica comes back.
@@ -471,9 +473,9 @@ async fn the_lane_prepares_its_statements_once() {
         };
     };
     let listening = store.lane.write(lanes::Urgency::Control, move |tx| {
-        tx.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-        tx.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
-        tx.conn.set_instrumentation(listen.clone());
+        tx.conn()?.set_prepared_statement_cache_size(CacheSize::Disabled);
+        tx.conn()?.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        tx.conn()?.set_instrumentation(listen.clone());
         Ok(())
     });
     listening.await.unwrap();

@@ -3,10 +3,11 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::{Tx, Urgency};
+use super::lanes::Urgency;
 use super::rows::{instant, millis, raw, uuid};
 use super::schema::{links, login_failures, sessions, users};
 use super::sql::{Conn, Millis, RawId, native};
+use super::tx::Tx;
 use super::{Error, Result, Store};
 use crate::access::{self, FORGOTTEN, Guessed, LINK_VALID, Role, User};
 use crate::order::{Hash, Instant};
@@ -46,12 +47,12 @@ impl Store {
     pub async fn add_user(&self, user: User, link: Hash) -> Result<Changed> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let taken: i64 = users::table.filter(users::name.eq(&user.name)).count().get_result(tx.conn)?;
+                let taken: i64 = users::table.filter(users::name.eq(&user.name)).count().get_result(tx.conn()?)?;
                 if taken > 0 {
                     tx.refuse();
                     return Ok(Changed::Taken);
                 }
-                insert(tx.conn, &user)?;
+                insert(tx.conn()?, &user)?;
                 insert_link(tx, user.id, link, user.created_at)?;
                 Ok(Changed::Done)
             })
@@ -62,7 +63,7 @@ impl Store {
     pub async fn add_link(&self, user_id: Uuid, link: Hash, now: Instant) -> Result<Changed> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                if users::table.find(raw(user_id)).count().get_result::<i64>(tx.conn)? == 0 {
+                if users::table.find(raw(user_id)).count().get_result::<i64>(tx.conn()?)? == 0 {
                     tx.refuse();
                     return Ok(Changed::Unknown);
                 }
@@ -77,18 +78,19 @@ impl Store {
     pub async fn add_first_link(&self, link: Hash, now: Instant) -> Result<bool> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let passwords: i64 = users::table.filter(users::password.is_not_null()).count().get_result(tx.conn)?;
+                let passwords: i64 =
+                    users::table.filter(users::password.is_not_null()).count().get_result(tx.conn()?)?;
                 if passwords > 0 {
                     return Ok(false);
                 }
                 let known: Option<RawId> =
-                    users::table.filter(users::name.eq(FIRST_USER)).select(users::id).first(tx.conn).optional()?;
+                    users::table.filter(users::name.eq(FIRST_USER)).select(users::id).first(tx.conn()?).optional()?;
                 let id = match known {
                     Some(id) => uuid(&id)?,
                     None => {
                         let (id, name, roles) = (Uuid::now_v7(), FIRST_USER.to_owned(), vec![Role::Admin]);
                         let user = User { id, name, roles, created_at: now, disabled_at: None, has_password: false };
-                        insert(tx.conn, &user)?;
+                        insert(tx.conn()?, &user)?;
                         id
                     }
                 };
@@ -107,13 +109,13 @@ impl Store {
     pub async fn follow_link(&self, link: Hash, password: String, now: Instant) -> Result<Option<User>> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let Some(user) = valid_link(tx.conn, link, now)? else {
+                let Some(user) = valid_link(tx.conn()?, link, now)? else {
                     tx.refuse();
                     return Ok(None);
                 };
                 let used = links::used_at.eq(millis(now));
-                diesel::update(links::table.find(link.0.as_slice())).set(used).execute(tx.conn)?;
-                set_password(tx.conn, user.id, &password, None, now)?;
+                diesel::update(links::table.find(link.0.as_slice())).set(used).execute(tx.conn()?)?;
+                set_password(tx.conn()?, user.id, &password, None, now)?;
                 Ok(Some(User { has_password: true, ..user }))
             })
             .await
@@ -121,14 +123,14 @@ impl Store {
 
     /// Sets a user's password, and ends all its other sessions.
     pub async fn set_password(&self, user_id: Uuid, password: String, keep: Uuid, now: Instant) -> Result<()> {
-        self.lane.write(Urgency::Control, move |tx| set_password(tx.conn, user_id, &password, Some(keep), now)).await
+        self.lane.write(Urgency::Control, move |tx| set_password(tx.conn()?, user_id, &password, Some(keep), now)).await
     }
 
     /// Gives a user these roles, and shuts it out or lets it in again. Its sessions end when it is shut out.
     pub async fn change_user(&self, user_id: Uuid, roles: Vec<Role>, disabled: bool, now: Instant) -> Result<Changed> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let all: Vec<UserRow> = users::table.load(tx.conn)?;
+                let all: Vec<UserRow> = users::table.load(tx.conn()?)?;
                 let all: Vec<User> = all.into_iter().map(UserRow::into_user).collect::<Result<_>>()?;
                 let Some(user) = all.iter().find(|user| user.id == user_id) else {
                     tx.refuse();
@@ -145,9 +147,9 @@ impl Store {
                 let disabled_at = disabled.then(|| millis(user.disabled_at.unwrap_or(now)));
                 diesel::update(users::table.find(raw(user_id)))
                     .set((users::roles.eq(text_of(&roles)), users::disabled_at.eq(disabled_at)))
-                    .execute(tx.conn)?;
+                    .execute(tx.conn()?)?;
                 if disabled {
-                    end_sessions(tx.conn, user_id, None, now)?;
+                    end_sessions(tx.conn()?, user_id, None, now)?;
                 }
                 Ok(Changed::Done)
             })
@@ -170,7 +172,7 @@ impl Store {
                     let known: Option<(i32, Millis, Option<Millis>)> = login_failures::table
                         .find(&subject)
                         .select((login_failures::failures, login_failures::last_at, login_failures::locked_until))
-                        .first(tx.conn)
+                        .first(tx.conn()?)
                         .optional()?;
                     let locked = known.and_then(|(_, _, until)| until).filter(|until| *until > millis(now));
                     if let Some(until) = locked {
@@ -192,11 +194,11 @@ impl Store {
                         .on_conflict(login_failures::subject)
                         .do_update()
                         .set(change);
-                    native!(tx.conn, conn => count.execute(conn))?;
+                    native!(tx.conn()?, conn => count.execute(conn))?;
                 }
                 // Guessed names must not fill the table.
                 let forgotten = login_failures::last_at.lt(millis(now - FORGOTTEN));
-                diesel::delete(login_failures::table.filter(forgotten)).execute(tx.conn)?;
+                diesel::delete(login_failures::table.filter(forgotten)).execute(tx.conn()?)?;
                 Ok(Ok(()))
             })
             .await
@@ -206,13 +208,13 @@ impl Store {
     pub async fn forgive_login(&self, name: String, address: String) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                diesel::delete(login_failures::table.find(subject_of_user(&name))).execute(tx.conn)?;
+                diesel::delete(login_failures::table.find(subject_of_user(&name))).execute(tx.conn()?)?;
                 diesel::update(login_failures::table.find(subject_of(&address)))
                     .set((
                         login_failures::failures.eq(login_failures::failures - 1),
                         login_failures::locked_until.eq(None::<Millis>),
                     ))
-                    .execute(tx.conn)?;
+                    .execute(tx.conn()?)?;
                 Ok(())
             })
             .await
@@ -249,7 +251,7 @@ fn insert(conn: &mut Conn, user: &User) -> Result<()> {
 
 fn insert_link(tx: &mut Tx, user_id: Uuid, link: Hash, now: Instant) -> Result<()> {
     let older = links::table.filter(links::user_id.eq(raw(user_id))).filter(links::used_at.is_null());
-    diesel::update(older).set(links::used_at.eq(millis(now))).execute(tx.conn)?;
+    diesel::update(older).set(links::used_at.eq(millis(now))).execute(tx.conn()?)?;
     diesel::insert_into(links::table)
         .values((
             links::hash.eq(link.0.to_vec()),
@@ -257,7 +259,7 @@ fn insert_link(tx: &mut Tx, user_id: Uuid, link: Hash, now: Instant) -> Result<(
             links::created_at.eq(millis(now)),
             links::expires_at.eq(millis(now + LINK_VALID)),
         ))
-        .execute(tx.conn)?;
+        .execute(tx.conn()?)?;
     Ok(())
 }
 

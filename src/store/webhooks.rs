@@ -3,11 +3,12 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::{Tx, Urgency};
+use super::lanes::Urgency;
 use super::log;
 use super::rows::{document, instant, millis, or_log, raw, to_document, uuid};
 use super::schema::{deliveries, meta, webhooks};
 use super::sql::{Conn, Json, Millis, MultiBackend, RawId, native};
+use super::tx::Tx;
 use super::{Error, Result, Store};
 use crate::lifecycle::EventKind;
 use crate::order::{Instant, PartnerId, ShopId};
@@ -156,18 +157,18 @@ impl Store {
                     Some(shop) => webhooks::table.filter(webhooks::shop_id.eq(raw(shop))).into_boxed(),
                     None => within(Receivers::Of(webhook.partner_id)),
                 };
-                let (known, is_shops): (i64, _) = (same.count().get_result(tx.conn)?, webhook.shop_id.is_some());
+                let (known, is_shops): (i64, _) = (same.count().get_result(tx.conn()?)?, webhook.shop_id.is_some());
                 if is_shops && known > 0 {
                     return Ok(Added::ShopHasOne);
                 }
                 if known >= MOST_OF_A_PARTNER {
                     return Ok(Added::TooMany);
                 }
-                let place = log::end(tx.conn)?;
-                if is_shops && !any_of_shops(tx.conn)? {
+                let place = log::end(tx.conn()?)?;
+                if is_shops && !any_of_shops(tx.conn()?)? {
                     tell_shops_from(tx, place)?;
                 }
-                diesel::insert_into(webhooks::table).values(WebhookRow::of(&webhook, place)).execute(tx.conn)?;
+                diesel::insert_into(webhooks::table).values(WebhookRow::of(&webhook, place)).execute(tx.conn()?)?;
                 Ok(Added::Done)
             })
             .await
@@ -211,12 +212,12 @@ impl Store {
     pub async fn delete_webhook(&self, of: Receivers, id: Uuid) -> Result<bool> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                if find(tx.conn, of, id)?.is_none() {
+                if find(tx.conn()?, of, id)?.is_none() {
                     return Ok(false);
                 }
                 let id = raw(id);
-                diesel::delete(deliveries::table.filter(deliveries::webhook_id.eq(&id))).execute(tx.conn)?;
-                diesel::delete(webhooks::table.find(id)).execute(tx.conn)?;
+                diesel::delete(deliveries::table.filter(deliveries::webhook_id.eq(&id))).execute(tx.conn()?)?;
+                diesel::delete(webhooks::table.find(id)).execute(tx.conn()?)?;
                 Ok(true)
             })
             .await
@@ -242,7 +243,7 @@ pub(super) fn find(conn: &mut Conn, of: Receivers, id: Uuid) -> Result<Option<We
 }
 
 fn changed(tx: &mut Tx, of: Receivers, id: Uuid, change: &mut impl FnMut(&mut Webhook)) -> Result<Option<Webhook>> {
-    let Some(before) = row(tx.conn, of, id)? else {
+    let Some(before) = row(tx.conn()?, of, id)? else {
         tx.refuse();
         return Ok(None);
     };
@@ -250,7 +251,7 @@ fn changed(tx: &mut Tx, of: Receivers, id: Uuid, change: &mut impl FnMut(&mut We
     let mut webhook = before.into_webhook()?;
     change(&mut webhook);
     let after = WebhookRow::of(&webhook, planned);
-    diesel::update(webhooks::table.find(&after.id)).set(&after).execute(tx.conn)?;
+    diesel::update(webhooks::table.find(&after.id)).set(&after).execute(tx.conn()?)?;
     Ok(Some(webhook))
 }
 
@@ -272,6 +273,6 @@ pub(super) fn tell_shops_from(tx: &mut Tx, place: i64) -> Result<()> {
         .on_conflict(meta::name)
         .do_update()
         .set(meta::value.eq(&value));
-    native!(tx.conn, conn => told.execute(conn))?;
+    native!(tx.conn()?, conn => told.execute(conn))?;
     Ok(())
 }

@@ -71,7 +71,9 @@ impl House {
             local_queue: 1,
             commit_patience: std::time::Duration::from_secs(10),
             replica_lag: None,
+            max_staleness: std::time::Duration::from_millis(100),
             clock: now,
+            follow_clock: crate::clock::follow,
         };
         let (store, claims) = Store::open(directory.path(), options).unwrap();
         let other = Partner { partner_id: PartnerId::new(), name: "Other".into(), created_at: now() };

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use super::super::sql::{Conn, Json, Millis, RawId};
 use super::BulkJob;
 use crate::store::Result;
-use crate::store::lanes::Tx;
 use crate::store::rows::{document, instant, millis, raw, to_document, uuid, word};
 use crate::store::schema::bulk_jobs;
+use crate::store::tx::Tx;
 
 pub(super) fn find(conn: &mut Conn, id: Uuid) -> Result<Option<BulkJob>> {
     let row: Option<JobRow> = bulk_jobs::table.find(raw(id)).first(conn).optional()?;
@@ -17,7 +17,7 @@ pub(super) fn find(conn: &mut Conn, id: Uuid) -> Result<Option<BulkJob>> {
 
 pub(super) fn save(tx: &mut Tx, job: &BulkJob) -> Result<()> {
     let row = JobRow::of(job);
-    diesel::update(bulk_jobs::table.find(row.id.clone())).set(&row).execute(tx.conn)?;
+    diesel::update(bulk_jobs::table.find(row.id.clone())).set(&row).execute(tx.conn()?)?;
     Ok(())
 }
 

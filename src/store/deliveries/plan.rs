@@ -13,11 +13,12 @@ use super::{DeliveryResult, DeliveryRow};
 use crate::lifecycle::{Actor, EventKind, Status};
 use crate::meters::{METERS, Receiver};
 use crate::order::{Instant, OrderId, ShopId};
-use crate::store::lanes::{Tx, Urgency};
+use crate::store::lanes::Urgency;
 use crate::store::lists::{self, age_in_seconds};
 use crate::store::log;
 use crate::store::rows::{instant, millis, raw, uuid, word};
 use crate::store::schema::{deliveries, order_events, webhooks};
+use crate::store::tx::Tx;
 use crate::store::webhooks::{Receivers, any_of_shops, find, shops_told, tell_shops_from};
 use crate::store::{Result, Store};
 
@@ -80,7 +81,7 @@ impl Store {
         self.lane
             .write(Urgency::Create, move |tx| {
                 let still = webhooks::table.find(raw(webhook)).filter(webhooks::planned.eq(from));
-                if diesel::update(still).set(webhooks::planned.eq(until)).execute(tx.conn)? == 1 {
+                if diesel::update(still).set(webhooks::planned.eq(until)).execute(tx.conn()?)? == 1 {
                     told.iter().try_for_each(|told| put(tx, told, patience))?;
                 }
                 Ok(())
@@ -96,7 +97,7 @@ impl Store {
         let Some((from, until, told)) = self.readers.read(read).await? else { return Ok(()) };
         self.lane
             .write(Urgency::Create, move |tx| {
-                if shops_told(tx.conn)? == from {
+                if shops_told(tx.conn()?)? == from {
                     tell_shops_from(tx, until)?;
                     told.iter().try_for_each(|told| put(tx, told, patience))?;
                 }
@@ -117,7 +118,7 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let receiver = webhooks::table.filter(webhooks::shop_id.eq(raw(shop)));
-                let webhook: Option<RawId> = receiver.select(webhooks::id).first(tx.conn).optional()?;
+                let webhook: Option<RawId> = receiver.select(webhooks::id).first(tx.conn()?).optional()?;
                 let Some(webhook) = webhook else { return Ok(()) };
                 let order = raw(order_id);
                 let newest: Option<(i64, String, Millis, String)> = order_events::table
@@ -126,7 +127,7 @@ impl Store {
                     .filter(order_events::from_status.ne(order_events::to_status.nullable()))
                     .order(order_events::version.desc())
                     .select((order_events::version, order_events::kind, order_events::at, order_events::to_status))
-                    .first(tx.conn)
+                    .first(tx.conn()?)
                     .optional()?;
                 let Some((version, kind, at, status)) = newest else { return Ok(()) };
                 if !word::<Status>(&status)?.is_undone() {
@@ -247,7 +248,7 @@ fn put(tx: &mut Tx, told: &Told, patience: Duration) -> Result<()> {
         .filter(deliveries::next_attempt_at.is_not_null())
         .order(deliveries::id.desc())
         .select(deliveries::id)
-        .first(tx.conn)
+        .first(tx.conn()?)
         .optional()?;
     let give_up_at = millis(instant(told.at.max(told.since)) + patience);
     if let Some(waiting) = waiting {
@@ -259,7 +260,7 @@ fn put(tx: &mut Tx, told: &Told, patience: Duration) -> Result<()> {
                 deliveries::coalesced.eq(deliveries::coalesced + told.passed_over + 1),
                 deliveries::give_up_at.eq(give_up_at),
             ))
-            .execute(tx.conn)?;
+            .execute(tx.conn()?)?;
         return Ok(());
     }
     diesel::insert_into(deliveries::table)
@@ -280,7 +281,7 @@ fn put(tx: &mut Tx, told: &Told, patience: Duration) -> Result<()> {
             status: None,
             trouble: None,
         })
-        .execute(tx.conn)?;
+        .execute(tx.conn()?)?;
     Ok(())
 }
 

@@ -7,12 +7,12 @@ use super::{instant, millis, raw, to_document, uuid, word};
 use crate::lifecycle::{Actor, Event};
 use crate::order::OrderId;
 use crate::state::Order;
-use crate::store::statements::columns;
+use crate::store::statements::rows;
 use crate::store::{Recorded, Result};
 
-columns! {
+rows! {
     /// A row of `order_events` that is about to be written. Its position is given by the lane, just before.
-    pub(in crate::store) struct NewEventRow in order_events {
+    pub(in crate::store) struct NewEventRow / NewEventRows in order_events {
         position: i64,
         partner_id: RawId,
         shop_id: RawId,

@@ -1,0 +1,317 @@
+//! Replicas: which of them is certainly fresh enough, and the way to read there.
+//!
+//! A thread looks every few milliseconds how far the primary and each replica have come. What the primary had written
+//! when it was asked holds everything that was acknowledged before: a replica that has come as far is no older than
+//! that look. A replica can go BACK when it restarts after a crash, so that a look proves something only for
+//! connections that were open before it.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant as Monotonic};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::engine::Database;
+use super::lists::age_in_seconds;
+use super::position::{Forks, Place, here};
+use super::readers::{Job, LaggingReader, enqueue};
+use super::sql::Conn;
+use super::{Error, Options, Result};
+use crate::order::Instant;
+
+/// How often servers are asked how far they have come. A replica's proven age is about that at rest.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// After a server failed it is asked again no sooner.
+const REST: Duration = Duration::from_millis(500);
+/// Looks at the primary that are remembered: a replica that lags by more is of no use to anybody.
+const REMEMBERED: usize = 512;
+
+/// What a reader needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Freshness {
+    /// What the reader has seen.
+    pub seen: Option<Place>,
+    /// What the customer wrote a moment ago, as far as is known here.
+    pub written: Option<Place>,
+}
+
+/// How far a replica is proven to have come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub place: Place,
+    /// It holds all that was acknowledged before.
+    pub as_of: Instant,
+    /// The same, by this process's own count.
+    proven: Monotonic,
+    /// When that was looked at. It says nothing about connections that were opened later.
+    looked: Monotonic,
+}
+
+/// Everybody but the primary.
+#[derive(Clone)]
+pub(super) enum Replicas {
+    /// The embedded database has none, or pretends that one lags.
+    Embedded(Option<LaggingReader>),
+    Servers {
+        all: Arc<Vec<Replica>>,
+        next: Arc<AtomicUsize>,
+        forks: Arc<ArcSwap<Forks>>,
+        max_staleness: Duration,
+    },
+}
+
+/// A replica that was chosen.
+pub(super) enum Chosen<'a> {
+    Lagging(&'a LaggingReader),
+    Server(&'a Replica),
+}
+
+impl Replicas {
+    /// One that is fresh enough now; the next one each time.
+    pub fn fresh_enough(&self, wanted: &Freshness) -> Option<Chosen<'_>> {
+        match self {
+            Self::Embedded(lagging) => {
+                let lagging = lagging.as_ref()?;
+                let place = lagging.age()?.place;
+                wanted.seen.is_none_or(|seen| seen.place <= place.place).then_some(Chosen::Lagging(lagging))
+            }
+            Self::Servers { all, next, forks, max_staleness } => {
+                let (forks, now) = (forks.load(), Monotonic::now());
+                let start = next.fetch_add(1, Ordering::Relaxed);
+                (0..all.len()).map(|offset| &all[(start + offset) % all.len()]).find_map(|replica| {
+                    let seen = replica.seen()?;
+                    let holds = |place: Option<Place>| place.is_none_or(|place| forks.holds(seen.place, place));
+                    let is_recent = wanted.seen.is_some() || now.duration_since(seen.proven) <= *max_staleness;
+                    (is_recent && holds(wanted.seen) && holds(wanted.written)).then_some(Chosen::Server(replica))
+                })
+            }
+        }
+    }
+
+    /// Whether who has come as far as `here` has all of what was there at `seen`.
+    pub fn holds(&self, here: Place, seen: Place) -> bool {
+        match self {
+            Self::Embedded(_) => seen.place <= here.place,
+            Self::Servers { forks, .. } => forks.load().holds(here, seen),
+        }
+    }
+
+    /// The age of the oldest replica of which something is proven, in seconds; `None` if there is none.
+    pub fn oldest(&self, now: Instant) -> Option<f64> {
+        self.looks().into_iter().flatten().map(|as_of| age_in_seconds(as_of, now)).max_by(f64::total_cmp)
+    }
+
+    /// Replicas of which nothing is proven now: they do not answer, or lag far behind.
+    pub fn unproven(&self) -> usize {
+        self.looks().iter().filter(|look| look.is_none()).count()
+    }
+
+    /// As of when each replica holds everything.
+    fn looks(&self) -> Vec<Option<Instant>> {
+        match self {
+            Self::Embedded(lagging) => lagging.iter().map(|lagging| lagging.age().map(|age| age.as_of)).collect(),
+            Self::Servers { all, .. } => all.iter().map(|replica| replica.seen().map(|seen| seen.as_of)).collect(),
+        }
+    }
+}
+
+impl Chosen<'_> {
+    /// Runs `query` there, which is told how far it has come, and is run only if that still suffices.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Conn, Place, Instant) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match self {
+            Self::Lagging(lagging) => {
+                let shown = (*lagging).clone();
+                lagging
+                    .read(move |conn| {
+                        let age = shown.age().ok_or(Error::Unavailable("its snapshot has just ended".into()))?;
+                        let place = here(conn)?;
+                        query(conn, place, age.as_of)
+                    })
+                    .await
+            }
+            Self::Server(replica) => {
+                let seen = replica.seen.clone();
+                enqueue(&replica.jobs, move |conn| {
+                    // What is known when the read begins, not when it was asked for: it can only be further.
+                    let seen = seen.load_full().ok_or(Error::Unavailable("nothing is proven any more".into()))?;
+                    query(conn, seen.place, seen.as_of)
+                })
+                .await
+            }
+        }
+    }
+}
+
+/// A server that follows the primary.
+pub(super) struct Replica {
+    jobs: Sender<Job>,
+    seen: Arc<ArcSwapOption<Seen>>,
+}
+
+impl Replica {
+    /// Starts the threads that read at this server. They end with the last sender of jobs.
+    fn start(server: &Database, readers: usize, queue: usize) -> Result<Self> {
+        let (jobs, waiting) = bounded(queue);
+        let seen = Arc::new(ArcSwapOption::empty());
+        for i in 0..readers {
+            let (server, waiting, seen) = (server.clone(), waiting.clone(), seen.clone());
+            thread::Builder::new()
+                .name(format!("replica-{i}"))
+                .spawn(move || serve(&server, &waiting, &seen))
+                .map_err(|fault| Error::Unavailable(fault.to_string()))?;
+        }
+        Ok(Self { jobs, seen })
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        self.seen.load().as_deref().copied()
+    }
+}
+
+fn serve(server: &Database, jobs: &Receiver<Job>, seen: &ArcSwapOption<Seen>) {
+    let mut held: Option<(Conn, Monotonic)> = None;
+    loop {
+        if held.is_none() {
+            held = server.connection().map(|conn| (conn, Monotonic::now())).ok();
+        }
+        let Some((conn, opened)) = &mut held else {
+            // Whoever asks here is better served by the primary: it is told so by a dropped answer.
+            match jobs.recv_timeout(REST) {
+                Ok(_) | Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        };
+        // Until the next look nothing is proven of this connection.
+        while seen.load().as_deref().is_some_and(|seen| seen.looked <= *opened) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let Ok(job) = jobs.recv() else { return };
+        let is_sound = catch_unwind(AssertUnwindSafe(|| job(conn))).is_ok();
+        if !is_sound || conn.is_broken() {
+            held = None;
+        }
+    }
+}
+
+/// Starts to read at replicas, and to look how far they have come.
+///
+/// # Errors
+/// [`Error::Unavailable`] if a replica that answers belongs to another database.
+pub(super) fn start(primary: &Database, servers: &[Database], options: &Options) -> Result<Replicas> {
+    let forks = Arc::new(ArcSwap::from_pointee(Forks::default()));
+    let system = primary.system()?;
+    let mut all = Vec::new();
+    for server in servers {
+        match server.system() {
+            Ok(theirs) if theirs != system => {
+                let fault = "it follows another primary: its system identifier is another one";
+                return Err(Error::Unavailable(format!("{}: {fault}", server.name())));
+            }
+            Ok(_) => {}
+            Err(fault) => tracing::warn!(replica = server.name(), %fault, "store.replica_failed"),
+        }
+        all.push(Replica::start(server, options.readers, options.queue)?);
+    }
+    let watched: Vec<_> = all.iter().map(|replica| replica.seen.clone()).collect();
+    let watch = Watch {
+        primary: primary.clone(),
+        servers: servers.to_vec(),
+        watched,
+        forks: forks.clone(),
+        system,
+        follow_clock: options.follow_clock,
+    };
+    let all = Arc::new(all);
+    let alive = Arc::downgrade(&all);
+    thread::Builder::new()
+        .name("replica-watch".into())
+        .spawn(move || watch.run(|| alive.strong_count() > 0))
+        .map_err(|fault| Error::Unavailable(fault.to_string()))?;
+    Ok(Replicas::Servers { all, next: Arc::default(), forks, max_staleness: options.max_staleness })
+}
+
+/// Looks how far everybody has come.
+struct Watch {
+    primary: Database,
+    servers: Vec<Database>,
+    watched: Vec<Arc<ArcSwapOption<Seen>>>,
+    forks: Arc<ArcSwap<Forks>>,
+    system: String,
+    follow_clock: fn(Instant, Monotonic),
+}
+
+/// A connection that is only looked through.
+#[derive(Default)]
+struct Looking {
+    conn: Option<Conn>,
+    rests_until: Option<Monotonic>,
+}
+
+impl Looking {
+    /// What `look` finds; `None` while the server does not answer.
+    fn at<T>(&mut self, server: &Database, system: &str, look: impl FnOnce(&mut Conn) -> Result<T>) -> Option<T> {
+        let now = Monotonic::now();
+        if self.rests_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        if self.conn.is_none() {
+            self.conn = match server.connection() {
+                // Behind one address there may be another server by now.
+                Ok(mut conn) => server.system_of(&mut conn).is_ok_and(|theirs| theirs == system).then_some(conn),
+                Err(_) => None,
+            };
+        }
+        let found = self.conn.as_mut().and_then(|conn| look(conn).ok());
+        if found.is_none() {
+            self.conn = None;
+            self.rests_until = Some(now + REST);
+        }
+        found
+    }
+}
+
+impl Watch {
+    fn run(self, is_wanted: impl Fn() -> bool) {
+        let mut primary = Looking::default();
+        let mut replicas: Vec<Looking> = self.servers.iter().map(|_| Looking::default()).collect();
+        let mut looks: VecDeque<(Place, Instant, Monotonic)> = VecDeque::with_capacity(REMEMBERED);
+        let mut timeline = 0;
+        while is_wanted() {
+            let began = Monotonic::now();
+            if let Some((place, at)) = primary.at(&self.primary, &self.system, super::position::here_and_now) {
+                (self.follow_clock)(at, began);
+                if place.timeline != timeline {
+                    // What was known of the history before is not a proof in this one.
+                    looks.clear();
+                    timeline = place.timeline;
+                    if let Some(forks) = primary.at(&self.primary, &self.system, |conn| Forks::read(conn, timeline)) {
+                        self.forks.store(Arc::new(forks));
+                    }
+                }
+                if looks.len() == REMEMBERED {
+                    looks.pop_front();
+                }
+                looks.push_back((place, at, began));
+            }
+            for ((looking, server), shown) in replicas.iter_mut().zip(&self.servers).zip(&self.watched) {
+                let looked = Monotonic::now();
+                let found = looking.at(server, &self.system, here);
+                let seen = found.and_then(|place| {
+                    // The newest look at the primary that the replica has come as far as.
+                    let proven =
+                        looks.iter().rev().find(|(of, ..)| of.timeline == place.timeline && of.place <= place.place)?;
+                    Some(Arc::new(Seen { place, as_of: proven.1, proven: proven.2, looked }))
+                });
+                shown.store(seen);
+            }
+            thread::sleep(LOOK_EVERY.saturating_sub(began.elapsed()));
+        }
+    }
+}
