@@ -102,7 +102,7 @@ impl WebhookRow {
         Self {
             id: raw(webhook.webhook_id),
             partner_id: raw(webhook.partner_id),
-            shop_id: webhook.shop_id.map(|shop| raw(shop)),
+            shop_id: webhook.shop_id.map(raw),
             url: webhook.url.clone(),
             kinds: webhook.kinds.as_ref().map(to_document),
             secret: webhook.secret.expose().to_owned(),

@@ -15,7 +15,7 @@ use lungo::store::{Again, Claim, Committed, Options, Outcome, Policy, Received, 
 use crate::support::{Ask, Bench, Customer, PRICE, at, authorized, options};
 
 macro_rules! contract {
-    ($($test:ident)*) => {
+    ($($test:ident)*; $($of_embedded:ident)*) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
@@ -23,12 +23,18 @@ macro_rules! contract {
                 super::$test(&mut bench).await;
                 bench.assert_log_replays().await;
             })*
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $of_embedded() {
+                super::$of_embedded(&mut crate::support::Bench::new(lungo::store::Store::open)).await;
+            })*
         }
 
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                let Some(open) = crate::postgres::open() else { return };
+                let Some(cluster) = crate::postgres::shared() else { return };
+                let database = cluster.fresh_database();
+                let open = move |_: &std::path::Path, options| lungo::store::Store::connect(&database.primary, &[], options);
                 let mut bench = crate::support::Bench::new(open);
                 super::$test(&mut bench).await;
                 bench.assert_log_replays().await;
@@ -66,12 +72,14 @@ contract! {
     a_deleted_order_is_out_of_its_customers_sight
     what_was_handed_over_cannot_be_deleted
     positions_only_grow
+    nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
+    an_order_that_ended_is_told_for_a_while
+    reopening_keeps_everything;
+
+    // Of servers they are the tests with real replicas.
     a_lagging_list_is_genuinely_old_and_says_so
     a_list_is_never_older_than_its_token
     a_lagging_list_catches_up
-    nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
-    an_order_that_ended_is_told_for_a_while
-    reopening_keeps_everything
 }
 
 fn done(event: Event) -> Outcome {

@@ -41,7 +41,7 @@ pub fn options() -> Options {
 }
 
 /// How an engine is opened.
-pub type Open = fn(&Path, Options) -> store::Result<(Store, Claims)>;
+type Open = Box<dyn Fn(&Path, Options) -> store::Result<(Store, Claims)>>;
 
 /// A fresh database, with nobody at work: whoever wants the claims that are handed over opens it again.
 pub struct Bench {
@@ -51,10 +51,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new(open: Open) -> Self {
+    pub fn new(open: impl Fn(&Path, Options) -> store::Result<(Store, Claims)> + 'static) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (store, _) = open(dir.path(), options()).expect("a fresh database opens");
-        Self { store, dir, open }
+        Self { store, dir, open: Box::new(open) }
     }
 
     /// Opens the same database once more, with other options.

@@ -156,7 +156,7 @@ fn the_database_refuses_what_the_lifecycle_does_not_have() {
         ("UPDATE orders SET status = 'ready'", "this change of status is not in the lifecycle"),
         ("UPDATE orders SET status = 'brewing'", "this change of status is not in the lifecycle"),
         ("UPDATE orders SET payment_status = 'maybe'", "orders_payment_status_check"),
-        ("UPDATE orders SET captured = 1", "orders_captured_check"),
+        ("UPDATE orders SET captured = 1", "orders_check"),
         ("UPDATE orders SET stage = NULL", "orders_check"),
         ("UPDATE orders SET ongoing = false", "orders_check"),
         ("UPDATE order_events SET reason = 'x'", "events are never changed"),
