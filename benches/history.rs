@@ -62,6 +62,7 @@ impl Alone {
             local_queue: usize::try_from(local_queue)?,
             commit_patience: Duration::from_secs(60),
             replica_lag: None,
+            durability: None,
             max_staleness: std::time::Duration::from_millis(100),
             clock: now,
             follow_clock: lungo::clock::follow,

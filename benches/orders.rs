@@ -278,6 +278,7 @@ fn store_alone(orders: u64) -> Result<f64> {
         local_queue: BATCH,
         commit_patience: Duration::from_secs(10),
         replica_lag: None,
+        durability: None,
         max_staleness: Duration::from_millis(100),
         clock: now,
         follow_clock: |_, _| {},

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::order::Instant;
-use crate::store::{self, Store};
+use crate::store::{self, Duty, Store};
 
 /// How often somebody looks for a job that was started.
 const LOOK_ROUND: Duration = Duration::from_millis(500);
@@ -43,6 +43,7 @@ pub async fn run(store: Store, per_second: NonZeroU32, clock: fn() -> Instant, m
 /// Whether there was something to do.
 async fn step(store: &Store, limit: usize, clock: fn() -> Instant) -> store::Result<bool> {
     match store.running_bulk().await? {
+        Some(_) if !store.on_duty(Duty::Act, clock()).await? => Ok(false),
         Some(job) => Ok(store.work_bulk(job, limit, clock()).await? > 0),
         None => Ok(false),
     }

@@ -3,6 +3,7 @@
 
 mod database;
 mod sources;
+mod stages;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-pub use database::{PostgresUrl, Servers, without_password};
+pub use database::{Durability, PostgresUrl, Servers, without_password};
 pub use sources::{InForce, exposed, in_force, with_file};
+pub use stages::Stages;
 
 use crate::admission::Rules;
 use crate::machine::Deadlines;
@@ -110,6 +112,11 @@ pub struct Settings {
 
     #[command(flatten)]
     pub servers: Servers,
+
+    /// The stages that this instance works on, where several work on one database: `all`, `none`, or some of them, as in
+    /// `payment,shop`
+    #[arg(long, env = "LUNGO_STAGES", default_value = "all", value_name = "STAGES")]
+    pub stages: Stages,
 
     /// Where people reach the console, if a proxy stands in front: its links and checks go by it, and a proxy's
     /// `X-Forwarded-For` is believed. With https its cookies are sent by TLS only

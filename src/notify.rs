@@ -26,7 +26,7 @@ use crate::meters::{METERS, Receiver, Told};
 use crate::order::Instant;
 use crate::signing;
 use crate::state::Order;
-use crate::store::{self, Attempted, Delivery, Disabled, Receivers, Store, Then, Webhook};
+use crate::store::{self, Attempted, Delivery, Disabled, Duty, Receivers, Store, Then, Webhook};
 
 /// How often somebody looks for what has happened and what is due.
 const LOOK_ROUND: Duration = Duration::from_millis(200);
@@ -105,6 +105,13 @@ impl Notifier {
                     continue;
                 }
                 _ = look.tick() => {}
+            }
+            let is_ours = self.store.on_duty(Duty::Tell, now()).await.unwrap_or_else(|fault| {
+                tracing::warn!(%fault, "notify.duty_unknown");
+                false
+            });
+            if !is_ours {
+                continue;
             }
             if let Err(fault) = self.store.plan_cancellations(self.an_offer_takes, self.patience).await {
                 tracing::warn!(%fault, "notify.cancellations_not_planned");

@@ -107,6 +107,7 @@ fn open_store(settings: &Settings, admission: Rules) -> store::Result<(Store, st
         local_queue: limits(settings).into_values().min().unwrap_or(1),
         commit_patience: settings.commit_patience.0,
         replica_lag: settings.replica_lag.map(|lag| lag.0),
+        durability: settings.servers.durability,
         max_staleness: settings.servers.max_staleness.0,
         clock: now,
         follow_clock: crate::clock::follow,
@@ -158,7 +159,9 @@ pub async fn serve_by(
     meters::install();
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
-    let (store, claims) = open_store(&settings, rules)?;
+    let (store, mut claims) = open_store(&settings, rules)?;
+    // Nothing is handed over to a stage that works elsewhere.
+    claims.0.retain(|(stage, _)| settings.stages.contains(*stage));
     if store.is_alone() {
         let lapsed = store.lapse_leases(now()).await?;
         if lapsed > 0 {

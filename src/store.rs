@@ -15,6 +15,7 @@ mod customers;
 mod deliveries;
 mod drafts;
 mod durations;
+mod duties;
 mod engine;
 mod gauges;
 mod holds;
@@ -58,6 +59,7 @@ pub use bulk::{BulkJob, BulkState, Counted, Deed, Started, Sum};
 pub use claim::{Claim, Claims};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
+pub use duties::Duty;
 pub use gauges::InStage;
 pub use holds::{Hold, Leased};
 pub use lists::Recorded;
@@ -81,6 +83,7 @@ use recent::Recent;
 use replicas::Replicas;
 
 use crate::admission::Rules;
+use crate::config::Durability;
 use crate::error::{Code, Failure};
 use crate::machine::Deadlines;
 use crate::order::{CustomerId, Instant, PartnerId};
@@ -154,6 +157,8 @@ pub struct Options {
     pub commit_patience: Duration,
     /// Read the customers' lists from a snapshot that is up to this old.
     pub replica_lag: Option<Duration>,
+    /// What a write has to survive once it is acknowledged; whatever it does, if `None`.
+    pub durability: Option<Durability>,
     /// How old a replica of PostgreSQL may be that serves a list to somebody who has seen nothing yet.
     pub max_staleness: Duration,
     pub clock: fn() -> Instant,
@@ -168,9 +173,11 @@ pub struct Store {
     readers: readers::Readers,
     replicas: Replicas,
     recent: Recent,
+    duties: duties::Duties,
     policy: Policy,
     cluster: u64,
     is_alone: bool,
+    durability: Durability,
     clock: fn() -> Instant,
 }
 
@@ -194,6 +201,11 @@ impl Store {
 
     fn at(database: &Database, replicas: &[Database], options: Options) -> Result<(Self, Claims)> {
         let cluster = database.prepare()?;
+        let durability = database.durability()?;
+        if options.durability.is_some_and(|wanted| wanted != durability) {
+            let fault = "its durability is another one than was asked for";
+            return Err(Error::Unavailable(format!("{}: {fault}: {durability}", database.name())));
+        }
         let pool = database.pool(options.readers + lanes::WRITERS_OF_POSTGRES + 2)?;
         let io = |fault: std::io::Error| Error::Unavailable(format!("cannot start the database's threads: {fault}"));
         let (handoff, claims) = claim::Handoff::new(options.local_queue);
@@ -211,9 +223,11 @@ impl Store {
             lane: lanes::Lane::start(pool, checkpoints, handoff, options.queue, options.commit_patience).map_err(io)?,
             replicas,
             recent: Recent::default(),
+            duties: duties::Duties::default(),
             policy: options.policy,
             cluster,
             is_alone: matches!(database, Database::Sqlite(_)),
+            durability,
             clock: options.clock,
         };
         Ok((store, claims))
@@ -226,6 +240,11 @@ impl Store {
     /// Whether nobody else can work on this database: it lies in a directory that this process has to itself.
     pub fn is_alone(&self) -> bool {
         self.is_alone
+    }
+
+    /// What a write survives once it is acknowledged, as the database was when it was opened.
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Tells this database from every other.

@@ -159,7 +159,9 @@ pub async fn get_readiness(app: Data<App>) -> Result<HttpResponse, Problem> {
         return Err(Failure::new(Code::NotReady, "Send requests elsewhere, or wait.").into());
     }
     app.ping(now()).await.map_err(Failure::from)?;
-    let body = serde_json::json!({"status": "ready", "engine": "sqlite", "durability": "local"});
+    let engine = if app.store.is_alone() { "sqlite" } else { "postgres" };
+    let durability = app.store.durability().to_string();
+    let body = serde_json::json!({"status": "ready", "engine": engine, "durability": durability});
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body))
 }
 

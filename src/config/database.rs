@@ -52,6 +52,19 @@ pub fn without_password(url: &str) -> String {
     format!("{scheme}://{server}{}", shown.unwrap_or_default())
 }
 
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, clap::ValueEnum)]
+#[strum(serialize_all = "snake_case")]
+pub enum Durability {
+    /// It is on this machine's disk.
+    #[value(skip)]
+    Local,
+    /// A standby has applied it: a failover to it loses nothing, and a replica shows it.
+    Synchronous,
+    /// It is on the primary's disk. A failover may lose what the standbys did not have yet.
+    Asynchronous,
+}
+
 /// The servers that hold everything durable.
 #[derive(Args, Clone, Debug)]
 pub struct Servers {
@@ -64,6 +77,11 @@ pub struct Servers {
     /// May be given several times; in the environment with spaces between them
     #[arg(long = "replica", env = "LUNGO_REPLICAS", value_delimiter = ' ', value_name = "URL")]
     pub replicas: Vec<PostgresUrl>,
+
+    /// Refuse to start unless an acknowledged write survives as much: `synchronous` if a standby has applied it, so that a
+    /// failover loses nothing; with `asynchronous` it may lose what the standbys did not have yet
+    #[arg(long, env = "LUNGO_DURABILITY", value_enum, value_name = "MODE")]
+    pub durability: Option<Durability>,
 
     /// How old a replica may be that serves a list to somebody who has seen nothing yet
     #[arg(long, env = "LUNGO_MAX_STALENESS", default_value = "100ms", value_name = "TIME")]

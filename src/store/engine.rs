@@ -13,6 +13,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::sql::Conn;
 use super::{Error, FILE, Result, schema};
+use crate::config::Durability;
 
 const OF_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const OF_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -21,10 +22,13 @@ const OF_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres")
 const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
     PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;";
 
-/// What a session of PostgreSQL needs. Statements are planned once: their text depends on nothing but their type. No
+/// What a session of PostgreSQL needs. Where the server has synchronous standbys, a commit waits until one of them has
+/// applied it; where it has none, at least for the primary's disk, whatever the server thinks of it. Statements are planned once: their text depends on nothing but their type. No
 /// `statement_timeout`: it would not free a commit that waits for its standby, and must not pretend to.
 const SESSION: &str = "SET application_name = 'lungo'; SET TIME ZONE 'UTC'; SET plan_cache_mode = 'force_generic_plan';
-    SET idle_in_transaction_session_timeout = '60s'";
+    SET idle_in_transaction_session_timeout = '60s';
+    SELECT set_config('synchronous_commit',
+        CASE current_setting('synchronous_standby_names') WHEN '' THEN 'on' ELSE 'remote_apply' END, false)";
 
 /// Which migrations have been made is written to the database by whoever holds this lock.
 const MIGRATING: i64 = 0x6c75_6e67_6f00;
@@ -46,6 +50,16 @@ impl Database {
     /// A connection, ready to be used.
     pub fn connection(&self) -> Result<Conn> {
         Manager(self.clone()).connect().map_err(|fault| Error::Unavailable(format!("{}: {fault}", self.name())))
+    }
+
+    /// What a write of ours survives once it is acknowledged.
+    pub fn durability(&self) -> Result<Durability> {
+        let Conn::Postgres(conn) = &mut self.connection()? else { return Ok(Durability::Local) };
+        let waits = diesel::dsl::sql::<diesel::sql_types::Bool>("current_setting('synchronous_standby_names') <> ''");
+        Ok(match diesel::select(waits).get_result(conn)? {
+            true => Durability::Synchronous,
+            false => Durability::Asynchronous,
+        })
     }
 
     /// What tells a server and those that follow it from all others.

@@ -33,6 +33,7 @@ fn open_with(dir: &TempDir, replica_lag: Option<Duration>) -> Result<(Store, Cla
             local_queue: 1,
             commit_patience: Duration::from_secs(60),
             replica_lag,
+            durability: None,
             max_staleness: std::time::Duration::from_millis(100),
             clock: || at(0),
             follow_clock: |_, _| {},

@@ -71,6 +71,7 @@ impl House {
             local_queue: 1,
             commit_patience: std::time::Duration::from_secs(10),
             replica_lag: None,
+            durability: None,
             max_staleness: std::time::Duration::from_millis(100),
             clock: now,
             follow_clock: crate::clock::follow,

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::contract;
+use crate::postgres;
 
 /// The demo's shops: simulated; simulated and accepting by itself; without anybody who would ever answer.
 pub const CENTRAL: &str = "01970000-0000-7000-8000-000000000011";
@@ -136,6 +137,7 @@ impl Server {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let environment = [environment, database_of_its_own(directory.path())].concat();
         let process = Process::start(directory.path(), &flags, &environment, "127.0.0.1:0");
         let process = process.unwrap_or_else(|log| panic!("{log}"));
         let keys = demo_env(directory.path());
@@ -212,6 +214,25 @@ impl Drop for Server {
     }
 }
 
+/// Which file of a server's data names the database that holds everything durable, where that is none of the files.
+const DATABASE: &str = "database.url";
+
+/// `TEST_ENGINE=postgres` runs every server of the tests on a database of its own on real servers.
+fn database_of_its_own(data: &Path) -> Vec<(String, String)> {
+    if std::env::var("TEST_ENGINE").ok().as_deref() != Some("postgres") {
+        return Vec::new();
+    }
+    let cluster = postgres::shared().expect("PostgreSQL, as was asked for");
+    std::fs::write(data.join(DATABASE), cluster.fresh_database().primary).expect("a writable directory");
+    database(data)
+}
+
+/// What the program has to have in its environment to find the database of a server.
+pub fn database(data: &Path) -> Vec<(String, String)> {
+    let url = std::fs::read_to_string(data.join(DATABASE)).ok();
+    url.map(|url| ("LUNGO_DATABASE".to_owned(), url)).into_iter().collect()
+}
+
 /// The simulated gateway as a process of its own, which speaks like Stripe. It keeps its ledger among the data of the
 /// server that works with it, where `lungo simulator` finds it.
 pub struct GatewayProcess {
@@ -286,7 +307,8 @@ pub fn run(mut command: Command) -> (ExitStatus, String) {
 
 /// What `lungo simulator --json` finds, and whether it says that all is well.
 pub fn reconcile(data: &Path) -> (bool, Vec<Value>) {
-    let output = lungo().args(["simulator", "--json", "--data"]).arg(data).output().expect("it runs");
+    let output =
+        lungo().args(["simulator", "--json", "--data"]).arg(data).envs(database(data)).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
     let found = serde_json::from_str(&text).unwrap_or_else(|fault| {
         panic!("{fault}: {text}\n{}", String::from_utf8_lossy(&output.stderr));

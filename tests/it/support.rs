@@ -34,6 +34,7 @@ pub fn options() -> Options {
         local_queue: 1,
         commit_patience: std::time::Duration::from_secs(60),
         replica_lag: None,
+        durability: None,
         max_staleness: std::time::Duration::from_millis(100),
         clock: lungo::clock::now,
         follow_clock: lungo::clock::follow,

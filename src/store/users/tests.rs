@@ -19,6 +19,7 @@ fn open() -> (TempDir, Store) {
         local_queue: 1,
         commit_patience: Duration::from_secs(60),
         replica_lag: None,
+        durability: None,
         max_staleness: std::time::Duration::from_millis(100),
         clock: || at(0),
         follow_clock: |_, _| {},

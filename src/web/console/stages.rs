@@ -57,6 +57,8 @@ struct State {
 impl askama::filters::HtmlSafe for State {}
 
 struct StageRow {
+    /// Whether this instance is to work on it.
+    is_here: bool,
     queue: InStage,
     doing: Option<AtWork>,
     held: Option<String>,
@@ -110,7 +112,8 @@ impl State {
         }
         for queue in app.store.stages(now).await? {
             let doing = at_work.iter().find(|(stage, _)| *stage == queue.stage).and_then(|(_, doing)| *doing);
-            if doing.is_none() {
+            let is_here = app.settings.stages.contains(queue.stage);
+            if doing.is_none() && is_here {
                 alarms.push(format!("Nobody works the stage {}.", show::plain(queue.stage.word())));
             }
             let subject = Held::Stage(queue.stage).to_string();
@@ -124,6 +127,7 @@ impl State {
                 leases.push(LeaseRow { leased, left });
             }
             rows.push(StageRow {
+                is_here,
                 doing,
                 held: hold.map(|hold| show::span(hold.until_at - now)),
                 next: match queue.next_attempt {
