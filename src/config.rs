@@ -332,6 +332,12 @@ impl Settings {
         if self.console_url.as_deref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
             return Err("console-url must begin with https:// or http://".into());
         }
+        if self.servers.database.is_some() && self.replica_lag.is_some() {
+            return Err("replica-lag is for the embedded database: name a replica of this one".into());
+        }
+        if self.servers.database.is_none() && !self.servers.replicas.is_empty() {
+            return Err("there are replicas, but no database that they follow".into());
+        }
         if self.gateway == Gateway::Stripe {
             self.check_stripe()?;
         }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::gateway::Way;
 use crate::server::{
-    BY_HAND, CENTRAL, Client, GatewayProcess, IMPATIENT, LOOK, PATIENCE, STATION, Server, fresh, ids, lungo, reconcile,
-    run, teas, text, two_lungos, until,
+    BY_HAND, CENTRAL, Client, GatewayProcess, IMPATIENT, LOOK, PATIENCE, STATION, Server, database, fresh, ids, lungo,
+    reconcile, run, teas, text, two_lungos, until,
 };
 
 /// How often the server is killed under load.
@@ -365,7 +365,7 @@ fn keys_are_made_listed_and_revoked_beside_a_server() {
     };
     let keys = |server: &Server, args: &[&str]| {
         let mut command = lungo();
-        command.arg("keys").args(args).arg("--data").arg(server.data());
+        command.arg("keys").args(args).arg("--data").arg(server.data()).envs(database(server.data()));
         let (status, log) = run(command);
         assert!(status.success(), "{log}");
         log

@@ -75,10 +75,15 @@ pub fn impatient() -> Shared {
     Shared::of(&RUNNING, IMPATIENT)
 }
 
-/// One whose lists come from a replica that lags by up to three seconds.
-pub fn lagging() -> Shared {
+/// One whose lists come from a replica that lags by up to three seconds. `None` on real servers, whose replicas have
+/// tests of their own.
+pub fn lagging() -> Option<Shared> {
     static RUNNING: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-    Shared::of(&RUNNING, &["--replica-lag=3s"])
+    (!is_on_servers()).then(|| Shared::of(&RUNNING, &["--replica-lag=3s"]))
+}
+
+fn is_on_servers() -> bool {
+    std::env::var("TEST_ENGINE").ok().as_deref() == Some("postgres")
 }
 
 /// A server in use by several tests; it ends with the last of them.
@@ -219,7 +224,7 @@ const DATABASE: &str = "database.url";
 
 /// `TEST_ENGINE=postgres` runs every server of the tests on a database of its own on real servers.
 fn database_of_its_own(data: &Path) -> Vec<(String, String)> {
-    if std::env::var("TEST_ENGINE").ok().as_deref() != Some("postgres") {
+    if !is_on_servers() {
         return Vec::new();
     }
     let cluster = postgres::shared().expect("PostgreSQL, as was asked for");
