@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::audit::{self, Entry};
 use super::checkpoint::Checkpoints;
 use super::claim::Handoff;
-use super::position::{Place, here};
+use super::position::{Place, here, here_on_primary};
 use super::sql::Conn;
 use super::tx::{AfterCommit, Handover, Touching, Tx};
 use super::{Error, Pool, Result};
@@ -240,6 +240,7 @@ fn write(
 /// transaction as a whole has failed.
 fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool {
     let mut batches = vec![batch];
+    let mut is_doubtful = false;
     while let Some(mut batch) = batches.pop() {
         let began = Monotonic::now();
         match transact(conn, handoff, &mut batch) {
@@ -250,6 +251,7 @@ fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool 
                 happened.iter().for_each(Happened::count);
             }
             Err(RolledBack::Job(_)) if batch.len() == 1 => {
+                is_doubtful = true;
                 batch.into_iter().for_each(|job| job.answer(Ok(Place::default())));
             }
             Err(RolledBack::Job(failed)) => {
@@ -262,6 +264,7 @@ fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool 
                 batches.extend([rest, batch]);
             }
             Err(RolledBack::Together(fault)) => {
+                is_doubtful = true;
                 batch.into_iter().for_each(|job| job.answer(Err(fault.clone())));
             }
             Err(RolledBack::Whole(fault)) => {
@@ -273,7 +276,8 @@ fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool 
             }
         }
     }
-    true
+    // What failed may have failed because the server is gone, or takes no writes any more.
+    !is_doubtful || here_on_primary(conn).is_ok()
 }
 
 /// Why a transaction came to nothing.

@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::dsl::sql;
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::rows::instant;
 use super::sql::{At, Conn, Millis};
@@ -84,6 +85,8 @@ struct PlaceRow {
     timeline: i64,
     #[diesel(sql_type = BigInt)]
     place: i64,
+    #[diesel(sql_type = Bool)]
+    is_standby: bool,
 }
 
 /// A standby does not say of which timeline it is; that is asked of the receiver of its log.
@@ -92,23 +95,40 @@ const HERE: &str = "
             THEN COALESCE((SELECT received_tli FROM pg_stat_wal_receiver), 0)::bigint
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint END AS timeline,
         (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
-            - '0/0'::pg_lsn)::bigint AS place";
+            - '0/0'::pg_lsn)::bigint AS place, pg_is_in_recovery() AS is_standby";
 
 /// How far this database has come. Whoever reads at that place asks on PostgreSQL BEFORE the snapshot is taken: in one
 /// statement with the read the answer may be further than the rows.
 pub(super) fn here(conn: &mut Conn) -> Result<Place> {
     match conn {
         Conn::Sqlite(_) => Ok(Place { timeline: 1, place: log::end(conn)? }),
-        Conn::Postgres(conn) => {
-            let row: PlaceRow = diesel::sql_query(HERE).get_result(conn)?;
-            Ok(Place { timeline: u32::try_from(row.timeline).unwrap_or_default(), place: row.place })
-        }
+        Conn::Postgres(conn) => Ok(ask(conn)?.0),
     }
+}
+
+/// As [`here`], of a server that must not have become a standby: what it shows would be old.
+pub(super) fn here_on_primary(conn: &mut Conn) -> Result<Place> {
+    match conn {
+        Conn::Sqlite(_) => here(conn),
+        Conn::Postgres(postgres) => match ask(postgres)? {
+            (place, false) => Ok(place),
+            (_, true) => {
+                conn.give_up();
+                Err(Error::Unavailable("the server is not the primary any more".into()))
+            }
+        },
+    }
+}
+
+/// How far a server has come, and whether it is a standby.
+fn ask(conn: &mut PgConnection) -> Result<(Place, bool)> {
+    let row: PlaceRow = diesel::sql_query(HERE).get_result(conn)?;
+    Ok((Place { timeline: u32::try_from(row.timeline).unwrap_or_default(), place: row.place }, row.is_standby))
 }
 
 /// As [`here`], with the server's clock.
 pub(super) fn here_and_now(conn: &mut Conn) -> Result<(Place, Instant)> {
-    let place = here(conn)?;
+    let place = here_on_primary(conn)?;
     let Conn::Postgres(conn) = conn else { return Err(Error::Damaged("an embedded database has no clock".into())) };
     let clock: Millis = diesel::select(sql::<At>("clock_timestamp()")).get_result(conn)?;
     Ok((place, instant(clock)))

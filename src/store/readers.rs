@@ -11,13 +11,17 @@ use diesel::connection::SimpleConnection;
 use tokio::sync::oneshot;
 
 use super::lanes::fill;
-use super::position::{Place, here};
+use super::position::{Place, here, here_on_primary};
 use super::sql::Conn;
 use super::{Error, Pool, Result};
 use crate::meters::METERS;
 use crate::order::Instant;
 
-pub(super) type Job = Box<dyn FnOnce(&mut Conn) + Send>;
+/// A read. It gives whether the database answered.
+pub(super) type Job = Box<dyn FnOnce(&mut Conn) -> bool + Send>;
+
+/// How long a read may take: a server that has died without a word must not hold its callers up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way to the reading threads.
 #[derive(Clone)]
@@ -55,7 +59,7 @@ impl Readers {
                 query(conn, place)
             }),
             Conn::Postgres(_) => {
-                let place = here(conn)?;
+                let place = here_on_primary(conn)?;
                 conn.read(|conn| query(conn, place))
             }
         })
@@ -76,9 +80,13 @@ pub(super) async fn enqueue<T: Send + 'static>(
     let (answer, answered) = oneshot::channel();
     let job: Job = Box::new(move |conn| {
         // Whoever asked may have gone: then the work is not worth doing.
-        if !answer.is_closed() {
-            let _ = answer.send(query(conn));
+        if answer.is_closed() {
+            return true;
         }
+        let found = query(conn);
+        let has_answered = !matches!(found, Err(Error::Unavailable(_)));
+        let _ = answer.send(found);
+        has_answered
     });
     jobs.try_send(job).map_err(|refused| match refused {
         TrySendError::Full(_) => {
@@ -87,9 +95,10 @@ pub(super) async fn enqueue<T: Send + 'static>(
         }
         TrySendError::Disconnected(_) => Error::Unavailable("the reading threads have ended".into()),
     })?;
-    let answered = answered.await;
+    let answered = tokio::time::timeout(PATIENCE, answered).await;
     METERS.read.of(()).record(asked.elapsed());
-    answered.map_err(|_| Error::Unavailable("the reading thread dropped the answer".into()))?
+    let silent = Error::Unavailable(format!("no answer within {PATIENCE:?}"));
+    answered.map_err(|_| silent)?.map_err(|_| Error::Unavailable("the reading thread dropped the answer".into()))?
 }
 
 fn serve(pool: &Pool, jobs: &Receiver<Job>) {
@@ -99,13 +108,15 @@ fn serve(pool: &Pool, jobs: &Receiver<Job>) {
             conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
         }
         let Some(connection) = conn.as_mut() else { continue };
-        if catch_unwind(AssertUnwindSafe(|| job(connection))).is_err() {
+        let answered = catch_unwind(AssertUnwindSafe(|| job(connection)));
+        if answered.is_err() {
             tracing::error!("store.reader_panicked");
             conn = None;
             continue;
         }
-        // The end of its transaction failed, so that it can begin no other. The pool throws such a one away.
-        if connection.is_broken() {
+        // Nobody is there any more, or the end of its transaction failed, so that it can begin no other. The pool throws
+        // such a one away.
+        if !connection.is_of_use(matches!(answered, Ok(true))) {
             tracing::error!("store.reader_broken");
             conn = None;
         }

@@ -193,8 +193,8 @@ fn serve(server: &Database, jobs: &Receiver<Job>, seen: &ArcSwapOption<Seen>) {
             thread::sleep(Duration::from_millis(1));
         }
         let Ok(job) = jobs.recv() else { return };
-        let is_sound = catch_unwind(AssertUnwindSafe(|| job(conn))).is_ok();
-        if !is_sound || conn.is_broken() {
+        let answered = catch_unwind(AssertUnwindSafe(|| job(conn)));
+        if answered.is_err() || !conn.is_of_use(matches!(answered, Ok(true))) {
             held = None;
         }
     }

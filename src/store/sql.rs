@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use diesel::backend::Backend;
-use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgConnection, PgValue};
@@ -76,6 +76,17 @@ impl Conn {
     /// Whether it can begin no other transaction.
     pub fn is_broken(&mut self) -> bool {
         native!(self, conn => R2D2Connection::is_broken(conn))
+    }
+
+    /// Whether it can be used again, given whether it has just answered. One that is of no use is given up.
+    pub fn is_of_use(&mut self, has_answered: bool) -> bool {
+        if let Self::Postgres(conn) = self
+            && !has_answered
+            && conn.batch_execute("SELECT 1").is_err()
+        {
+            self.give_up();
+        }
+        !self.is_broken()
     }
 
     /// It must not be used again: nobody knows what it still holds.
