@@ -3,7 +3,9 @@
 //! The servers end with whoever started them, however that ends: a shell waits at the other end of a pipe, and clears
 //! away when nobody holds it any more.
 //!
-//! Both test binaries include this file, and neither needs all of it.
+//! Both test binaries include this file, and neither needs all of it: `tests/it/postgres.rs`, and whatever in `src` tests
+//! with servers, by `#[path = "../../tests/support/postgres.rs"] mod postgres;` under `cfg(test)`. Most tests want only
+//! `shared()?.fresh_database()`; who pauses or ends servers starts a `Cluster` of its own.
 #![allow(dead_code)]
 
 use std::fs::{self, File};
