@@ -175,6 +175,13 @@ impl Cluster {
         format!("postgres://{OWNER}@/{database}?host={}&port=5432", self.home(node).display())
     }
 
+    /// The address of a database on whichever of the servers takes writes.
+    pub fn whichever_is_primary(&self, database: &str) -> String {
+        let list = |of: &dyn Fn(Node) -> String| self.nodes().map(of).collect::<Vec<_>>().join(",");
+        let (hosts, ports) = (list(&|node| self.home(node).display().to_string()), list(&|_| "5432".into()));
+        format!("postgres://{OWNER}@/{database}?host={hosts}&port={ports}&target_session_attrs=read-write")
+    }
+
     /// Creates a database, and waits until every replica that runs and replays has it.
     pub fn fresh_database(&self) -> Database {
         static NEXT: AtomicU64 = AtomicU64::new(1);

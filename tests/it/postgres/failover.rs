@@ -1,0 +1,140 @@
+//! A primary or a standby dies: what was acknowledged is there, or it is said that it is not.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Cluster, Intent, Node, flags, is_there, list, shown, until_at_last};
+use crate::server::{Server, fresh, text, two_lungos, until};
+
+/// The contract's: how long an outage may be felt.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+fn start(cluster: &Cluster) -> Server {
+    let database = cluster.fresh_database();
+    let flags = flags(cluster, &database);
+    Server::start(&flags.iter().map(String::as_str).chain(["--pace=zero"]).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_dead_synchronous_standby_leaves_the_outcome_unknown_until_it_is_back() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(1, true);
+    let server = start(&cluster);
+    Intent::new().insist(&[&server.partner], Duration::from_secs(10)).expect("all is well");
+    cluster.freeze(Node::Replica(0));
+    let mut waiting = Intent::new();
+    for _ in 0..3 {
+        let asked = Instant::now();
+        let answer = waiting.call(&server.partner).expect("it answers");
+        assert_eq!(answer.status, 503, "nobody has applied it: {}", answer.text);
+        assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+        answer.header("retry-after");
+    }
+    // What is not in doubt goes on: a list of somebody else is an answer or an error, in time.
+    let asked = Instant::now();
+    let answer = list(&server.partner, &fresh("cus"), None).expect("it answers");
+    assert!([200, 503].contains(&answer.status) && asked.elapsed() < Duration::from_secs(10), "{}", answer.text);
+    cluster.thaw(Node::Replica(0));
+    let back = Instant::now();
+    waiting.insist(&[&server.partner], RECOVERY).expect("it recovers by itself");
+    println!("the first order was accepted {:.1?} after the standby was back", back.elapsed());
+    let list =
+        until("the list has it", || list(&server.partner, &waiting.customer, None).ok().filter(|a| a.status == 200));
+    assert_eq!(shown(&list.body).len(), 1, "one intent is one order: {}", list.text);
+}
+
+#[test]
+fn every_order_that_was_acknowledged_survives_a_synchronous_failover() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(2, true);
+    let server = start(&cluster);
+    let ordering = AtomicBool::new(true);
+    let accepted = Mutex::new(Vec::<(Instant, Intent)>::new());
+    let mut felt = Duration::ZERO;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while ordering.load(Ordering::Relaxed) {
+                    let mut intent = Intent::new();
+                    intent.insist(&[&server.partner], RECOVERY * 2).expect("it goes on after the failover");
+                    accepted.lock().unwrap().push((Instant::now(), intent));
+                }
+            });
+        }
+        thread::sleep(Duration::from_secs(2));
+        cluster.kill_primary();
+        let killed = Instant::now();
+        // Whoever has confirmed a commit has received it; the others may not have.
+        let received = |replica: usize| {
+            let ask = "SELECT (pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::bigint";
+            cluster.psql(Node::Replica(replica), ask).parse::<i64>().expect("a place")
+        };
+        let (ahead, behind) = if received(0) >= received(1) { (0, 1) } else { (1, 0) };
+        cluster.promote(ahead);
+        let names = format!("ANY 1 (replica_{behind})");
+        cluster.set(Node::Replica(ahead), "synchronous_standby_names", &names);
+        until_at_last("orders are accepted again", || {
+            accepted.lock().unwrap().iter().any(|(at, _)| *at > killed + Duration::from_millis(200)).then_some(())
+        });
+        felt = killed.elapsed();
+        thread::sleep(Duration::from_secs(1));
+        ordering.store(false, Ordering::Relaxed);
+    });
+    let accepted = accepted.into_inner().unwrap();
+    println!("{} orders; accepted again {felt:.1?} after the primary was killed", accepted.len());
+    assert!(felt < RECOVERY, "clients felt it for {felt:?}");
+    for (_, intent) in &accepted {
+        server.order(intent.id.as_ref().expect("it was accepted"));
+        let mut again = Intent { customer: intent.customer.clone(), key: intent.key.clone(), id: intent.id.clone() };
+        again.insist(&[&server.partner], RECOVERY).expect("it is known");
+    }
+}
+
+#[test]
+fn a_lossy_failover_is_noticed() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(1, false);
+    let server = start(&cluster);
+    let customer = fresh("cus");
+    let create = |body: &serde_json::Value| server.call("POST", "/v1/orders").json(body).send();
+    let kept = create(&two_lungos(&customer)).expect(202);
+    cluster.catch_up(0);
+    // What is acknowledged now is on the primary only, and dies with it.
+    cluster.stop_replica(0, false);
+    let mut body = two_lungos(&customer);
+    body["lines"][0]["quantity"] = json!(1);
+    body["total"]["amount"] = json!(410);
+    let lost = create(&body).expect(202);
+    let (position, revision) = (lost.header("lungo-position").to_owned(), text(&lost.body["revision"]));
+    assert_ne!(kept.id(), lost.id());
+    cluster.kill_primary();
+    cluster.start_replica(0);
+    cluster.promote(0);
+    // Many other transactions later, so that places in the log count as reached by their number alone.
+    cluster.psql(Node::Replica(0), "CREATE TABLE noise AS SELECT generate_series(1, 200000) AS number");
+
+    let answer = until_at_last("it answers again", || {
+        list(&server.partner, &customer, Some(&position)).ok().filter(|answer| answer.status != 503)
+    });
+    let answer = answer.problem(409, "history_diverged");
+    let fresh_one = answer.header("lungo-position").to_owned();
+    let answer = list(&server.partner, &customer, Some(&fresh_one)).expect("it answers").expect(200);
+    assert_eq!(shown(&answer.body), [kept.id()]);
+
+    let again = server.call("POST", "/v1/orders").header("If-Match", &format!("\"{revision}\"")).json(&body).send();
+    again.problem(409, "history_diverged");
+    server.get(&format!("/v1/orders/{}", lost.id())).problem(404, "not_found");
+    let present = text(&answer.body["revision"]);
+    let again = server.call("POST", "/v1/orders").header("If-Match", &format!("\"{present}\"")).json(&body).send();
+    again.expect(202);
+}

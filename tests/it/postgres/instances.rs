@@ -1,0 +1,95 @@
+//! Several instances on one database.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Intent, flags, shared, until_at_last};
+use crate::server::{GatewayProcess, IMPATIENT, LOOK, fresh, lungo, text, two_lungos, until};
+
+const PHONES: usize = 4;
+
+#[test]
+fn what_a_killed_instance_held_goes_on_elsewhere() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.fresh_database();
+    let flags = [IMPATIENT.iter().map(|flag| (*flag).to_owned()).collect(), flags(cluster, &database)].concat();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    // It is told by callbacks, and lives; the other one dies.
+    let (survivor, _gateway) = GatewayProcess::start(&flags);
+    let mut victim = survivor.beside();
+    let (one, other) = (survivor.partner.clone(), victim.partner.clone());
+    let ordering = AtomicBool::new(true);
+    let (intents, killed) = thread::scope(|scope| {
+        let phones: Vec<_> = (0..PHONES)
+            .map(|phone| {
+                let (one, other, ordering) = (&one, &other, &ordering);
+                scope.spawn(move || {
+                    let mut intents = Vec::new();
+                    while ordering.load(Ordering::Relaxed) {
+                        let mut intent = Intent::new();
+                        let instances = if phone % 2 == 0 { [one, other] } else { [other, one] };
+                        intent.insist(&instances, Duration::from_secs(30)).expect("one of them takes it");
+                        intents.push(intent);
+                    }
+                    intents
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_secs(3));
+        victim.kill_9();
+        let killed = Instant::now();
+        thread::sleep(Duration::from_secs(2));
+        ordering.store(false, Ordering::Relaxed);
+        let intents: Vec<Intent> = phones.into_iter().flat_map(|phone| phone.join().unwrap()).collect();
+        (intents, killed)
+    });
+    // Only what nobody holds stays new; whatever the dead instance had leased is claimed by the other.
+    until_at_last("no order waits for the dead", || {
+        let waiting = database.psql("SELECT count(*) FROM orders WHERE leased_until < now() - interval '1 second' AND stage IS NOT NULL AND parked_at IS NULL AND next_attempt_at < now() - interval '1 second'");
+        let new = database.psql("SELECT count(*) FROM orders WHERE status = 'new'");
+        (waiting == "0" && new == "0").then_some(())
+    });
+    println!("{} orders; the last one was taken over {:.1?} after the kill", intents.len(), killed.elapsed());
+    for intent in &intents {
+        let id = intent.id.as_ref().expect("it was accepted");
+        let order = survivor.wait_for(id, "over", |order| order["ongoing"] == false);
+        assert_eq!(order["status"], "completed", "{order:#}\n{:#?}", survivor.events(id));
+        survivor.wait_for_payment(id, "captured");
+    }
+    assert_eq!(database.psql("SELECT count(*) FROM orders"), intents.len().to_string());
+    let simulator = ["simulator", "--json", &*flags[IMPATIENT.len()], "--data"];
+    let findings = until("the money is settled", || {
+        let output = lungo().args(simulator).arg(survivor.data()).output().expect("it runs");
+        let findings: Vec<Value> = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|fault| panic!("{fault}: {}", String::from_utf8_lossy(&output.stderr)));
+        output.status.success().then_some(findings)
+    });
+    assert_eq!(findings.len(), intents.len(), "there are orders that nobody wanted");
+}
+
+#[test]
+fn an_order_is_never_unknown_to_another_instance() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.fresh_database();
+    let flags = flags(cluster, &database);
+    let one = crate::server::Server::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let other = one.beside();
+    for _ in 0..30 {
+        let customer = fresh("cus");
+        let created = one.created(&two_lungos(&customer));
+        let id = text(&created["order_id"]);
+        other.order(&id);
+        // Nobody but the other instance has written for this customer: without a token its list may miss the last
+        // moment, and no more than that.
+        until("the list has it", || super::shown(&other.ongoing(&customer).body).contains(&id).then_some(()));
+        thread::sleep(LOOK);
+    }
+    // What one has created is the same order to the other, and one key is one order.
+    let mut intent = Intent::new();
+    for instance in [&one.partner, &other.partner, &one.partner] {
+        intent.insist(&[instance], Duration::from_secs(10)).expect("it is taken");
+    }
+}

@@ -1,0 +1,117 @@
+//! Lists from replicas: fresh enough, or from elsewhere, or an error; never old, and never empty by mistake.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Cluster, Intent, Node, flags, is_there, list, shown, until_at_last};
+use crate::server::{Server, fresh, ids, text, two_lungos, until};
+
+fn start(cluster: &Cluster) -> Server {
+    let database = cluster.fresh_database();
+    let flags = flags(cluster, &database);
+    Server::start(&flags.iter().map(String::as_str).chain(["--pace=zero"]).collect::<Vec<_>>())
+}
+
+/// The list has the order from the first answer on, whoever answers.
+#[track_caller]
+fn source_of(server: &Server, customer: &str, order: &str, token: Option<&str>) -> String {
+    let answer = list(&server.partner, customer, token).expect("it answers").expect(200);
+    assert_eq!(ids(&answer.body["orders"]), [order], "{}", answer.text);
+    text(&answer.body["source"])
+}
+
+#[test]
+fn replicas_serve_lists_while_they_are_fresh_and_nobody_needs_them() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(2, false);
+    let server = start(&cluster);
+    let create = || {
+        let customer = fresh("cus");
+        let answer = server.call("POST", "/v1/orders").json(&two_lungos(&customer)).send().expect(202);
+        (customer, answer.id(), answer.header("lungo-position").to_owned())
+    };
+    let from_a_replica = |what: &str| {
+        let (customer, id, token) = create();
+        until(what, || (source_of(&server, &customer, &id, Some(&token)) == "replica").then_some(()));
+        until(what, || (source_of(&server, &customer, &id, None) == "replica").then_some(()));
+    };
+    from_a_replica("replicas are in use");
+
+    // Frozen in the past: what has just been written is seen by whoever wrote it, with and without a token.
+    for replica in [0, 1] {
+        cluster.pause_replay(replica);
+    }
+    thread::sleep(Duration::from_millis(300));
+    let (customer, id, token) = create();
+    assert_eq!(source_of(&server, &customer, &id, Some(&token)), "primary");
+    assert_eq!(source_of(&server, &customer, &id, None), "primary");
+    // By an instance that has not written it, too: nothing is proven of a replica that stands still.
+    let other = server.beside();
+    assert_eq!(source_of(&other, &customer, &id, None), "primary");
+    drop(other);
+    cluster.resume_replay(1);
+    from_a_replica("the one that replays is in use");
+    cluster.resume_replay(0);
+
+    // Gone: one, then both, without a word.
+    cluster.stop_replica(0, true);
+    from_a_replica("the other one is in use");
+    cluster.stop_replica(1, true);
+    let (customer, id, token) = create();
+    assert_eq!(source_of(&server, &customer, &id, Some(&token)), "primary");
+    cluster.start_replica(0);
+    cluster.start_replica(1);
+    from_a_replica("they are in use again");
+
+    // Standing still with their connections open: nobody waits for long.
+    cluster.freeze(Node::Replica(0));
+    cluster.freeze(Node::Replica(1));
+    for _ in 0..5 {
+        let (customer, id, token) = create();
+        let asked = Instant::now();
+        for token in [Some(&*token), None] {
+            source_of(&server, &customer, &id, token);
+        }
+        assert!(asked.elapsed() < Duration::from_secs(10), "a list took {:?}", asked.elapsed());
+    }
+    cluster.thaw(Node::Replica(0));
+    cluster.thaw(Node::Replica(1));
+    from_a_replica("they go on");
+}
+
+#[test]
+fn without_a_primary_a_list_is_right_or_an_error() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(1, false);
+    let server = start(&cluster);
+    let customer = fresh("cus");
+    let answer = server.call("POST", "/v1/orders").json(&two_lungos(&customer)).send().expect(202);
+    let (id, token) = (answer.id(), answer.header("lungo-position").to_owned());
+    cluster.catch_up(0);
+    until("the replica is in use", || (source_of(&server, &customer, &id, Some(&token)) == "replica").then_some(()));
+    cluster.kill_primary();
+    for n in 0..20 {
+        let token = (n % 2 == 0).then_some(&*token);
+        let answer = list(&server.partner, &customer, token).expect("it answers");
+        match answer.status {
+            200 => assert!(shown(&answer.body).contains(&id), "{}", answer.text),
+            _ => {
+                answer.expect(503).header("retry-after");
+            }
+        }
+    }
+    let mut late = Intent::new();
+    assert!(late.insist(&[&server.partner], Duration::from_secs(3)).is_none(), "nobody can accept it");
+    cluster.start_primary();
+    let back = Instant::now();
+    late.insist(&[&server.partner], Duration::from_secs(30)).expect("it goes on by itself");
+    println!("the first order was accepted {:.1?} after the primary was back", back.elapsed());
+    until_at_last("lists as well", || {
+        let answer = list(&server.partner, &customer, Some(&token)).ok()?;
+        (answer.status == 200).then(|| assert!(shown(&answer.body).contains(&id), "{}", answer.text))
+    });
+}
