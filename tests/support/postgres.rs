@@ -3,8 +3,8 @@
 //! The servers end with whoever started them, however that ends: a shell waits at the other end of a pipe, and clears
 //! away when nobody holds it any more.
 //!
-//! Both test binaries include this file, and neither needs all of it: `tests/it/postgres.rs`, and whatever in `src` tests
-//! with servers, by `#[path = "../../tests/support/postgres.rs"] mod postgres;` under `cfg(test)`. Most tests want only
+//! Both test binaries include this file, and neither needs all of it: `tests/it/postgres.rs`, and whatever in `src`
+//! tests with servers, by `#[path = "../../tests/support/postgres.rs"] mod postgres;` under `cfg(test)`. Most tests want only
 //! `shared()?.fresh_database()`; who pauses or ends servers starts a `Cluster` of its own.
 #![allow(dead_code)]
 
@@ -189,7 +189,8 @@ impl Cluster {
         self.psql(Node::Primary, &format!("CREATE DATABASE {name}"));
         for node in self.nodes().filter(|node| *node != Node::Primary && self.is_running(*node)) {
             let seen = format!(
-                "SELECT count(*) FROM pg_database WHERE datname = '{name}' OR pg_get_wal_replay_pause_state() <> 'not paused'"
+                "SELECT count(*) FROM pg_database
+                 WHERE datname = '{name}' OR pg_get_wal_replay_pause_state() <> 'not paused'"
             );
             self.wait("a replica has the database", || (self.psql(node, &seen) != "0").then_some(()));
         }
@@ -471,11 +472,14 @@ pub fn ask(url: &str, sql: &str) -> Result<String, String> {
     }
 }
 
-/// Runs a file of statements in one transaction. The error is what psql says.
-pub fn run_file(url: &str, file: &Path) -> Result<(), String> {
+/// Runs a file of statements with these variables. The error is what psql says.
+pub fn run_file(url: &str, file: &Path, variables: &[(&str, &str)]) -> Result<(), String> {
     let mut psql = Command::new(programs().join("psql"));
-    let output = psql.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", url, "-f"]).arg(file).output();
-    let output = output.expect("psql runs");
+    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-f"]).arg(file);
+    for (name, value) in variables {
+        psql.arg("-v").arg(format!("{name}={value}"));
+    }
+    let output = psql.output().expect("psql runs");
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 

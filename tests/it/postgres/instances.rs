@@ -48,7 +48,10 @@ fn what_a_killed_instance_held_goes_on_elsewhere() {
     });
     // Only what nobody holds stays new; whatever the dead instance had leased is claimed by the other.
     until_at_last("no order waits for the dead", || {
-        let waiting = database.psql("SELECT count(*) FROM orders WHERE leased_until < now() - interval '1 second' AND stage IS NOT NULL AND parked_at IS NULL AND next_attempt_at < now() - interval '1 second'");
+        let waiting = database.psql(
+            "SELECT count(*) FROM orders WHERE stage IS NOT NULL AND parked_at IS NULL
+                 AND leased_until < now() - interval '1 second' AND next_attempt_at < now() - interval '1 second'",
+        );
         let new = database.psql("SELECT count(*) FROM orders WHERE status = 'new'");
         (waiting == "0" && new == "0").then_some(())
     });

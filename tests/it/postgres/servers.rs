@@ -128,10 +128,10 @@ fn the_migration_leaves_nothing_behind_when_it_is_undone() {
     let Some(cluster) = shared() else { return };
     let database = cluster.fresh_database();
     for _ in 0..2 {
-        run_file(&database.primary, &migration("up.sql")).unwrap();
+        run_file(&database.primary, &migration("up.sql"), &[]).unwrap();
         let id = database.psql("SELECT value FROM meta WHERE name = 'cluster'");
         assert!(id.len() == 16 && u64::from_str_radix(&id, 16).is_ok(), "{id}");
-        run_file(&database.primary, &migration("down.sql")).unwrap();
+        run_file(&database.primary, &migration("down.sql"), &[]).unwrap();
         let left = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace
             UNION ALL SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
         assert_eq!(database.psql(left), "0\n0");
@@ -139,10 +139,50 @@ fn the_migration_leaves_nothing_behind_when_it_is_undone() {
 }
 
 #[test]
+fn events_of_long_ago_are_moved_to_a_file_and_others_stay() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.fresh_database();
+    run_file(&database.primary, &migration("up.sql"), &[]).unwrap();
+    let order = |number: i64, ended: &str, owed: i64| {
+        let id = format!("'01970000-0000-7000-8000-0000000000{number:02}'");
+        database.psql(&format!(
+            "INSERT INTO orders VALUES ({id}, {id}, 'cus', {id}, {number}, '{{}}', '', 820, 'EUR', NULL, 'cancelled',
+                NULL, 'none', 0, 0, 0, {owed}, NULL, NULL, 0, 0, 0, 0, NULL, NULL, NULL, false, 2, now(), {ended}, NULL,
+                '{{}}');
+             INSERT INTO order_events
+                SELECT {number} * 10 + version, {id}, {id}, {id}, version, 'x', NULL, 'new', 'none', 'partner',
+                    'she said \"no\",' || chr(10) || 'twice', now(), NULL, '{{\"a\": [1]}}'
+                FROM generate_series(1, 2) AS version"
+        ));
+    };
+    order(1, "now() - interval '50 days'", 0);
+    order(2, "now() - interval '50 days'", 100);
+    order(3, "now()", 0);
+    let log = || database.psql("SELECT md5(string_agg(order_events::text, '' ORDER BY position)) FROM order_events");
+    let before = log();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("events.csv");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/postgres/archive.sql");
+    let move_to =
+        |file: &Path| run_file(&database.primary, &script, &[("days", "30"), ("file", &file.display().to_string())]);
+
+    move_to(Path::new("/nowhere/events.csv")).expect_err("it cannot be written");
+    assert_eq!(log(), before, "nothing is deleted that was not written");
+    move_to(&file).unwrap();
+    assert_eq!(
+        database.psql("SELECT string_agg(position::text, ' ' ORDER BY position) FROM order_events"),
+        "21 22 31 32"
+    );
+    // What was moved can be brought back as it was.
+    database.psql(&format!("\\copy order_events FROM '{}' (FORMAT csv, HEADER)", file.display()));
+    assert_eq!(log(), before);
+}
+
+#[test]
 fn the_database_refuses_what_the_lifecycle_does_not_have() {
     let Some(cluster) = shared() else { return };
     let database = cluster.fresh_database();
-    run_file(&database.primary, &migration("up.sql")).unwrap();
+    run_file(&database.primary, &migration("up.sql"), &[]).unwrap();
     let some = "'01970000-0000-7000-8000-000000000001'";
     database.psql(&format!(
         "INSERT INTO orders VALUES ({some}, {some}, 'cus', {some}, 1, '{{}}', '', 820, 'EUR', NULL, 'new', NULL, 'none',
