@@ -7,8 +7,8 @@
 -- stands before them goes on with what is left. So keep more days than any partner may lag behind. The file has the
 -- columns of order_events; `\copy order_events FROM …` brings them back.
 --
--- What is deleted is exactly what was written: both are done on one list of orders, in one transaction, and a file that
--- cannot be written undoes everything. It reads all orders once, and nobody waits for it: nobody writes these rows.
+-- What is deleted is exactly what can be read back from the file: all of it is one transaction, and a file that cannot be
+-- written, or is not whole, undoes everything. It reads all orders once, and nobody waits for it: nobody writes these rows.
 \set ON_ERROR_STOP on
 
 BEGIN;
@@ -26,14 +26,18 @@ ANALYZE archived;
 COPY (SELECT * FROM order_events WHERE order_id IN (SELECT id FROM archived) ORDER BY position)
     TO STDOUT (FORMAT csv, HEADER);
 \o
-\set written :ROW_COUNT
+CREATE TEMPORARY TABLE written (LIKE order_events) ON COMMIT DROP;
+-- \copy itself replaces no variables.
+\set read_back '\\copy written FROM ' :'file' ' (FORMAT csv, HEADER)'
+:read_back
 DELETE FROM order_events USING archived WHERE order_events.order_id = archived.id;
 \set deleted :ROW_COUNT
-SELECT :written = :deleted AS same \gset
+SELECT count(*) = :deleted AS same, count(*) AS written FROM written \gset
 \if :same
     COMMIT;
     \echo :written events were moved to :file
 \else
     ROLLBACK;
-    \warn :written events were written, but :deleted would have been deleted: nothing was changed
+    \warn :deleted events should have been written, and :written were: nothing was changed
+    DO 'BEGIN RAISE EXCEPTION $$the file is not whole$$; END';
 \endif

@@ -166,7 +166,9 @@ fn events_of_long_ago_are_moved_to_a_file_and_others_stay() {
     let move_to =
         |file: &Path| run_file(&database.primary, &script, &[("days", "30"), ("file", &file.display().to_string())]);
 
-    move_to(Path::new("/nowhere/events.csv")).expect_err("it cannot be written");
+    for unwritable in ["/nowhere/events.csv", "/dev/full"] {
+        move_to(Path::new(unwritable)).expect_err("it cannot be written");
+    }
     assert_eq!(log(), before, "nothing is deleted that was not written");
     move_to(&file).unwrap();
     assert_eq!(
