@@ -145,7 +145,7 @@ impl Forks {
         if timeline < 2 {
             return Ok(Self::default());
         }
-        let file = format!("SELECT pg_read_file('pg_wal/{timeline:08X}.history', true)");
+        let file = format!("SELECT pg_read_file('pg_wal/{timeline:08X}.history', 0, 1048576, true)");
         let text = diesel::select(sql::<Nullable<Text>>(file.trim_start_matches("SELECT "))).get_result(conn);
         let text: Option<String> = text.unwrap_or_else(|fault| {
             tracing::warn!(%fault, "store.timeline_history_unreadable");

@@ -144,7 +144,12 @@ impl Asked {
         at_least.is_some_and(|seen| {
             let revision = seen.revision_of(self.partner, &self.customer).unwrap_or_default();
             let another = revision.number == read.revision.number && revision != read.revision;
-            another || (seen.at.timeline <= read.position.at.timeline && !known.holds(read.position.at, seen.at))
+            // A new history begins with all that the one before it had handed over: what is missing is lost, also where
+            // nobody lets us read where that one ended.
+            let lost = seen.at.timeline < read.position.at.timeline && revision.number > read.revision.number;
+            another
+                || lost
+                || (seen.at.timeline <= read.position.at.timeline && !known.holds(read.position.at, seen.at))
         })
     }
 
