@@ -15,7 +15,8 @@ const PHONES: usize = 4;
 fn what_a_killed_instance_held_goes_on_elsewhere() {
     let Some(cluster) = shared() else { return };
     let database = cluster.fresh_database();
-    let flags = [IMPATIENT.iter().map(|flag| (*flag).to_owned()).collect(), flags(cluster, &database)].concat();
+    let mut flags = flags(cluster, &database);
+    flags.extend(IMPATIENT.iter().chain(&["--preparation-deadline=6s"]).map(|flag| (*flag).to_owned()));
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     // It is told by callbacks, and lives; the other one dies.
     let (survivor, _gateway) = GatewayProcess::start(&flags);
@@ -56,14 +57,12 @@ fn what_a_killed_instance_held_goes_on_elsewhere() {
         (waiting == "0" && new == "0").then_some(())
     });
     println!("{} orders; the last one was taken over {:.1?} after the kill", intents.len(), killed.elapsed());
+    // What the simulated shop of the dead instance had begun to make, nobody finishes: that ends by its deadline.
     for intent in &intents {
-        let id = intent.id.as_ref().expect("it was accepted");
-        let order = survivor.wait_for(id, "over", |order| order["ongoing"] == false);
-        assert_eq!(order["status"], "completed", "{order:#}\n{:#?}", survivor.events(id));
-        survivor.wait_for_payment(id, "captured");
+        survivor.wait_for(intent.id.as_ref().expect("it was accepted"), "over", |order| order["ongoing"] == false);
     }
     assert_eq!(database.psql("SELECT count(*) FROM orders"), intents.len().to_string());
-    let simulator = ["simulator", "--json", &*flags[IMPATIENT.len()], "--data"];
+    let simulator = ["simulator", "--json", flags[0], "--data"];
     let findings = until("the money is settled", || {
         let output = lungo().args(simulator).arg(survivor.data()).output().expect("it runs");
         let findings: Vec<Value> = serde_json::from_slice(&output.stdout)

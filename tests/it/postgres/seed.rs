@@ -127,7 +127,7 @@ fn a_crash_of_the_app_never_makes_a_second_coffee() {
 }
 
 fn reads(server: &Server, door: &str) -> String {
-    let metrics = server.get("/metrics").text;
+    let metrics = server.with_key("LUNGO_ADMIN_KEY").get("/metrics").text;
     let line = metrics.lines().find(|line| line.starts_with("lungo_list_reads") && line.contains(door));
     line.and_then(|line| line.split(' ').nth(1)).unwrap_or("0").to_owned()
 }
