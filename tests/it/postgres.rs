@@ -5,6 +5,7 @@ mod instances;
 mod replicas;
 mod seed;
 mod servers;
+mod starts;
 
 #[path = "../support/postgres.rs"]
 mod harness;
