@@ -115,3 +115,36 @@ fn without_a_primary_a_list_is_right_or_an_error() {
         (answer.status == 200).then(|| assert!(shown(&answer.body).contains(&id), "{}", answer.text))
     });
 }
+
+#[test]
+fn what_a_replica_showed_before_the_primary_does_is_not_taken_back() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(2, true);
+    let server = start(&cluster);
+    // A commit waits for the one replica, and the other one shows it meanwhile.
+    cluster.set(Node::Primary, "synchronous_standby_names", "replica_0");
+    until("one replica counts", || {
+        let ask = "SELECT string_agg(application_name, ' ') FROM pg_stat_replication WHERE sync_state = 'sync'";
+        (cluster.psql(Node::Primary, ask) == "replica_0").then_some(())
+    });
+    cluster.freeze(Node::Replica(0));
+    let mut intent = Intent::new();
+    assert_eq!(intent.call(&server.partner).expect("it answers").status, 503);
+    let shows_it = |token: Option<&str>| {
+        let answer = list(&server.partner, &intent.customer, token).expect("it answers");
+        (answer.status == 200 && shown(&answer.body).len() == 1).then_some(answer)
+    };
+    let ahead = until_at_last("the other replica shows it", || shows_it(None));
+    assert_eq!(ahead.body["source"], "replica");
+    let token = ahead.header("lungo-position").to_owned();
+    cluster.stop_replica(1, true);
+    for _ in 0..4 {
+        let answer = list(&server.partner, &intent.customer, Some(&token)).expect("it answers");
+        assert!(answer.status == 503 || shown(&answer.body).len() == 1, "taken back: {}", answer.text);
+    }
+    cluster.thaw(Node::Replica(0));
+    until_at_last("the primary shows it", || shows_it(Some(&token)));
+    intent.insist(&[&server.partner], Duration::from_secs(30)).expect("it is known");
+}
