@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use diesel::connection::DefaultLoadingMode;
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
 use super::lists::{age_in_seconds, ongoing_rows};
@@ -13,7 +14,7 @@ use super::replicas::{Freshness, Replicas};
 use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::orders;
 use super::sql::{Conn, Millis, RawId, native};
-use super::statements::{Ask, EndsOf, Value};
+use super::statements::{Ask, EndsOf, ListOf, Value};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
 use crate::meters::{Door, METERS};
@@ -155,25 +156,10 @@ impl Asked {
 
     fn read(self, conn: &mut Conn, place: Place, as_of: Instant, source: Source) -> Result<Present> {
         let Self { cluster, partner, customer, closed_since } = self;
-        let ongoing = ongoing_rows(conn, partner, &customer)?;
-        let ends = Ask::<EndsOf, 2>::with([Value::Id(raw(partner)), Value::Text(&customer.0)]);
-        let newest = native!(conn, conn => ends
-            .load_iter::<(i64, i64, Option<Millis>, RawId), DefaultLoadingMode>(conn)?
-            .take(RECENT_ORDERS)
-            .collect::<QueryResult<Vec<_>>>())?;
-        let revision = newest
-            .first()
-            .map_or_else(Revision::default, |(number, nonce, ..)| Revision { number: *number, nonce: *nonce });
-        let just_now = |at: Option<Millis>| at.is_some_and(|at| at > millis(closed_since));
-        let mut just_closed: Vec<_> = newest.into_iter().filter(|(_, _, closed_at, _)| just_now(*closed_at)).collect();
-        just_closed.sort_by_key(|(number, _, closed_at, _)| Reverse((*closed_at, *number)));
-        let mut closed: Vec<OrderRow> = Vec::new();
-        for (.., id) in just_closed {
-            closed.extend(orders::table.find(id).filter(orders::deleted_at.is_null()).get_result(conn).optional()?);
-            if closed.len() == MAX_RECENTLY_CLOSED {
-                break;
-            }
-        }
+        let Listed { ongoing, closed, revision } = match conn {
+            Conn::Sqlite(_) => step_by_step(conn, partner, &customer, closed_since)?,
+            Conn::Postgres(conn) => at_once(conn, partner, &customer, closed_since)?,
+        };
         let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
         Ok(Present {
             ongoing: readable(ongoing),
@@ -184,4 +170,60 @@ impl Asked {
             source,
         })
     }
+}
+
+/// What a list is made of: newest first, and latest end first.
+struct Listed {
+    ongoing: Vec<OrderRow>,
+    closed: Vec<OrderRow>,
+    revision: Revision,
+}
+
+/// SQLite answers small questions at next to no cost.
+fn step_by_step(conn: &mut Conn, partner: PartnerId, customer: &CustomerId, closed_since: Instant) -> Result<Listed> {
+    let ongoing = ongoing_rows(conn, partner, customer)?;
+    let ends = Ask::<EndsOf, 2>::with([Value::Id(raw(partner)), Value::Text(&customer.0)]);
+    let newest = native!(conn, conn => ends
+        .load_iter::<(i64, i64, Option<Millis>, RawId), DefaultLoadingMode>(conn)?
+        .take(RECENT_ORDERS)
+        .collect::<QueryResult<Vec<_>>>())?;
+    let revision = newest
+        .first()
+        .map_or_else(Revision::default, |(number, nonce, ..)| Revision { number: *number, nonce: *nonce });
+    let just_now = |at: Option<Millis>| at.is_some_and(|at| at > millis(closed_since));
+    let mut just_closed: Vec<_> = newest.into_iter().filter(|(_, _, closed_at, _)| just_now(*closed_at)).collect();
+    just_closed.sort_by_key(|(number, _, closed_at, _)| Reverse((*closed_at, *number)));
+    let mut closed: Vec<OrderRow> = Vec::new();
+    for (.., id) in just_closed {
+        closed.extend(orders::table.find(id).filter(orders::deleted_at.is_null()).get_result(conn).optional()?);
+        if closed.len() == MAX_RECENTLY_CLOSED {
+            break;
+        }
+    }
+    Ok(Listed { ongoing, closed, revision })
+}
+
+/// PostgreSQL is a trip away, and one statement sees one snapshot.
+fn at_once(
+    conn: &mut PgConnection,
+    partner: PartnerId,
+    customer: &CustomerId,
+    closed_since: Instant,
+) -> Result<Listed> {
+    let (owner, name) = (|| Value::Id(raw(partner)), || Value::Text(&customer.0));
+    let values = [owner(), name(), Value::At(millis(closed_since)), owner(), name(), owner(), name()];
+    let rows: Vec<(i64, i64, Option<Millis>, Option<OrderRow>)> = Ask::<ListOf, 7>::with(values).load(conn)?;
+    let revision =
+        rows.first().map_or_else(Revision::default, |(number, nonce, ..)| Revision { number: *number, nonce: *nonce });
+    let (mut ongoing, mut closed) = (Vec::new(), Vec::new());
+    for (number, _, ended_at, row) in rows {
+        match (ended_at, row) {
+            (None, Some(row)) => ongoing.push(row),
+            (Some(ended_at), Some(row)) => closed.push((ended_at, number, row)),
+            (_, None) => {}
+        }
+    }
+    closed.sort_by_key(|(ended_at, number, _)| Reverse((*ended_at, *number)));
+    let closed = closed.into_iter().take(MAX_RECENTLY_CLOSED).map(|(.., row)| row).collect();
+    Ok(Listed { ongoing, closed, revision })
 }
