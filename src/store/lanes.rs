@@ -12,11 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use diesel::r2d2::PooledConnection;
 use tokio::sync::oneshot;
 
 use super::audit::{self, Entry};
 use super::checkpoint::Checkpoints;
 use super::claim::Handoff;
+use super::engine::Manager;
 use super::position::{Place, here, here_on_primary};
 use super::sql::Conn;
 use super::tx::{AfterCommit, Handover, Touching, Tx};
@@ -28,6 +30,8 @@ const MAX_BATCH: usize = 256;
 /// Threads that write to PostgreSQL: while one waits for its commit, the next batch is made. More of them only make the
 /// batches smaller.
 pub(super) const WRITERS_OF_POSTGRES: usize = 2;
+/// A connection that was not used for so long is looked at before it is used again.
+const LONG_UNUSED: Duration = Duration::from_secs(1);
 /// Creates that are taken into a transaction however many results wait.
 const FEWEST_CREATES: usize = 8;
 
@@ -194,6 +198,7 @@ fn write(
     create: &Receiver<Box<dyn Job>>,
 ) {
     let mut conn = None;
+    let mut used = Monotonic::now();
     let mut batch = Vec::with_capacity(MAX_BATCH);
     loop {
         select! {
@@ -205,6 +210,11 @@ fn write(
         // never starves completion, but always a little.
         let places = ((MAX_BATCH - batch.len()) / 2).max(FEWEST_CREATES);
         batch.extend(create.try_iter().take(places));
+        // A server may have died while there was nothing to do: better to learn of it before something is begun.
+        if used.elapsed() > LONG_UNUSED && conn.as_mut().is_some_and(|conn| here_on_primary(conn).is_err()) {
+            conn.take().into_iter().for_each(|mut dead: PooledConnection<Manager>| dead.give_up());
+        }
+        used = Monotonic::now();
         if conn.is_none() {
             conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
         }

@@ -640,12 +640,12 @@ async fn reopening_keeps_everything(bench: &mut Bench) {
     let order = bench.create(Ask { slot: Some(at(9000)), ..cus.asks(&["lungo", "roll"]).key("k") }).await;
     bench.tell(&order, Actor::Gateway, authorized(2 * PRICE), at(1)).await;
     let all = bench.all_orders().await;
-    let (cluster, feed) = (bench.store.cluster(), bench.store.feed(cus.partner, 0, 10).await.unwrap());
+    let (cluster, feed) = (bench.store.cluster(), bench.store.feed(cus.partner, 0, 10).await.unwrap().0);
     drop(bench.reopen(options()));
     assert_eq!(bench.all_orders().await, all);
     assert_eq!((all[0].status, all[0].intact), (Status::Scheduled, true));
     assert_eq!(bench.store.cluster(), cluster);
-    let again = bench.store.feed(cus.partner, 0, 10).await.unwrap();
+    let again = bench.store.feed(cus.partner, 0, 10).await.unwrap().0;
     assert_eq!(format!("{again:?}"), format!("{feed:?}"));
     let replay = Ask { slot: Some(at(9000)), ..cus.asks(&["lungo", "roll"]).key("k") };
     assert_eq!(bench.ask(replay).await.verdict, Verdict::Replay(order.id));
