@@ -197,7 +197,7 @@ fn write(
     control: &Receiver<Box<dyn Job>>,
     create: &Receiver<Box<dyn Job>>,
 ) {
-    let mut conn = None;
+    let mut conn: Option<PooledConnection<Manager>> = None;
     let mut used = Monotonic::now();
     let mut batch = Vec::with_capacity(MAX_BATCH);
     loop {
@@ -211,8 +211,12 @@ fn write(
         let places = ((MAX_BATCH - batch.len()) / 2).max(FEWEST_CREATES);
         batch.extend(create.try_iter().take(places));
         // A server may have died while there was nothing to do: better to learn of it before something is begun.
-        if used.elapsed() > LONG_UNUSED && conn.as_mut().is_some_and(|conn| here_on_primary(conn).is_err()) {
-            conn.take().into_iter().for_each(|mut dead: PooledConnection<Manager>| dead.give_up());
+        if used.elapsed() > LONG_UNUSED
+            && let Some(held) = conn.as_mut()
+            && here_on_primary(held).is_err()
+        {
+            held.give_up();
+            conn = None;
         }
         used = Monotonic::now();
         if conn.is_none() {
