@@ -39,6 +39,8 @@ enum Command {
     Simulator(lungo::operator::SimulatorArgs),
     /// Make a one-time link by which a user of the console chooses a new password
     ConsoleLink(lungo::operator::ConsoleLinkArgs),
+    /// Move everything from the embedded database to a PostgreSQL server
+    Migrate(lungo::operator::MigrateArgs),
     /// Print the lifecycle of an order as a Mermaid diagram
     Lifecycle,
 }
@@ -76,6 +78,7 @@ fn main() -> Result<ExitCode> {
             }
         },
         Some(Command::ConsoleLink(args)) => block_on(lungo::operator::console_link(args)),
+        Some(Command::Migrate(args)) => lungo::operator::migrate(&args),
         Some(Command::Lifecycle) => {
             print!("{}", lungo::lifecycle::diagram());
             Ok(ExitCode::SUCCESS)

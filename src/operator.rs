@@ -1,5 +1,7 @@
 //! What an operator does at the command line, beside a running service or without one.
 
+mod migrate;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +21,8 @@ use crate::reconcile::{Finding, Verdict, reconcile as compare};
 use crate::serve::GATEWAY_LEDGER;
 use crate::simulator::server::{self, Subscriber};
 use crate::store::{self, Changed, Entry, Policy, Revoked, Store, StoredKey};
+
+pub use migrate::{MigrateArgs, migrate};
 
 #[derive(Args)]
 pub struct DataArgs {

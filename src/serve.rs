@@ -320,7 +320,7 @@ fn console_link(settings: &Settings, base_url: &str, secret: &str) -> String {
 
 /// Keeps other services out of a data directory for as long as the file lives, however this process ends: each would
 /// lease the other's orders, and none would find the simulators' ledger of the other.
-fn hold(directory: &Path) -> io::Result<File> {
+pub(crate) fn hold(directory: &Path) -> io::Result<File> {
     // Customers' orders are nobody else's business.
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let lock = OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(LOCK))?;

@@ -22,6 +22,7 @@ mod holds;
 mod lanes;
 mod lists;
 mod log;
+mod migrate;
 mod money;
 mod names;
 mod orders;
@@ -63,6 +64,7 @@ pub use duties::Duty;
 pub use gauges::InStage;
 pub use holds::{Hold, Leased};
 pub use lists::Recorded;
+pub use migrate::{Moved, MovedTable, NotMoved, Progress, migrate};
 pub use money::{Astray, DEBT_AGES, Debt, Few};
 pub use names::KeyOfOrder;
 pub use orders::{Again, Committed, Outcome, Received, Scope, Strike, Word};
@@ -176,6 +178,7 @@ pub struct Store {
     duties: duties::Duties,
     policy: Policy,
     cluster: u64,
+    predecessor: Option<u64>,
     is_alone: bool,
     durability: Durability,
     clock: fn() -> Instant,
@@ -200,7 +203,7 @@ impl Store {
     }
 
     fn at(database: &Database, replicas: &[Database], options: Options) -> Result<(Self, Claims)> {
-        let cluster = database.prepare()?;
+        let (cluster, predecessor) = database.prepare()?;
         let durability = database.durability()?;
         if options.durability.is_some_and(|wanted| wanted != durability) {
             let fault = "its durability is another one than was asked for";
@@ -226,6 +229,7 @@ impl Store {
             duties: duties::Duties::default(),
             policy: options.policy,
             cluster,
+            predecessor,
             is_alone: matches!(database, Database::Sqlite(_)),
             durability,
             clock: options.clock,
@@ -250,6 +254,12 @@ impl Store {
     /// Tells this database from every other.
     pub fn cluster(&self) -> u64 {
         self.cluster
+    }
+
+    /// Whether positions in the log of that database are positions in this one's: it is this one, or this one was moved
+    /// from it.
+    pub fn has_log_of(&self, cluster: u64) -> bool {
+        cluster == self.cluster || Some(cluster) == self.predecessor
     }
 
     /// How far the replica may lag behind now; `None` without one.

@@ -31,7 +31,7 @@ const SESSION: &str = "SET application_name = 'lungo'; SET TIME ZONE 'UTC'; SET 
         CASE current_setting('synchronous_standby_names') WHEN '' THEN 'on' ELSE 'remote_apply' END, false)";
 
 /// Which migrations have been made is written to the database by whoever holds this lock.
-const MIGRATING: i64 = 0x6c75_6e67_6f00;
+pub(super) const MIGRATING: i64 = 0x6c75_6e67_6f00;
 
 /// A database.
 #[derive(Clone, Debug)]
@@ -93,8 +93,9 @@ impl Database {
         }
     }
 
-    /// Creates or migrates the database, and gives what tells it from every other.
-    pub fn prepare(&self) -> Result<u64> {
+    /// Creates or migrates the database, and gives what tells it from every other; and the same of the embedded one that
+    /// it was moved from.
+    pub fn prepare(&self) -> Result<(u64, Option<u64>)> {
         let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
         // One plain connection first: a pool would try a broken file again and again before it said so.
         let mut conn = self.connect().map_err(unavailable)?;
@@ -106,8 +107,11 @@ impl Database {
             Conn::Postgres(conn) => migrate_postgres(conn),
         };
         prepared.map_err(unavailable)?;
+        super::migrate::may_serve(&mut conn, self)?;
         let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(&mut conn)?;
-        u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))
+        let cluster =
+            u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))?;
+        Ok((cluster, super::migrate::predecessor(&mut conn)?))
     }
 
     /// Whether the database has the schema of this program: for those who only look at it.
@@ -174,7 +178,7 @@ impl ManageConnection for Manager {
 }
 
 /// Several instances may start at once: one of them migrates, the others wait for it.
-fn migrate_postgres(conn: &mut PgConnection) -> std::result::Result<(), String> {
+pub(super) fn migrate_postgres(conn: &mut PgConnection) -> std::result::Result<(), String> {
     let standby: bool = diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>("pg_is_in_recovery()"))
         .get_result(conn)
         .map_err(|fault| fault.to_string())?;

@@ -4,6 +4,7 @@
 //! be committed late: an event's position is the number of its transaction, and its own number in there. Nobody reads
 //! beyond the oldest transaction that still runs, so that nothing is ever inserted before a position that was given.
 
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
@@ -27,13 +28,15 @@ pub(super) fn end(conn: &mut Conn) -> Result<i64> {
             let last = order_events::table.select(diesel::dsl::max(order_events::position));
             Ok(last.get_result::<Option<i64>>(conn)?.unwrap_or(0))
         }
-        Conn::Postgres(conn) => {
-            let oldest: Number =
-                diesel::sql_query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS number")
-                    .get_result(conn)?;
-            Ok((oldest.number << BITS_IN_TRANSACTION) - 1)
-        }
+        Conn::Postgres(conn) => Ok(end_on_postgres(conn)?),
     }
+}
+
+/// Everything that a transaction of this server's writes from now on is behind it.
+pub(super) fn end_on_postgres(conn: &mut PgConnection) -> QueryResult<i64> {
+    let oldest: Number =
+        diesel::sql_query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS number").get_result(conn)?;
+    Ok((oldest.number << BITS_IN_TRANSACTION) - 1)
 }
 
 /// The position before the first one that the present transaction writes.

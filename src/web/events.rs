@@ -80,7 +80,7 @@ pub async fn list_events(
     query: Query<FeedQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (scope, cluster) = (opaque::scope(partner, None), app.store.cluster());
-    let after = log_cursor(query.cursor.as_deref(), scope, cluster)?.unwrap_or(0);
+    let after = log_cursor(query.cursor.as_deref(), scope, |of| app.store.has_log_of(of))?.unwrap_or(0);
     let (events, last, place) =
         app.store.feed(partner, after, limit(query.limit, 1000)?).await.map_err(Failure::from)?;
     if after > last {

@@ -8,6 +8,7 @@ mod deliveries;
 mod deploy;
 mod derived;
 mod gateway;
+mod migrate;
 mod postgres;
 mod receiver;
 mod routes;

@@ -210,6 +210,11 @@ impl Server {
         self.process.log.lock().unwrap().insert_str(0, &before.log.lock().unwrap());
     }
 
+    /// Has one more flag when it is started again.
+    pub fn add_flag(&mut self, flag: String) {
+        self.flags.push(flag);
+    }
+
     /// All it wrote so far.
     pub fn log(&self) -> String {
         self.process.log.lock().unwrap().clone()

@@ -1,0 +1,106 @@
+//! `lungo migrate`: from the embedded database to a PostgreSQL server.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Instant;
+
+use clap::Args;
+use color_eyre::eyre::{Result, eyre};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::config::PostgresUrl;
+use crate::serve;
+use crate::store::{self, Moved};
+
+#[derive(Args)]
+pub struct MigrateArgs {
+    /// The embedded database, or the data directory that it is in; no service may be running there
+    #[arg(long, value_name = "sqlite://PATH")]
+    pub from: SqliteUrl,
+    /// The PostgreSQL database, which must be empty
+    #[arg(long, env = "LUNGO_DATABASE", hide_env_values = true, value_name = "URL")]
+    pub to: PostgresUrl,
+}
+
+/// `sqlite://` and the path of a database, or of the directory that it is in.
+#[derive(Clone, Debug)]
+pub struct SqliteUrl(PathBuf);
+
+impl FromStr for SqliteUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("sqlite://") {
+            Some(path) if !path.is_empty() => Ok(Self(path.into())),
+            _ => Err("it must be sqlite:// and a path: sqlite://lungo-data, sqlite:///var/lib/lungo".into()),
+        }
+    }
+}
+
+/// Moves everything from an embedded database to one of a PostgreSQL server, and prints what was moved.
+///
+/// # Errors
+/// When it may not, or cannot: what was moved until then is kept, and the same command goes on there.
+pub fn migrate(args: &MigrateArgs) -> Result<ExitCode> {
+    let SqliteUrl(named) = &args.from;
+    let path = if named.is_dir() { named.join(store::FILE) } else { named.clone() };
+    // The lock lies beside the file itself, not beside a link to it.
+    let path = path.canonicalize().map_err(|fault| eyre!("there is no database {}: {fault}", path.display()))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let _held = serve::hold(directory).map_err(|fault| eyre!("cannot work in {}: {fault}", directory.display()))?;
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} rows read ({msg}), {per_sec}, {eta}");
+    let bar = ProgressBar::new(0).with_style(style.expect("the template is valid"));
+    let began = Instant::now();
+    let moved = store::migrate(&path, args.to.expose(), |progress| {
+        bar.set_length(progress.of);
+        bar.set_message(progress.table);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    print(&moved?, &path, began.elapsed().as_secs_f64());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(moved: &Moved, source: &Path, seconds: f64) {
+    if moved.was_done {
+        println!("Everything had been moved already, to the database {}. Nothing was done.", moved.cluster);
+        return;
+    }
+    if moved.began_anew {
+        println!("The source had changed since its move was begun: everything was moved anew.");
+    }
+    println!("{:16} {:>12} {:>14}  hash on both sides", "table", "rows", "were there");
+    for table in &moved.tables {
+        println!("{:16} {:>12} {:>14}  {}", table.name, table.rows, table.found, table.hash);
+    }
+    let rows: u64 = moved.tables.iter().map(|table| table.rows).sum();
+    let found: u64 = moved.tables.iter().map(|table| table.found).sum();
+    println!(
+        "\n{} rows moved and {found} found there in {seconds:.1} s ({:.0} rows/s, compared on both sides).",
+        rows - found,
+        rows as f64 / seconds,
+    );
+    println!(
+        "The target has an id of its own, {}: cursors into the feed stay good, and whoever shows a Lungo-Position of \
+         before is answered by the primary.\nNo service starts on {} any more; what else is in its directory is not \
+         part of the database.",
+        moved.cluster,
+        source.display(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_named_by_its_path() {
+        for (url, path) in [("sqlite://data", "data"), ("sqlite:///var/lib/lungo.db", "/var/lib/lungo.db")] {
+            assert_eq!(url.parse::<SqliteUrl>().unwrap().0, Path::new(path));
+        }
+        for wrong in ["", "data", "sqlite:data", "sqlite://", "postgres://h/d"] {
+            assert!(wrong.parse::<SqliteUrl>().unwrap_err().contains("sqlite://"), "{wrong}");
+        }
+    }
+}
