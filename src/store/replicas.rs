@@ -1,14 +1,14 @@
 //! Replicas: which of them is certainly fresh enough, and the way to read there.
 //!
-//! A thread looks every few milliseconds how far the primary and each replica have come. What the primary had written
+//! Threads look every few milliseconds how far the primary and each replica have come. What the primary had written
 //! when it was asked holds everything that was acknowledged before: a replica that has come as far is no older than
 //! that look. A replica can go BACK when it restarts after a crash, so that a look proves something only for
 //! connections that were open before it.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
@@ -27,6 +27,8 @@ use crate::order::Instant;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// After a server failed it is asked again no sooner.
 const REST: Duration = Duration::from_millis(500);
+/// A replica that has not answered a look for so long is not asked by anybody.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Looks at the primary that are remembered: a replica that lags by more is of no use to anybody.
 const REMEMBERED: usize = 512;
 
@@ -86,7 +88,9 @@ impl Replicas {
                     let seen = replica.seen()?;
                     let holds = |place: Option<Place>| place.is_none_or(|place| forks.holds(seen.place, place));
                     let is_recent = wanted.seen.is_some() || now.duration_since(seen.proven) <= *max_staleness;
-                    (is_recent && holds(wanted.seen) && holds(wanted.written)).then_some(Chosen::Server(replica))
+                    let answers = now.duration_since(seen.looked) <= SILENCE;
+                    (answers && is_recent && holds(wanted.seen) && holds(wanted.written))
+                        .then_some(Chosen::Server(replica))
                 })
             }
         }
@@ -219,29 +223,33 @@ pub(super) fn start(primary: &Database, servers: &[Database], options: &Options)
         }
         all.push(Replica::start(server, options.readers, options.queue)?);
     }
-    let watched: Vec<_> = all.iter().map(|replica| replica.seen.clone()).collect();
-    let watch = Watch {
+    let watch = Arc::new(Watch {
         primary: primary.clone(),
-        servers: servers.to_vec(),
-        watched,
+        looks: Mutex::default(),
         forks: forks.clone(),
         system,
         follow_clock: options.follow_clock,
-    };
+    });
     let all = Arc::new(all);
+    // A thread for each server: one that does not answer keeps nobody else from being looked at.
+    let spawn = |name: String, look: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new().name(name).spawn(look).map_err(|fault| Error::Unavailable(fault.to_string()))
+    };
+    for (place, (server, replica)) in servers.iter().zip(all.iter()).enumerate() {
+        let (watch, alive, server, shown) = (watch.clone(), Arc::downgrade(&all), server.clone(), replica.seen.clone());
+        let follow = move || watch.follow_replica(&server, &shown, || alive.strong_count() > 0);
+        spawn(format!("watch-{place}"), Box::new(follow))?;
+    }
     let alive = Arc::downgrade(&all);
-    thread::Builder::new()
-        .name("replica-watch".into())
-        .spawn(move || watch.run(|| alive.strong_count() > 0))
-        .map_err(|fault| Error::Unavailable(fault.to_string()))?;
+    spawn("watch".into(), Box::new(move || watch.follow_primary(|| alive.strong_count() > 0)))?;
     Ok(Replicas::Servers { all, next: Arc::default(), forks, max_staleness: options.max_staleness })
 }
 
 /// Looks how far everybody has come.
 struct Watch {
     primary: Database,
-    servers: Vec<Database>,
-    watched: Vec<Arc<ArcSwapOption<Seen>>>,
+    /// What the primary had written and when, newest last.
+    looks: Mutex<VecDeque<(Place, Instant, Monotonic)>>,
     forks: Arc<ArcSwap<Forks>>,
     system: String,
     follow_clock: fn(Instant, Monotonic),
@@ -278,40 +286,52 @@ impl Looking {
 }
 
 impl Watch {
-    fn run(self, is_wanted: impl Fn() -> bool) {
-        let mut primary = Looking::default();
-        let mut replicas: Vec<Looking> = self.servers.iter().map(|_| Looking::default()).collect();
-        let mut looks: VecDeque<(Place, Instant, Monotonic)> = VecDeque::with_capacity(REMEMBERED);
+    fn follow_primary(&self, is_wanted: impl Fn() -> bool) {
+        let mut looking = Looking::default();
         let mut timeline = 0;
         while is_wanted() {
             let began = Monotonic::now();
-            if let Some((place, at)) = primary.at(&self.primary, &self.system, super::position::here_and_now) {
+            if let Some((place, at)) = looking.at(&self.primary, &self.system, super::position::here_and_now) {
                 (self.follow_clock)(at, began);
-                if place.timeline != timeline {
-                    // What was known of the history before is not a proof in this one.
-                    looks.clear();
+                let is_new = place.timeline != timeline;
+                if is_new {
                     timeline = place.timeline;
-                    if let Some(forks) = primary.at(&self.primary, &self.system, |conn| Forks::read(conn, timeline)) {
+                    if let Some(forks) = looking.at(&self.primary, &self.system, |conn| Forks::read(conn, timeline)) {
                         self.forks.store(Arc::new(forks));
                     }
+                }
+                let mut looks = self.looks();
+                if is_new {
+                    // What was known of the history before is not a proof in this one.
+                    looks.clear();
                 }
                 if looks.len() == REMEMBERED {
                     looks.pop_front();
                 }
                 looks.push_back((place, at, began));
             }
-            for ((looking, server), shown) in replicas.iter_mut().zip(&self.servers).zip(&self.watched) {
-                let looked = Monotonic::now();
-                let found = looking.at(server, &self.system, here);
-                let seen = found.and_then(|place| {
-                    // The newest look at the primary that the replica has come as far as.
-                    let proven =
-                        looks.iter().rev().find(|(of, ..)| of.timeline == place.timeline && of.place <= place.place)?;
-                    Some(Arc::new(Seen { place, as_of: proven.1, proven: proven.2, looked }))
-                });
-                shown.store(seen);
-            }
             thread::sleep(LOOK_EVERY.saturating_sub(began.elapsed()));
         }
+    }
+
+    fn follow_replica(&self, server: &Database, shown: &ArcSwapOption<Seen>, is_wanted: impl Fn() -> bool) {
+        let mut looking = Looking::default();
+        while is_wanted() {
+            let looked = Monotonic::now();
+            let found = looking.at(server, &self.system, here);
+            let seen = found.and_then(|place| {
+                let looks = self.looks();
+                // The newest look at the primary that the replica has come as far as.
+                let proven =
+                    looks.iter().rev().find(|(of, ..)| of.timeline == place.timeline && of.place <= place.place)?;
+                Some(Arc::new(Seen { place, as_of: proven.1, proven: proven.2, looked }))
+            });
+            shown.store(seen);
+            thread::sleep(LOOK_EVERY.saturating_sub(looked.elapsed()));
+        }
+    }
+
+    fn looks(&self) -> MutexGuard<'_, VecDeque<(Place, Instant, Monotonic)>> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -65,8 +65,10 @@ fn replicas_serve_lists_while_they_are_fresh_and_nobody_needs_them() {
     cluster.start_replica(1);
     from_a_replica("they are in use again");
 
-    // Standing still with their connections open: nobody waits for long.
+    // Standing still with their connections open: one, which leaves the other to be used, then both. Nobody waits for
+    // long.
     cluster.freeze(Node::Replica(0));
+    from_a_replica("the one that answers is in use");
     cluster.freeze(Node::Replica(1));
     for _ in 0..5 {
         let (customer, id, token) = create();
