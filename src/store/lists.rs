@@ -117,8 +117,9 @@ impl Store {
                     .filter(order_events::position.gt(after))
                     .filter(order_events::position.le(end))
                     .order(order_events::position)
+                    // Where nobody reads row by row, all of the rest would come.
+                    .limit(limit)
                     .load_iter::<EventRow, DefaultLoadingMode>(conn)?
-                    .take(usize::try_from(limit).unwrap_or_default())
                     .map(|row| row?.into_recorded())
                     .collect::<Result<_>>()?;
                 Ok((events, end, place))
