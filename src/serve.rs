@@ -56,6 +56,8 @@ pub const DEMO_WATCH: &str =
 
 /// How often the load of the shops is counted, and how often keys and catalogue are read again.
 const COUNT_LOADS: Duration = Duration::from_secs(1);
+/// … but where very many are, counting rests so many times as long as it took: it reads the row of each.
+const RESTS: u32 = 50;
 const REFRESH: Duration = Duration::from_secs(15);
 /// How often drafts are swept out that nobody confirmed.
 const SWEEP: Duration = Duration::from_secs(5 * 60);
@@ -350,6 +352,7 @@ async fn refresh(app: Arc<App>) {
     let mut since_refresh = Duration::ZERO;
     let mut since_sweep = Duration::ZERO;
     let mut swept = None;
+    let mut count_at = Instant::now();
     loop {
         tokio::time::sleep(COUNT_LOADS).await;
         meters::tidy_up();
@@ -358,8 +361,13 @@ async fn refresh(app: Arc<App>) {
         let refreshed = if since_refresh >= REFRESH {
             since_refresh = Duration::ZERO;
             app.refresh().await
+        } else if count_at <= Instant::now() {
+            let began = Instant::now();
+            let counted = app.refresh_loads().await;
+            count_at = Instant::now() + began.elapsed() * RESTS;
+            counted
         } else {
-            app.refresh_loads().await
+            Ok(())
         };
         let refreshed = refreshed.and(app.learn().await);
         if let Err(fault) = refreshed {
