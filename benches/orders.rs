@@ -4,7 +4,8 @@
 //! - *service*: `lungo load` against a server in the same process, at several numbers of connections;
 //! - *bare handler*: actix-web returning the same bytes for the same requests, and nothing else;
 //! - *store alone*: the same rows, written and carried to the shop's acceptance in batches by one task, no HTTP;
-//! - *in calm*: the waits at 100 orders a second, and at 70 % of what 64 connections reached;
+//! - *in calm*: the waits at 100 orders a second, and at 70 % of what 64 connections reached; and what the disk takes
+//!   for three durable writes in a row, which is how often an order has to wait for it until its shop has accepted it;
 //! - *lists*: getOngoingOrders of customers who have an order, and a bare handler that returns the same bytes.
 //!
 //! All of it shares the same cores, and all writes are as durable as in production.
@@ -13,6 +14,7 @@
 mod lives;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -33,7 +35,7 @@ use lungo::load::client::{Answer, Connection, Target};
 use lungo::load::plan::{Arrivals, Plan};
 use lungo::load::report::{Machine, Quantiles, Report};
 use lungo::load::server::{Server, Setup};
-use lungo::load::{LoadArgs, run, send_only};
+use lungo::load::{LoadArgs, Run, run, run_plan, send_only};
 use lungo::store::{Options, Outcome, Policy, Store};
 use tokio::task::JoinSet;
 
@@ -42,6 +44,12 @@ const CONNECTIONS: [usize; 4] = [1, 16, USUAL, 256];
 const USUAL: usize = 64;
 /// Orders that the store alone is given at once: what its writer takes into one transaction.
 const BATCH: usize = 128;
+/// Orders a second of a shop that is not busy, and for how many seconds they come.
+const CALM: f64 = 100.0;
+const CALM_S: f64 = 10.0;
+/// Before each measurement: the disk still has the database of the one before to clear away.
+const REST: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Customers whose lists are read.
 const LISTED: u64 = 2_000;
 
@@ -103,36 +111,70 @@ fn main() -> Result<()> {
         );
     }
     println!();
-    for rate in [100.0, (reached * 0.7_f64).floor()] {
-        let (rate, orders) = (rate.to_string(), ((rate * 10.0) as u64).max(100).to_string());
-        let report = service(&["--rate", &rate, "--orders", &orders, "--poisson"])?;
+    for rate in [CALM, (reached * 0.7_f64).floor()] {
+        let Report { acceptance_ms, new_to_accepted_ms, .. } = in_calm(rate)?;
         println!(
-            "{rate} orders/s, at random: acceptance ms {}; new→accepted by the shop ms {}",
-            report.acceptance_ms, report.new_to_accepted_ms
+            "{rate} orders/s, at random: acceptance ms {acceptance_ms}; new→accepted by the shop ms {new_to_accepted_ms}"
         );
     }
+    println!("three durable writes in a row, at {CALM}/s and alone: ms {}", three_writes()?);
     lists(orders)
+}
+
+/// Orders by the clock, at random, for some seconds. As in the closed loop, the feed is not read meanwhile.
+fn in_calm(rate: f64) -> Result<Report> {
+    thread::sleep(REST);
+    let orders = (rate * CALM_S) as u64;
+    let arrivals = Arrivals::at_rate(rate, orders, true);
+    let Run { report, .. } =
+        run_plan(plan(USUAL, orders, arrivals)?, PATIENCE, &Server::start(None, Setup::default())?)?;
+    useful(report)
+}
+
+/// What this disk takes for as many durable writes as an order waits for, each as large as a small commit.
+fn three_writes() -> Result<Quantiles> {
+    const COMMIT: usize = 6 * 4096;
+    let file = tempfile::tempfile()?;
+    // Like a log that has reached its length: what is there is written over.
+    let room = 256 * COMMIT as u64;
+    file.write_all_at(&vec![1; room as usize], 0)?;
+    file.sync_all()?;
+    let mut took = Vec::new();
+    for order in 0..(CALM * CALM_S) as u64 {
+        let started = Instant::now();
+        for commit in 0..3 {
+            file.write_all_at(&[order as u8; COMMIT], (order * 3 + commit) * COMMIT as u64 % room)?;
+            file.sync_data()?;
+        }
+        took.push(started.elapsed());
+        thread::sleep(Duration::from_secs_f64(1.0 / CALM).saturating_sub(started.elapsed()));
+    }
+    Ok(Quantiles::of(took))
 }
 
 /// What `lungo load` measures with these flags, against a server of its own.
 fn service(flags: &[&str]) -> Result<Report> {
+    thread::sleep(REST);
     let flags = ["load", "--mix", "visa=1"].iter().chain(flags);
-    let report = run(&Load::try_parse_from(flags)?.args)?;
+    useful(run(&Load::try_parse_from(flags)?.args)?)
+}
+
+fn useful(report: Report) -> Result<Report> {
     if !report.is_sound() || !report.errors.is_empty() {
         bail!("these figures are of no use:\n{report}");
     }
     Ok(report)
 }
 
-fn plan(connections: usize, orders: u64) -> Result<Plan> {
+fn plan(connections: usize, orders: u64, arrivals: Arrivals) -> Result<Plan> {
     let mix = "visa=1".parse().map_err(|fault: String| eyre!(fault))?;
-    Ok(Plan::new(orders, connections, Arrivals::WhenAnswered, mix, Duration::from_secs(600)))
+    Ok(Plan::new(orders, connections, arrivals, mix, Duration::from_secs(600)))
 }
 
 /// A 202 as the service gives it.
 fn one_answer() -> Result<Answer> {
     let server = Server::start(None, Setup::default())?;
-    let plan = plan(1, 1)?;
+    let plan = plan(1, 1, Arrivals::WhenAnswered)?;
     let customer = plan.customer(0);
     let mut connection = Connection::new(server.target.clone());
     on_one_thread(async {
@@ -144,7 +186,8 @@ fn one_answer() -> Result<Answer> {
 /// Orders answered a second by a handler that does nothing but read the body.
 fn bare_handler(sample: &Answer, connections: usize, orders: u64) -> Result<(f64, Quantiles)> {
     let bare = Bare::start(sample)?;
-    let (sending, rate, latencies) = send_only(plan(connections, orders)?, &Target::new(bare.address, "none")?)?;
+    let (sending, rate, latencies) =
+        send_only(plan(connections, orders, Arrivals::WhenAnswered)?, &Target::new(bare.address, "none")?)?;
     bare.stop()?;
     if sending.accepted.len() as u64 != orders {
         bail!("the bare handler failed: {:?}", sending.errors);
@@ -208,7 +251,7 @@ impl Bare {
 /// How many lists are answered a second, next to a bare handler that returns the same bytes.
 fn lists(lists: u64) -> Result<()> {
     let server = Server::start(None, Setup::default())?;
-    let plan = plan(USUAL, LISTED)?;
+    let plan = plan(USUAL, LISTED, Arrivals::WhenAnswered)?;
     let uris: Vec<Uri> = (0..LISTED)
         .map(|number| format!("/v1/orders/ongoing?customer_id={}", plan.customer(number)).parse())
         .collect::<Result<_, _>>()?;

@@ -129,18 +129,7 @@ impl Server {
     /// # Errors
     /// When the service refuses it.
     pub async fn make_room(&self) -> Result<()> {
-        let target = Target::new(self.target.address, &key(self.directory.path(), "LUNGO_ADMIN_KEY")?)?;
-        let uri: Uri = format!("/v1/admin/shops/{LUNGO_CENTRAL}").parse().expect("an id is a path");
-        let body = format!(
-            r#"{{"partner_id":"{PARTNER}","name":"Lungo Central","currency":"EUR","simulated":true,"max_in_progress":10000}}"#
-        );
-        let headers = HeaderMap::from_iter([client::json()]);
-        let answer = Connection::new(target).ask(Method::PUT, &uri, headers, body.into()).await;
-        let answer = answer.map_err(|silence| eyre!("the shop's settings: {silence:?}"))?;
-        match answer.status {
-            StatusCode::OK => Ok(()),
-            status => Err(eyre!("the shop's settings: {status} {}", String::from_utf8_lossy(&answer.body))),
-        }
+        make_room(Target::new(self.target.address, &key(self.directory.path(), "LUNGO_ADMIN_KEY")?)?).await
     }
 
     /// All rows of orders, and all charges of the gateway.
@@ -158,6 +147,24 @@ impl Server {
                 return Ok((orders, self.gateway.snapshot()?));
             }
         }
+    }
+}
+
+/// Gives the demo's first shop room for as many orders as a shop can have, in the name of an operator.
+///
+/// # Errors
+/// When the service refuses it.
+pub async fn make_room(operator: Target) -> Result<()> {
+    let uri: Uri = format!("/v1/admin/shops/{LUNGO_CENTRAL}").parse().expect("an id is a path");
+    let body = format!(
+        r#"{{"partner_id":"{PARTNER}","name":"Lungo Central","currency":"EUR","simulated":true,"max_in_progress":10000}}"#
+    );
+    let headers = HeaderMap::from_iter([client::json()]);
+    let answer = Connection::new(operator).ask(Method::PUT, &uri, headers, body.into()).await;
+    let answer = answer.map_err(|silence| eyre!("the shop's settings: {silence:?}"))?;
+    match answer.status {
+        StatusCode::OK => Ok(()),
+        status => Err(eyre!("the shop's settings: {status} {}", String::from_utf8_lossy(&answer.body))),
     }
 }
 
