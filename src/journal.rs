@@ -2,6 +2,8 @@
 //!
 //! Only the file itself belongs here: durability, torn ends, damage. What the lines mean belongs to their owners.
 
+mod index;
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader};
@@ -13,6 +15,8 @@ use std::thread::{self, JoinHandle};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
+
+pub use index::Index;
 
 /// Records that wait for the writer; whoever comes when it is full waits.
 const QUEUE: usize = 4096;

@@ -82,5 +82,6 @@ pub mod why;
 pub mod worker;
 
 /// Orders are small and many, and most of their memory is given back by another thread than took it.
+/// Without huge pages, which kept a third more resident than was ever used.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

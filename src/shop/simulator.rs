@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 
 use super::{Answer, Offer, Shops, Unreachable};
-use crate::journal::{self, Journal};
+use crate::journal::{self, Index, Journal};
 use crate::lifecycle::{Event, Reason};
 use crate::order::{Instant, OnUnavailable, OrderId, ShopId};
 use crate::simulator::{Speed, between, draw};
@@ -97,7 +97,9 @@ impl ShopSimulator {
         let journal = match journal {
             Some(path) => Journal::open(path, |_, entry: Entry| {
                 let life = match entry.note {
-                    Note::Received { offer } if orders.known.insert(offer.order_id) => Some(Life::new(offer, entry.at)),
+                    Note::Received { offer } if orders.known.insert(offer.order_id, ()).is_none() => {
+                        Some(Life::new(offer, entry.at))
+                    }
                     Note::Received { .. } | Note::GivenUp { .. } => None,
                     Note::Reported { .. } => {
                         open.remove(&entry.order_id).map(|life| Life { done: life.done + 1, since: entry.at, ..life })
@@ -152,7 +154,7 @@ struct Floor {
 #[derive(Default)]
 struct Orders {
     /// Every order ever received, so that none is made twice.
-    known: HashSet<OrderId>,
+    known: Index<OrderId, ()>,
     /// Offers that are being written down: not received yet.
     arriving: HashSet<OrderId>,
     /// Unfinished orders that nobody works on yet, for want of a counter.
@@ -169,7 +171,7 @@ impl Floor {
         let order_id = offer.order_id;
         {
             let mut orders = self.orders();
-            if orders.known.contains(&order_id) {
+            if orders.known.get(&order_id).is_some() {
                 return Ok(self.answer());
             }
             if !orders.arriving.insert(order_id) {
@@ -181,7 +183,7 @@ impl Floor {
         let mut orders = self.orders();
         orders.arriving.remove(&order_id);
         written.map_err(|error| Unreachable(format!("the shop's journal: {error}")))?;
-        orders.known.insert(order_id);
+        orders.known.insert(order_id, ());
         let life = Life::new(offer, at);
         if self.speed != Speed::Zero && life.next_event().is_some() {
             match orders.counter.clone() {

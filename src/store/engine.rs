@@ -20,7 +20,7 @@ const OF_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres")
 
 /// What a connection of SQLite needs. `busy_timeout` first: the others may already meet a lock.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-    PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;";
+    PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;";
 
 /// What a session of PostgreSQL needs. Where the server has synchronous standbys, a commit waits until one of them has
 /// applied it; where it has none, at least for the primary's disk, whatever the server thinks of it. Statements are planned once: their text depends on nothing but their type. No

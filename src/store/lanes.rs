@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use diesel::connection::SimpleConnection;
 use diesel::r2d2::PooledConnection;
 use tokio::sync::oneshot;
 
@@ -221,6 +222,10 @@ fn write(
         used = Monotonic::now();
         if conn.is_none() {
             conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
+            // The writer alone keeps what it has read: everybody else's pages are void with each commit.
+            if let Some(Conn::Sqlite(conn)) = conn.as_deref_mut() {
+                let _ = conn.batch_execute("PRAGMA cache_size = -16000");
+            }
         }
         let Some(connection) = conn.as_mut() else {
             METERS.lane_troubles.of(LaneTrouble::NoConnection).increment(1);

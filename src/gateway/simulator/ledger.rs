@@ -12,7 +12,7 @@ use tokio::sync::Mutex as Turn;
 
 use super::{Entry, Operation};
 use crate::gateway::{Charge, Held, HeldStatus, Trouble};
-use crate::journal::Journal;
+use crate::journal::{Index, Journal};
 use crate::order::{Hash, Instant, Money, OrderId, PaymentAction};
 
 /// Holds lapse after this many days.
@@ -37,7 +37,7 @@ type Name = [u8; 16];
 pub(super) struct Ledger {
     pub(super) journal: Journal<Entry>,
     /// Where the latest line of each charge stands.
-    latest: Mutex<HashMap<Name, u64>>,
+    latest: Mutex<Index<Name, u64>>,
     /// Calls so far to each charge that fails every second one, of each kind, and with what it fails: those who call
     /// in pairs would otherwise meet the same half of the calls again and again, and never get anywhere.
     unwilling: Mutex<HashMap<Name, ([u64; 6], Trouble)>>,
@@ -46,7 +46,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub fn open(path: Option<&Path>) -> io::Result<Self> {
-        let mut latest = HashMap::new();
+        let mut latest = Index::default();
         let journal = match path {
             Some(path) => Journal::open(path, |offset, entry: Entry| {
                 latest.insert(name(&entry.key), offset);
@@ -65,7 +65,7 @@ impl Ledger {
     pub fn snapshot(&self) -> io::Result<Vec<Entry>> {
         // Held while reading: no line is forgotten before its successor stands here.
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.values().map(|offset| self.journal.read_at(*offset)).collect()
+        latest.values().map(|offset| self.journal.read_at(offset)).collect()
     }
 
     /// Waits until nobody else is at this charge.
@@ -75,7 +75,7 @@ impl Ledger {
     }
 
     pub fn find(&self, key: &str) -> Result<Option<Entry>, Trouble> {
-        let offset = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(key)).copied();
+        let offset = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(key));
         offset.map(|offset| self.journal.read_at(offset)).transpose().map_err(unwritten)
     }
 
@@ -146,7 +146,7 @@ impl Ledger {
     }
 
     pub async fn write(&self, before: Entry, operation: Operation, held: Held) -> Result<Held, Trouble> {
-        let old = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(&before.key)).copied();
+        let old = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(&before.key));
         self.append(Entry { seq: before.seq + 1, at: Utc::now(), operation, held, ..before }, old).await
     }
 
