@@ -2,7 +2,8 @@
 //
 // A browser has only few connections to one server, so that a page that nobody looks at closes its stream, and asks
 // for the part anew when somebody looks again: an element with a stream holds the address that gives it anew in
-// `hx-get`, triggered by `lungo:again`. What a page asks for by itself keeps nobody logged in.
+// `hx-get`, triggered by `lungo:again`. What a page asks for by itself keeps nobody logged in, and takes no form away
+// from whoever is filling it in.
 
 const open = new Map()
 
@@ -15,11 +16,24 @@ export function watchStreams () {
   document.body.addEventListener('htmx:sseClose', event => open.delete(event.target))
   document.addEventListener('visibilitychange', () => document.hidden ? pause() : resume())
   document.body.addEventListener('htmx:beforeRequest', event => {
-    if (document.hidden && event.target.matches('[data-by-itself]')) event.preventDefault()
+    if (isByItself(event.target) && (document.hidden || isFilledIn(event.target))) event.preventDefault()
+  })
+  // The answer may be on its way when somebody opens the form.
+  document.body.addEventListener('htmx:beforeSwap', event => {
+    const { requestConfig: { elt: part } } = event.detail
+    if (isByItself(part) && isFilledIn(part)) event.detail.shouldSwap = false
   })
   document.body.addEventListener('htmx:configRequest', event => {
-    if (event.target.matches('[data-by-itself]')) event.detail.headers['Lungo-By-Itself'] = '1'
+    if (isByItself(event.target)) event.detail.headers['Lungo-By-Itself'] = '1'
   })
+}
+
+function isByItself (part) {
+  return part.matches('[data-by-itself]')
+}
+
+function isFilledIn (part) {
+  return part.querySelector('details[open] form') !== null
 }
 
 function pause () {

@@ -98,6 +98,11 @@ impl Controls {
         !holds.is_empty() && holds.get(held).is_some_and(|until| now < *until)
     }
 
+    /// How many things are held.
+    pub fn held(&self, now: Instant) -> usize {
+        self.holds.load().values().filter(|until| now < **until).count()
+    }
+
     /// Whether nobody may begin an act of this stage.
     pub fn holds_stage(&self, stage: Stage, now: Instant) -> bool {
         !self.holds.load().is_empty() && self.holds(&Held::Stage(stage), now)
@@ -237,6 +242,7 @@ mod tests {
         controls.hold([(Held::Stage(Stage::Capture), PAUSE), (Held::Peer(visa()), PAUSE)].into_iter(), now);
         assert!(controls.holds_stage(Stage::Capture, now) && !controls.holds_stage(Stage::Offer, now));
         assert!(!controls.may_ask(&visa(), 0, now) && controls.ask(&visa(), now, PAUSE).is_err());
+        assert_eq!((controls.held(now), controls.held(now + PAUSE)), (2, 0));
         assert!(controls.may_ask(&visa(), 0, now + PAUSE) && !controls.holds_stage(Stage::Capture, now + PAUSE));
         controls.hold(std::iter::empty(), now);
         assert!(controls.may_ask(&visa(), 0, now) && !controls.holds_stage(Stage::Capture, now));

@@ -47,6 +47,7 @@ pub const SECTIONS: &[(&str, &str, Action)] = &[
     ("/console/stages", "Stages", Action::SeeStages),
     ("/console/bulk", "Bulk", Action::SeeBulk),
     ("/console/partners", "Partners", Action::SeePartners),
+    ("/console/requests", "Requests", Action::SeeRequests),
     ("/console/audit", "Audit log", Action::SeeAudit),
     ("/console/users", "Users", Action::SeeUsers),
 ];

@@ -187,6 +187,7 @@ impl Tiles {
         let groups = vec![
             ("Orders under way", statuses(&samples, last, &app.settings)),
             ("Flow", flow(&samples, last, &app.settings)),
+            ("Worker", worker(app)),
             ("Money", money(&samples, last)),
         ];
         Self { groups, at: Some(last.at), is_blind }
@@ -303,6 +304,26 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
     tiles
 }
 
+/// How the worker is now: what keeps it from its work has no curve, and every one of these is too many.
+fn worker(app: &App) -> Vec<Tile> {
+    let now = std::time::Instant::now();
+    let abandoned = app.controls.at_work(now).iter().filter(|(_, doing)| doing.is_none()).count();
+    let counted = [
+        ("do not answer", app.controls.silent(now).len(), "gateways and shops", "left alone for now"),
+        ("held", app.controls.held(now), "stages, gateways, shops", "by an operator"),
+        ("abandoned", abandoned, "stages of this process", "nobody works there"),
+    ];
+    let tile = |(name, count, note, broken): (&str, usize, &str, &str)| Tile {
+        name: name.into(),
+        value: count.to_string(),
+        note: note.into(),
+        broken: (count > 0).then(|| broken.into()),
+        link: Some("/console/stages".into()),
+        spark: Spark(Vec::new()),
+    };
+    counted.map(tile).into()
+}
+
 fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
     let mut tiles = Vec::new();
     for (currency, held, taken) in &last.reading.held_and_taken {
@@ -335,7 +356,7 @@ fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
             broken: age
                 .filter(|age| *age > OWED_TOO_LONG)
                 .map(|_| format!("for longer than {}", show::span(OWED_TOO_LONG))),
-            link: Some("/console/orders?tab=struggling&q=stage%3Arelease".into()),
+            link: Some("/console/money".into()),
             spark: Spark(samples.iter().map(of).collect()),
         });
     }
@@ -345,7 +366,7 @@ fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
             value: "nothing".into(),
             note: "to customers".into(),
             broken: None,
-            link: None,
+            link: Some("/console/money".into()),
             spark: Spark(
                 samples
                     .iter()

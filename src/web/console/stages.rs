@@ -32,12 +32,9 @@ const METHOD: usize = 100;
 struct StagesPage {
     frame: Frame,
     state: State,
-    holds: Vec<HoldRow>,
-    silent: Vec<(String, String)>,
     stages: &'static [Stage],
     shops: Vec<(String, String)>,
     may_hold: bool,
-    may_close: bool,
     longest: i64,
     has_drills: bool,
 }
@@ -51,6 +48,10 @@ struct State {
     alarms: Vec<String>,
     silent: Vec<SilentRow>,
     leases: Vec<LeaseRow>,
+    holds: Vec<HoldRow>,
+    may_hold: bool,
+    may_close: bool,
+    token: String,
 }
 
 /// It escapes what it shows by itself.
@@ -68,6 +69,7 @@ struct StageRow {
 }
 
 struct SilentRow {
+    subject: String,
     name: String,
     failures: u32,
     is_pausing: bool,
@@ -101,11 +103,11 @@ fn name_of(app: &App, subject: &str) -> String {
 }
 
 impl State {
-    async fn read(app: &App, holds: &[Hold], now: Instant) -> Result<Self, Failure> {
-        let monotonic = std::time::Instant::now();
+    async fn read(visitor: &Visitor, app: &App, now: Instant) -> Result<Self, Failure> {
+        let (holds, monotonic) = (app.store.holds().await?, std::time::Instant::now());
         let at_work = app.controls.at_work(monotonic);
         let (mut rows, mut alarms, mut leases) = (Vec::new(), Vec::new(), Vec::new());
-        for hold in holds {
+        for hold in &holds {
             let left = show::span(hold.until_at - now);
             let what = name_of(app, &hold.subject);
             alarms.push(format!("{what} is held by {} for another {left}. Deadlines run on.", hold.user_name));
@@ -140,12 +142,27 @@ impl State {
                 queue,
             });
         }
-        let silent = app.controls.silent(monotonic).into_iter().map(|silent| SilentRow {
-            name: name(app, &Held::Peer(silent.peer)),
-            failures: silent.failures,
-            is_pausing: silent.is_pausing,
+        let silent = app.controls.silent(monotonic).into_iter().map(|silent| {
+            let held = Held::Peer(silent.peer);
+            let (subject, name) = (held.to_string(), name(app, &held));
+            SilentRow { subject, name, failures: silent.failures, is_pausing: silent.is_pausing }
         });
-        Ok(Self { rows, alarms, silent: silent.collect(), leases })
+        let silent: Vec<SilentRow> = silent.collect();
+        alarms.extend(
+            silent.iter().map(|row| format!("{} does not answer: {} failures in a row.", row.name, row.failures)),
+        );
+        let hold =
+            |hold: Hold| HoldRow { name: name_of(app, &hold.subject), left: show::span(hold.until_at - now), hold };
+        Ok(Self {
+            rows,
+            alarms,
+            silent,
+            leases,
+            holds: holds.into_iter().map(hold).collect(),
+            may_hold: visitor.may(Action::HoldWork),
+            may_close: visitor.may(Action::CloseBreaker),
+            token: visitor.token.clone(),
+        })
     }
 }
 
@@ -155,13 +172,7 @@ fn seconds(seconds: f64) -> Duration {
 
 /// `GET /console/stages`
 pub async fn show_stages(visitor: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let (holds, now) = (app.store.holds().await.map_err(Failure::from)?, now());
-    let state = State::read(&app, &holds, now).await?;
-    let row = |hold: Hold| HoldRow { name: name_of(&app, &hold.subject), left: show::span(hold.until_at - now), hold };
-    let silent = app.controls.silent(std::time::Instant::now()).into_iter().map(|silent| {
-        let held = Held::Peer(silent.peer);
-        (held.to_string(), name(&app, &held))
-    });
+    let state = State::read(&visitor, &app, now()).await?;
     let catalogue = app.catalogue();
     let mut shops: Vec<(String, String)> = catalogue
         .all_shops()
@@ -170,12 +181,9 @@ pub async fn show_stages(visitor: Visitor, app: Data<App>) -> Result<HttpRespons
     shops.sort_by(|one, other| one.1.cmp(&other.1));
     let shown = StagesPage {
         frame: visitor.frame("Stages"),
-        holds: holds.into_iter().map(row).collect(),
-        silent: silent.collect(),
         stages: Stage::VARIANTS,
         shops,
         may_hold: visitor.may(Action::HoldWork),
-        may_close: visitor.may(Action::CloseBreaker),
         longest: LONGEST_HOLD,
         has_drills: app.drills.is_some() && visitor.may(Action::SeeDrills),
         state,
@@ -184,9 +192,8 @@ pub async fn show_stages(visitor: Visitor, app: Data<App>) -> Result<HttpRespons
 }
 
 /// `GET /console/stages/state`: the part that is kept up to date.
-pub async fn show_state(_: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let holds = app.store.holds().await.map_err(Failure::from)?;
-    Ok(page(&State::read(&app, &holds, now()).await?)?)
+pub async fn show_state(visitor: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
+    Ok(page(&State::read(&visitor, &app, now()).await?)?)
 }
 
 /// `POST /console/stages/hold`: nobody begins an act of a stage, or asks somebody, until then.
