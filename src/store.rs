@@ -24,12 +24,14 @@ mod lists;
 mod log;
 mod migrate;
 mod money;
+mod moved;
 mod names;
 mod orders;
 mod partners;
 mod position;
 mod present;
 mod pulse;
+mod questions;
 mod queue;
 mod readers;
 mod recent;
@@ -57,7 +59,7 @@ pub use accept::{Accept, Admitted};
 pub use audit::{AuditFilter, Entry, Logged};
 pub use browse::{LOOKED_THROUGH, Lot, Sieve, Sifted};
 pub use bulk::{BulkJob, BulkState, Counted, Deed, Started, Sum};
-pub use claim::{Claim, Claims};
+pub use claim::{Again, Claim, Claims, Outcome, Strike};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
 pub use duties::Duty;
@@ -67,7 +69,7 @@ pub use lists::Recorded;
 pub use migrate::{Moved, MovedTable, NotMoved, Progress, migrate};
 pub use money::{Astray, DEBT_AGES, Debt, Few};
 pub use names::KeyOfOrder;
-pub use orders::{Again, Committed, Outcome, Received, Scope, Strike, Word};
+pub use orders::{Committed, Received, Scope, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::{Place, Position};
 pub use present::{Present, Source, Unreadable};
@@ -288,7 +290,7 @@ impl Store {
 
     /// Whether the database can be written to: commits an empty transaction through the lanes.
     pub async fn ping(&self) -> Result<()> {
-        self.lane.write(lanes::Urgency::Control, |_| Ok(())).await
+        self.lane.write(tx::Urgency::Control, |_| Ok(())).await
     }
 }
 

@@ -58,7 +58,7 @@ impl Store {
     pub async fn record(&self, entry: Entry, done: bool) -> Result<()> {
         self.recording(entry)
             .lane
-            .write(super::lanes::Urgency::Control, move |tx| {
+            .write(super::tx::Urgency::Control, move |tx| {
                 if !done {
                     tx.refuse();
                 }

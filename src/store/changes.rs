@@ -1,7 +1,6 @@
 //! How a row changes: one step of the machine, one row of the log, and the order's own, written together.
 
-use super::claim;
-use super::orders::{Outcome, Strike};
+use super::claim::{self, Outcome, Strike};
 use super::rows::event::NewEventRow;
 use super::tx::Tx;
 use super::{Error, Policy, Result};

@@ -4,7 +4,7 @@ use chrono::Duration;
 use strum::VariantArray;
 use tokio::sync::mpsc;
 
-use crate::lifecycle::Stage;
+use crate::lifecycle::{Event, Stage};
 use crate::order::Instant;
 use crate::state::Order;
 
@@ -33,6 +33,30 @@ impl Claim {
     pub(super) fn fence(&self) -> i64 {
         self.order.task.fence
     }
+}
+
+/// What came of a worker's act.
+#[derive(Debug)]
+pub struct Outcome {
+    pub event: Option<Event>,
+    /// If the order still stands in the same stage afterwards: when to try again, and why.
+    pub again: Option<Again>,
+}
+
+#[derive(Debug)]
+pub struct Again {
+    pub after: Duration,
+    pub why: String,
+    pub strike: Strike,
+}
+
+/// Whether a failed attempt counts towards parking the row. What is merely unavailable, unknown or switched off
+/// never counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    None,
+    Error,
+    Panic,
 }
 
 /// The local worker's queues, one a stage. A row is leased to this instance only when there is room in them.

@@ -4,18 +4,17 @@
 //! trip away, so that a batch asks about all of its customers at once; each is looked up through `LATERAL … LIMIT`, for
 //! which it uses the index, whereas `= ANY` or a plain join was planned as a scan of all of a partner's orders.
 
-use std::collections::HashMap;
-
 use diesel::connection::DefaultLoadingMode;
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable};
-use diesel::sqlite::SqliteConnection;
 
+use super::questions::{NumbersOf, OrderOfKey};
 use super::rows::{OrderRow, instant, millis, raw, uuid};
 use super::schema::{order_names, orders};
 use super::sets::{AskAll, Values, set_questions};
 use super::sql::{At, Conn, Id, Millis, RawId, native};
-use super::statements::{Ask, NumbersOf, OrderOfKey, Value};
+use super::statements::{Ask, Value};
 use super::{Error, Result, lists};
 use crate::admission::{Keyed, Revision};
 use crate::lifecycle::Status;
@@ -50,15 +49,32 @@ pub(super) struct Customer {
 pub(super) fn look_up(conn: &mut Conn, inquiries: &[&Inquiry]) -> Result<Vec<Result<Customer>>> {
     match conn {
         Conn::Sqlite(_) => Ok(inquiries.iter().map(|inquiry| one_by_one(conn, inquiry)).collect()),
-        Conn::Postgres(_) => all_at_once(conn, inquiries),
+        Conn::Postgres(postgres) => {
+            let found = all_at_once(postgres, inquiries)?;
+            inquiries.iter().zip(found).map(|(inquiry, found)| complete(conn, inquiry, found)).collect()
+        }
     }
 }
 
 fn one_by_one(conn: &mut Conn, inquiry: &Inquiry) -> Result<Customer> {
     let mut customer =
         Customer { orders: lists::ongoing_of(conn, inquiry.partner, &inquiry.customer)?, ..Customer::default() };
-    let Conn::Sqlite(sqlite) = conn else { return Err(Error::Damaged("PostgreSQL is asked all at once".into())) };
-    let too_old = numbers(sqlite, inquiry, &mut customer)?;
+    let since = millis(inquiry.similar_since);
+    // The number of the newest order that is too old to be similar.
+    let mut too_old = 0;
+    let newest_first = Ask::<NumbersOf, 2>::with([Value::Id(raw(inquiry.partner)), Value::Text(&inquiry.customer.0)]);
+    native!(conn, conn => {
+        for name in newest_first.load_iter::<(i64, i64, Millis), DefaultLoadingMode>(conn)? {
+            let (number, nonce, created_at) = name?;
+            if customer.revision.number == 0 {
+                customer.revision = Revision { number, nonce };
+            }
+            if inquiry.seen.is_some() || created_at <= since {
+                too_old = number;
+                break;
+            }
+        }
+    });
     if customer.revision.number > too_old {
         customer.orders.extend(succeeded_after(conn, inquiry, too_old)?);
     }
@@ -70,22 +86,6 @@ fn one_by_one(conn: &mut Conn, inquiry: &Inquiry) -> Result<Customer> {
     }
     customer.nonce_at_seen = nonce_at_seen(conn, inquiry)?;
     Ok(customer)
-}
-
-/// Reads the customer's revision, and gives the number of the newest order that is too old to be similar.
-fn numbers(conn: &mut SqliteConnection, inquiry: &Inquiry, customer: &mut Customer) -> Result<i64> {
-    let since = millis(inquiry.similar_since);
-    let newest_first = Ask::<NumbersOf, 2>::with([Value::Id(raw(inquiry.partner)), Value::Text(&inquiry.customer.0)]);
-    for name in newest_first.load_iter::<(i64, i64, Millis), DefaultLoadingMode>(conn)? {
-        let (number, nonce, created_at) = name?;
-        if customer.revision.number == 0 {
-            customer.revision = Revision { number, nonce };
-        }
-        if inquiry.seen.is_some() || created_at <= since {
-            return Ok(number);
-        }
-    }
-    Ok(0)
 }
 
 /// The orders with numbers above this that succeeded.
@@ -146,71 +146,72 @@ set_questions! {
          CROSS JOIN LATERAL (SELECT deleted_at FROM orders WHERE id = order_id LIMIT 1) AS its_order";
 }
 
-fn all_at_once(conn: &mut Conn, inquiries: &[&Inquiry]) -> Result<Vec<Result<Customer>>> {
-    let mut found: Vec<Result<Customer>> = inquiries.iter().map(|_| Ok(Customer::default())).collect();
-    let mut newest: HashMap<usize, Vec<(i64, i64, Millis)>> = HashMap::new();
-    {
-        let Conn::Postgres(conn) = conn else { return Err(Error::Damaged("SQLite is asked one by one".into())) };
-        let customers = |inquiries: &[&Inquiry]| {
-            let partners = inquiries.iter().map(|inquiry| raw(inquiry.partner)).collect();
-            let names = inquiries.iter().map(|inquiry| inquiry.customer.0.clone()).collect();
-            [Values::Ids(partners), Values::Texts(names)]
-        };
-        let ongoing: Vec<(i64, OrderRow)> = AskAll::<OngoingOfAll, 2>::with(customers(inquiries)).load(conn)?;
-        for (place, row) in ongoing {
-            let customer = &mut found[index(place)];
-            match (row.into_order(), customer) {
-                (Ok(order), Ok(customer)) => customer.orders.push(order),
-                (Err(fault), customer) => *customer = Err(fault),
-                (Ok(_), Err(_)) => {}
-            }
-        }
-        let names: Vec<(i64, i64, i64, Millis)> = AskAll::<NewestOfAll, 2>::with(customers(inquiries)).load(conn)?;
-        for (place, number, nonce, created_at) in names {
-            newest.entry(index(place)).or_default().push((number, nonce, created_at));
-        }
-        let (with_key, keys): (Vec<usize>, Vec<String>) =
-            inquiries.iter().enumerate().filter_map(|(place, inquiry)| Some((place, inquiry.key.clone()?))).unzip();
-        if !keys.is_empty() {
-            let asking: Vec<&Inquiry> = with_key.iter().map(|place| inquiries[*place]).collect();
-            let [partners, names] = customers(&asking);
-            let asked = AskAll::<OrdersOfKeys, 3>::with([partners, names, Values::Texts(keys)]);
-            for (place, id, fingerprint, deleted_at) in asked.load::<(i64, RawId, Vec<u8>, Option<Millis>)>(conn)? {
-                let customer = &mut found[with_key[index(place)]];
-                match (keyed((id, fingerprint, deleted_at)), customer) {
-                    (Ok(keyed), Ok(customer)) => customer.keyed = Some(keyed),
-                    (Err(fault), customer) => *customer = Err(fault),
-                    (Ok(_), Err(_)) => {}
-                }
-            }
-        }
+/// What is found of a customer together with all others: number, nonce and creation of the newest orders beside it.
+type Found = (Result<Customer>, Vec<(i64, i64, Millis)>);
+
+fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Found>> {
+    let mut found: Vec<Found> = inquiries.iter().map(|_| (Ok(Customer::default()), Vec::new())).collect();
+    let customers = |inquiries: &[&Inquiry]| {
+        let partners = inquiries.iter().map(|inquiry| raw(inquiry.partner)).collect();
+        let names = inquiries.iter().map(|inquiry| inquiry.customer.0.clone()).collect();
+        [Values::Ids(partners), Values::Texts(names)]
+    };
+    let ongoing: Vec<(i64, OrderRow)> = AskAll::<OngoingOfAll, 2>::with(customers(inquiries)).load(conn)?;
+    for (place, row) in ongoing {
+        add(&mut found[index(place)].0, row.into_order(), |customer, order| customer.orders.push(order));
     }
-    for (place, inquiry) in inquiries.iter().enumerate() {
-        let newest = newest.remove(&place).unwrap_or_default();
-        let Ok(customer) = &mut found[place] else { continue };
-        if let Some((number, nonce, _)) = newest.first() {
-            customer.revision = Revision { number: *number, nonce: *nonce };
-        }
-        match inquiry.seen {
-            Some(seen) if seen.number == customer.revision.number => {
-                customer.nonce_at_seen = (seen.number > 0).then_some(customer.revision.nonce);
-            }
-            Some(_) => customer.nonce_at_seen = nonce_at_seen(conn, inquiry)?,
-            None => {
-                let too_old = newest.iter().find(|(.., created_at)| instant(*created_at) <= inquiry.similar_since);
-                // More than were looked at: then all there are may be.
-                let too_old = too_old.map_or(0, |(number, ..)| *number);
-                if customer.revision.number > too_old {
-                    match succeeded_after(conn, inquiry, too_old) {
-                        Ok(orders) => customer.orders.extend(orders),
-                        Err(fault @ Error::Damaged(_)) => found[place] = Err(fault),
-                        Err(fault) => return Err(fault),
-                    }
-                }
-            }
+    let names: Vec<(i64, i64, i64, Millis)> = AskAll::<NewestOfAll, 2>::with(customers(inquiries)).load(conn)?;
+    for (place, number, nonce, created_at) in names {
+        found[index(place)].1.push((number, nonce, created_at));
+    }
+    let with_key: Vec<usize> = (0..inquiries.len()).filter(|place| inquiries[*place].key.is_some()).collect();
+    if !with_key.is_empty() {
+        let asking: Vec<&Inquiry> = with_key.iter().map(|place| inquiries[*place]).collect();
+        let keys = asking.iter().filter_map(|inquiry| inquiry.key.clone()).collect();
+        let [partners, names] = customers(&asking);
+        let asked = AskAll::<OrdersOfKeys, 3>::with([partners, names, Values::Texts(keys)]);
+        for (place, id, fingerprint, deleted_at) in asked.load::<(i64, RawId, Vec<u8>, Option<Millis>)>(conn)? {
+            let known = keyed((id, fingerprint, deleted_at));
+            add(&mut found[with_key[index(place)]].0, known, |customer, keyed| customer.keyed = Some(keyed));
         }
     }
     Ok(found)
+}
+
+/// Adds to what is known of a customer; what cannot be read leaves nothing known of it.
+fn add<T>(customer: &mut Result<Customer>, read: Result<T>, add: impl FnOnce(&mut Customer, T)) {
+    match (read, &mut *customer) {
+        (Ok(read), Ok(known)) => add(known, read),
+        (Err(fault), Ok(_)) => *customer = Err(fault),
+        (_, Err(_)) => {}
+    }
+}
+
+/// Asks about one customer what few have to be asked about. An error is of the connection, and thereby of all.
+fn complete(conn: &mut Conn, inquiry: &Inquiry, (found, newest): Found) -> Result<Result<Customer>> {
+    let Ok(mut customer) = found else { return Ok(found) };
+    if let Some((number, nonce, _)) = newest.first() {
+        customer.revision = Revision { number: *number, nonce: *nonce };
+    }
+    match inquiry.seen {
+        Some(seen) if seen.number == customer.revision.number => {
+            customer.nonce_at_seen = (seen.number > 0).then_some(customer.revision.nonce);
+        }
+        Some(_) => customer.nonce_at_seen = nonce_at_seen(conn, inquiry)?,
+        None => {
+            let too_old = newest.iter().find(|(.., created_at)| instant(*created_at) <= inquiry.similar_since);
+            // If all that were looked at are young enough, all there are may be.
+            let too_old = too_old.map_or(0, |(number, ..)| *number);
+            if customer.revision.number > too_old {
+                match succeeded_after(conn, inquiry, too_old) {
+                    Ok(orders) => customer.orders.extend(orders),
+                    Err(fault @ Error::Damaged(_)) => return Ok(Err(fault)),
+                    Err(fault) => return Err(fault),
+                }
+            }
+        }
+    }
+    Ok(Ok(customer))
 }
 
 /// The place in the question, which counts from 1.

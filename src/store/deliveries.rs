@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
-use super::lanes::Urgency;
 use super::rows::{instant, millis, or_log, raw, uuid, word};
 use super::schema::{deliveries, webhooks};
 use super::sql::{Conn, Millis, MultiBackend, RawId};
+use super::tx::Urgency;
 use super::webhooks::{Disabled, Receivers, find};
 use super::{Result, Store, lists};
 use crate::lifecycle::EventKind;

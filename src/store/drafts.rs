@@ -4,11 +4,10 @@ use chrono::Duration;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::lanes::Urgency;
 use super::rows::{document, instant, millis, raw, to_document, uuid};
 use super::schema::{drafts, orders};
 use super::sql::{Conn, Json, Millis, RawId};
-use super::tx::{Touching, Tx};
+use super::tx::{Touching, Tx, Urgency};
 use super::{Place, Position, Result, Store, lists};
 use crate::admission::Revision;
 use crate::order::{CustomerId, Instant, NewOrder, OrderId, PartnerId, Placed};

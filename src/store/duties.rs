@@ -8,9 +8,9 @@ use chrono::Duration;
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::Urgency;
 use super::schema::meta;
 use super::sql::native;
+use super::tx::Urgency;
 use super::{Error, Result, Store};
 use crate::order::Instant;
 

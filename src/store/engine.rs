@@ -12,7 +12,7 @@ use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::sql::Conn;
-use super::{Error, FILE, Result, schema};
+use super::{Error, FILE, Result, log, moved, schema};
 use crate::config::Durability;
 
 const OF_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -107,11 +107,11 @@ impl Database {
             Conn::Postgres(conn) => migrate_postgres(conn),
         };
         prepared.map_err(unavailable)?;
-        super::migrate::may_serve(&mut conn, self)?;
+        moved::may_serve(&mut conn, &self.name())?;
         let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(&mut conn)?;
         let cluster =
             u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))?;
-        Ok((cluster, super::migrate::predecessor(&mut conn)?))
+        Ok((cluster, moved::predecessor(&mut conn)?))
     }
 
     /// Whether the database has the schema of this program: for those who only look at it.
@@ -186,7 +186,14 @@ pub(super) fn migrate_postgres(conn: &mut PgConnection) -> std::result::Result<(
         return Err("it is a standby, or has not been promoted yet; the service needs the primary".into());
     }
     conn.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATING})")).map_err(|fault| fault.to_string())?;
-    let migrated = migrate(conn, OF_POSTGRES);
+    let migrated = migrate(conn, OF_POSTGRES).and_then(|()| match log::goes_on(conn) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its events are of a server with more transactions behind it, so that new ones would come \
+            before them: restore it as a copy of the files (pg_basebackup), or raise the next transaction id with \
+            pg_resetwal"
+            .into()),
+        Err(fault) => Err(fault.to_string()),
+    });
     let unlocked = conn.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATING})"));
     migrated.and(unlocked.map_err(|fault| fault.to_string()))
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
-use super::lanes::Urgency;
 use super::rows::{instant, millis, uuid};
 use super::schema::{holds, orders};
 use super::sql::{Millis, RawId, native};
+use super::tx::Urgency;
 use super::{Result, Store};
 use crate::lifecycle::Stage;
 use crate::order::{Instant, OrderId};

@@ -22,9 +22,9 @@ use super::claim::Handoff;
 use super::engine::Manager;
 use super::position::{Place, here, here_on_primary};
 use super::sql::Conn;
-use super::tx::{AfterCommit, Handover, Touching, Tx};
+use super::tx::{AfterCommit, Handover, Touching, Tx, Urgency};
 use super::{Error, Pool, Result};
-use crate::meters::{self, Happened, LaneTrouble, METERS};
+use crate::meters::{Happened, LaneTrouble, METERS};
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
 const MAX_BATCH: usize = 256;
@@ -35,24 +35,6 @@ pub(super) const WRITERS_OF_POSTGRES: usize = 2;
 const LONG_UNUSED: Duration = Duration::from_secs(1);
 /// Creates that are taken into a transaction however many results wait.
 const FEWEST_CREATES: usize = 8;
-
-/// Who may still write when everybody wants to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// Results, cancellations, the shops' answers: what makes room. Has a channel of its own and goes first.
-    Control,
-    /// New work: shed first.
-    Create,
-}
-
-impl From<Urgency> for meters::Urgency {
-    fn from(urgency: Urgency) -> Self {
-        match urgency {
-            Urgency::Control => Self::Control,
-            Urgency::Create => Self::Create,
-        }
-    }
-}
 
 /// A write that waits. It may have to be run again, in another transaction.
 trait Job: Send {

@@ -6,11 +6,12 @@ use diesel::prelude::*;
 
 use super::log;
 use super::position::{Place, Position};
+use super::questions::{OngoingOf, OrderOfId};
 use super::rows::event::EventRow;
 use super::rows::{OrderRow, document, millis, or_log, raw, uuid, word};
 use super::schema::{order_events, order_names, orders};
 use super::sql::{Conn, Json, RawId, native};
-use super::statements::{Ask, OngoingOf, OrderOfId, Value};
+use super::statements::{Ask, Value};
 use super::{Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Status};
@@ -67,20 +68,26 @@ impl Store {
         let cluster = self.cluster;
         self.readers
             .read_at(move |conn, place| {
-                // Not a limit in SQL: a page that an unreadable order emptied would look like the last one.
-                let orders = order_names::table
-                    .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
-                    .filter(order_names::partner_id.eq(raw(partner)))
-                    .filter(order_names::customer_id.eq(&customer.0))
-                    .filter(order_names::number.gt(0))
-                    .filter(order_names::number.lt(below))
-                    .filter(orders::deleted_at.is_null())
-                    .order(order_names::number.desc())
-                    .select(orders::all_columns)
-                    .load_iter::<OrderRow, DefaultLoadingMode>(conn)?
-                    .filter_map(|row| row.map(|row| or_log(row.into_order())).transpose())
-                    .take(usize::try_from(limit).unwrap_or_default())
-                    .collect::<QueryResult<_>>()?;
+                let (mut orders, mut below) = (Vec::new(), below);
+                let wanted = usize::try_from(limit).unwrap_or_default();
+                // A page that an unreadable order emptied would look like the last one.
+                while orders.len() < wanted {
+                    let rows: Vec<OrderRow> = order_names::table
+                        .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
+                        .filter(order_names::partner_id.eq(raw(partner)))
+                        .filter(order_names::customer_id.eq(&customer.0))
+                        .filter(order_names::number.gt(0))
+                        .filter(order_names::number.lt(below))
+                        .filter(orders::deleted_at.is_null())
+                        .order(order_names::number.desc())
+                        .limit(limit)
+                        .select(orders::all_columns)
+                        .load(conn)?;
+                    let Some(last) = rows.last() else { break };
+                    below = last.number;
+                    orders.extend(rows.into_iter().filter_map(|row| or_log(row.into_order())));
+                }
+                orders.truncate(wanted);
                 Ok((orders, Position::of(cluster, place, (partner, &customer), Revision::default())))
             })
             .await

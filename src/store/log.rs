@@ -6,19 +6,24 @@
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool};
 
 use super::Result;
 use super::schema::order_events;
+use super::sets::{AskAll, set_questions};
 use super::sql::Conn;
 
 /// Events of one transaction have numbers of so many bits.
 pub(super) const BITS_IN_TRANSACTION: u32 = 20;
 
-#[derive(QueryableByName)]
-struct Number {
-    #[diesel(sql_type = BigInt)]
-    number: i64,
+set_questions! {
+    /// The oldest transaction that still runs.
+    Oldest: BigInt, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+    /// The present transaction.
+    Own: BigInt, "SELECT pg_current_xact_id()::text::bigint";
+    /// Whether all events are of transactions that this server has had.
+    AreItsOwn: Bool, "SELECT COALESCE(max(position), 0) >> 20 < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+        FROM order_events";
 }
 
 /// The last position that may be read up to.
@@ -34,9 +39,8 @@ pub(super) fn end(conn: &mut Conn) -> Result<i64> {
 
 /// Everything that a transaction of this server's writes from now on is behind it.
 pub(super) fn end_on_postgres(conn: &mut PgConnection) -> QueryResult<i64> {
-    let oldest: Number =
-        diesel::sql_query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS number").get_result(conn)?;
-    Ok((oldest.number << BITS_IN_TRANSACTION) - 1)
+    let oldest: i64 = AskAll::<Oldest, 0>::with([]).get_result(conn)?;
+    Ok((oldest << BITS_IN_TRANSACTION) - 1)
 }
 
 /// The position before the first one that the present transaction writes.
@@ -44,11 +48,16 @@ pub(super) fn before_next(conn: &mut Conn) -> Result<i64> {
     match conn {
         Conn::Sqlite(_) => end(conn),
         Conn::Postgres(conn) => {
-            let own: Number =
-                diesel::sql_query("SELECT pg_current_xact_id()::text::bigint AS number").get_result(conn)?;
-            Ok(own.number << BITS_IN_TRANSACTION)
+            let own: i64 = AskAll::<Own, 0>::with([]).get_result(conn)?;
+            Ok(own << BITS_IN_TRANSACTION)
         }
     }
+}
+
+/// Whether what is written from now on comes behind all that is there. A copy that was made row by row, on a server with
+/// fewer transactions behind it, would put new events before old ones.
+pub(super) fn goes_on(conn: &mut PgConnection) -> QueryResult<bool> {
+    AskAll::<AreItsOwn, 0>::with([]).get_result(conn)
 }
 
 /// The position up to which there are so many events after another one; the end, if there are fewer.

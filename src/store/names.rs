@@ -25,6 +25,21 @@ pub struct KeyOfOrder {
 
 type Row = (RawId, RawId, String, Vec<u8>, Millis);
 
+type Columns = (
+    order_names::order_id,
+    order_names::partner_id,
+    order_names::idempotency_key,
+    order_names::fingerprint,
+    order_names::created_at,
+);
+const COLUMNS: Columns = (
+    order_names::order_id,
+    order_names::partner_id,
+    order_names::idempotency_key,
+    order_names::fingerprint,
+    order_names::created_at,
+);
+
 impl Store {
     /// By what an order was asked for; `None` if there is no such order. Without a key there is only its fingerprint.
     pub async fn key_of_order(&self, id: OrderId) -> Result<Option<KeyOfOrder>> {
@@ -36,13 +51,7 @@ impl Store {
                     .filter(order_names::customer_id.eq(&order.customer_id.0))
                     .filter(order_names::number.eq_any([0, order.number]))
                     .limit(LOOKED_AT)
-                    .select((
-                        order_names::order_id,
-                        order_names::partner_id,
-                        order_names::idempotency_key,
-                        order_names::fingerprint,
-                        order_names::created_at,
-                    ))
+                    .select(COLUMNS)
                     .load(conn)?;
                 let of_order = names.into_iter().filter(|(order_id, ..)| *order_id == raw(id));
                 of_order.max_by_key(|(_, _, key, ..)| !key.is_empty()).map(read).transpose()
@@ -61,13 +70,7 @@ impl Store {
                     .filter(order_names::number.eq(0))
                     .filter(order_names::idempotency_key.eq(key))
                     .limit(LOOKED_AT)
-                    .select((
-                        order_names::order_id,
-                        order_names::partner_id,
-                        order_names::idempotency_key,
-                        order_names::fingerprint,
-                        order_names::created_at,
-                    ))
+                    .select(COLUMNS)
                     .load(conn)?;
                 names.into_iter().map(read).collect()
             })

@@ -7,14 +7,13 @@ use diesel::prelude::*;
 
 use super::accept::taken;
 use super::changes::{apply, certain, surely, worked, write};
-use super::claim::Claim;
+use super::claim::{Claim, Outcome};
 use super::drafts::{self, Draft};
-use super::lanes::Urgency;
 use super::position::{Place, Position};
 use super::rows::{OrderRow, document, millis, raw, uuid};
 use super::schema::{order_events, orders};
 use super::sql::{Conn, Json};
-use super::tx::{Touching, Tx};
+use super::tx::{Touching, Tx, Urgency};
 use super::{Policy, Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
@@ -22,30 +21,6 @@ use crate::machine::{self, Refused};
 use crate::meters::{METERS, WordResult};
 use crate::order::{Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
-
-/// What came of a worker's act.
-#[derive(Debug)]
-pub struct Outcome {
-    pub event: Option<Event>,
-    /// If the order still stands in the same stage afterwards: when to try again, and why.
-    pub again: Option<Again>,
-}
-
-#[derive(Debug)]
-pub struct Again {
-    pub after: Duration,
-    pub why: String,
-    pub strike: Strike,
-}
-
-/// Whether a failed attempt counts towards parking the row. What is merely unavailable, unknown or switched off
-/// never counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strike {
-    None,
-    Error,
-    Panic,
-}
 
 /// What became of a commit.
 #[derive(Debug)]

@@ -3,11 +3,10 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::Urgency;
 use super::rows::{document, instant, millis, raw, to_document, uuid, word};
 use super::schema::{items, keys, partners, shop_items, shops};
 use super::sql::{Conn, Json, Millis, RawId, native};
-use super::tx::Tx;
+use super::tx::{Tx, Urgency};
 use super::{Error, Result, Store};
 use crate::catalogue::demo::Demo;
 use crate::catalogue::{Item, Shop, ShopItem};

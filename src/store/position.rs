@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::rows::instant;
+use super::sets::{AskAll, set_questions};
 use super::sql::{At, Conn, Millis};
 use super::{Error, Result, log};
 use crate::admission::{Revision, owner};
@@ -79,23 +80,16 @@ pub struct Place {
     pub place: i64,
 }
 
-#[derive(QueryableByName)]
-struct PlaceRow {
-    #[diesel(sql_type = BigInt)]
-    timeline: i64,
-    #[diesel(sql_type = BigInt)]
-    place: i64,
-    #[diesel(sql_type = Bool)]
-    is_standby: bool,
+set_questions! {
+    /// Timeline and place of a server, and whether it is a standby. That one does not say of which timeline it is: it is
+    /// asked of the receiver of its log.
+    Here: (BigInt, BigInt, Bool), "
+        SELECT CASE WHEN pg_is_in_recovery()
+                THEN COALESCE((SELECT received_tli FROM pg_stat_wal_receiver), 0)::bigint
+                ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint END,
+            (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
+                - '0/0'::pg_lsn)::bigint, pg_is_in_recovery()";
 }
-
-/// A standby does not say of which timeline it is; that is asked of the receiver of its log.
-const HERE: &str = "
-    SELECT CASE WHEN pg_is_in_recovery()
-            THEN COALESCE((SELECT received_tli FROM pg_stat_wal_receiver), 0)::bigint
-            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint END AS timeline,
-        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
-            - '0/0'::pg_lsn)::bigint AS place, pg_is_in_recovery() AS is_standby";
 
 /// How far this database has come. Whoever reads at that place asks on PostgreSQL BEFORE the snapshot is taken: in one
 /// statement with the read the answer may be further than the rows.
@@ -122,8 +116,8 @@ pub(super) fn here_on_primary(conn: &mut Conn) -> Result<Place> {
 
 /// How far a server has come, and whether it is a standby.
 fn ask(conn: &mut PgConnection) -> Result<(Place, bool)> {
-    let row: PlaceRow = diesel::sql_query(HERE).get_result(conn)?;
-    Ok((Place { timeline: u32::try_from(row.timeline).unwrap_or_default(), place: row.place }, row.is_standby))
+    let (timeline, place, is_standby): (i64, i64, bool) = AskAll::<Here, 0>::with([]).get_result(conn)?;
+    Ok((Place { timeline: u32::try_from(timeline).unwrap_or_default(), place }, is_standby))
 }
 
 /// As [`here`], with the server's clock.

@@ -10,11 +10,12 @@ use diesel::prelude::*;
 
 use super::lists::{age_in_seconds, ongoing_rows};
 use super::position::{Place, Position};
+use super::questions::{EndsOf, ListOf};
 use super::replicas::{Freshness, Replicas};
 use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::orders;
 use super::sql::{Conn, Millis, RawId, native};
-use super::statements::{Ask, EndsOf, ListOf, Value};
+use super::statements::{Ask, Value};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
 use crate::meters::{Door, METERS};

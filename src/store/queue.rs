@@ -6,12 +6,11 @@ use strum::VariantArray;
 
 use super::changes::apply;
 use super::claim::{Claim, is_poison, lease};
-use super::lanes::Urgency;
 use super::orders::readable;
 use super::rows::{OrderRow, instant, millis, word};
 use super::schema::orders;
 use super::sql::{Conn, Millis};
-use super::tx::Touching;
+use super::tx::{Touching, Urgency};
 use super::{Error, Result, Store};
 use crate::lifecycle::{Actor, Event, Stage};
 use crate::order::Instant;

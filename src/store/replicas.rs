@@ -292,7 +292,11 @@ impl Watch {
         while is_wanted() {
             let began = Monotonic::now();
             if let Some((place, at)) = looking.at(&self.primary, &self.system, super::position::here_and_now) {
-                (self.follow_clock)(at, began);
+                // The longer the answer took, the less is known of when it was given.
+                let took = began.elapsed();
+                if took < LOOK_EVERY || timeline == 0 {
+                    (self.follow_clock)(at, began + took / 2);
+                }
                 let is_new = place.timeline != timeline;
                 if is_new {
                     timeline = place.timeline;

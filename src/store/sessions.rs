@@ -3,10 +3,10 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::Urgency;
 use super::rows::{instant, millis, raw, uuid};
 use super::schema::{saved_views, sessions, users};
 use super::sql::{Millis, RawId, native};
+use super::tx::Urgency;
 use super::users::UserRow;
 use super::{Result, Store};
 use crate::access::{Session, User};

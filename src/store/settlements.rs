@@ -4,12 +4,11 @@ use chrono::Duration;
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::Urgency;
 use super::orders::{Received, Scope, Word, hear};
 use super::rows::{document, instant, millis, or_log, raw, to_document, uuid, word};
 use super::schema::settlements;
 use super::sql::{Json, Millis, RawId};
-use super::tx::Tx;
+use super::tx::{Tx, Urgency};
 use super::{Policy, Result, Store};
 use crate::lifecycle::{Actor, Event};
 use crate::machine;

@@ -14,11 +14,9 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, Binary, HasSqlType, Nullable, Text};
+use diesel::sql_types::{BigInt, HasSqlType, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
-use super::rows::OrderRow;
-use super::schema::orders;
 use super::sql::{At, Id, Millis, RawId};
 use crate::order::{OrderId, PartnerId};
 use crate::state::Order;
@@ -336,49 +334,11 @@ macro_rules! questions {
         $(#[$meta])*
         pub(super) struct $name;
 
-        impl Question for $name {
+        impl $crate::store::statements::Question for $name {
             type Answer = $answer;
             const COLUMNS: &'static str = $columns;
             const FROM: &'static str = $from;
         }
     )*};
 }
-
-type OrderColumns = orders::SqlType;
-
-questions! {
-    /// The order of an id.
-    OrderOfId: OrderColumns, OrderRow::NAMES, "FROM orders WHERE id = ?";
-    /// The ongoing orders of a partner's customer, newest first.
-    OngoingOf: OrderColumns, OrderRow::NAMES,
-        "FROM orders WHERE partner_id = ? AND customer_id = ? AND ongoing ORDER BY number DESC";
-    /// Number, nonce and creation of the orders of a partner's customer, newest first.
-    NumbersOf: (BigInt, BigInt, At), "number, nonce, created_at",
-        "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
-    /// Number, nonce, end and id of the orders of a partner's customer, newest first.
-    EndsOf: (BigInt, BigInt, Nullable<At>, Id), "number, nonce, closed_at, order_id",
-        "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
-    /// A list in one: number, nonce and end of the newest orders of a partner's customer, newest first, with those of
-    /// them that are ongoing or ended after an instant; and all others that are ongoing. For PostgreSQL, where each
-    /// question is a trip to the server.
-    ListOf: (BigInt, BigInt, Nullable<At>, Nullable<OrderColumns>), "listed.*",
-        "FROM (
-            SELECT newest.number AS place, newest.nonce, newest.closed_at AS ended_at, told.* FROM (
-                SELECT number, nonce, closed_at, order_id FROM order_names
-                WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC LIMIT 32
-            ) AS newest LEFT JOIN LATERAL (
-                SELECT * FROM orders
-                WHERE id = order_id AND (newest.closed_at IS NULL OR newest.closed_at > ?) AND deleted_at IS NULL LIMIT 1
-            ) AS told ON TRUE
-            UNION ALL
-            SELECT number, 0, NULL, orders.* FROM orders
-            WHERE partner_id = ? AND customer_id = ? AND ongoing AND number <= (
-                SELECT number FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0
-                ORDER BY number DESC OFFSET 32 LIMIT 1)
-        ) AS listed ORDER BY place DESC";
-    /// Id, fingerprint and deletion of the order that a partner's customer has under an Idempotency-Key.
-    OrderOfKey: (Id, Binary, Nullable<At>), "order_id, fingerprint, deleted_at",
-        "FROM order_names JOIN orders ON id = order_id
-         WHERE order_names.partner_id = ? AND order_names.customer_id = ? AND order_names.number = 0
-             AND idempotency_key = ?";
-}
+pub(super) use questions;

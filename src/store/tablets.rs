@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 
-use super::lanes::Urgency;
 use super::rows::{instant, millis, raw, uuid};
 use super::schema::{keys, tablets};
 use super::sql::{Millis, RawId};
+use super::tx::Urgency;
 use super::{Error, Result, Store};
 use crate::access::Tablet;
 use crate::keys::{KeyKind, KeyRecord, Owner};

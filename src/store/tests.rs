@@ -9,8 +9,9 @@ use diesel::sql_types::{Bool, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use tempfile::TempDir;
 
+use super::questions::{EndsOf, NumbersOf, OngoingOf, OrderOfId, OrderOfKey};
 use super::sql::{Conn, RawId};
-use super::statements::{Ask, EndsOf, NumbersOf, OngoingOf, OrderOfId, OrderOfKey, Question, Value};
+use super::statements::{Ask, Question, Value};
 use super::*;
 use crate::admission::{Revision, Verdict};
 use crate::catalogue::Priced;
@@ -318,14 +319,14 @@ fn the_schema_in_the_code_is_the_schema_of_the_migrated_database() {
 async fn a_write_that_fails_is_undone_and_leaves_its_batch_alone() {
     let (_dir, store, _) = with_an_order().await;
     let (open, opened) = std::sync::mpsc::channel::<()>();
-    let held = store.lane.write(lanes::Urgency::Control, move |_| {
+    let held = store.lane.write(tx::Urgency::Control, move |_| {
         let _ = opened.recv();
         Ok(())
     });
     let runs = Arc::new(Mutex::new(Vec::new()));
     let write = |name: &'static str| {
         let runs = runs.clone();
-        store.lane.write(lanes::Urgency::Control, move |tx| {
+        store.lane.write(tx::Urgency::Control, move |tx| {
             runs.lock().unwrap().push(name);
             tx.conn()?.batch_execute(&format!("INSERT INTO meta VALUES ('{name}', '')"))?;
             if name.starts_with("bad") { Err(Error::Damaged(name.into())) } else { Ok(()) }
@@ -352,11 +353,11 @@ async fn the_lane_goes_on_after_a_commit_that_failed() {
         ("the disk is full", "PRAGMA max_page_count = 1; INSERT INTO meta VALUES ('x', hex(zeroblob(100000)))"),
     ] {
         let (_dir, store, order) = with_an_order().await;
-        let failed = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn()?.batch_execute(statements)?)).await;
+        let failed = store.lane.write(tx::Urgency::Control, |tx| Ok(tx.conn()?.batch_execute(statements)?)).await;
         assert!(matches!(failed, Err(Error::OutcomeUnknown(_))), "{trouble}: {failed:?}");
         // More than the pages that are free: a connection that remembers a full disk could not write it.
         let large = "INSERT INTO meta VALUES ('y', hex(zeroblob(100000)))";
-        let written = store.lane.write(lanes::Urgency::Control, |tx| Ok(tx.conn()?.batch_execute(large)?)).await;
+        let written = store.lane.write(tx::Urgency::Control, |tx| Ok(tx.conn()?.batch_execute(large)?)).await;
         assert!(written.is_ok(), "{trouble}: {written:?}");
         assert_eq!(store.order(order.id).await.unwrap().unwrap().0, order, "{trouble}");
     }
@@ -473,7 +474,7 @@ async fn the_lane_prepares_its_statements_once() {
             _ => false,
         };
     };
-    let listening = store.lane.write(lanes::Urgency::Control, move |tx| {
+    let listening = store.lane.write(tx::Urgency::Control, move |tx| {
         tx.conn()?.set_prepared_statement_cache_size(CacheSize::Disabled);
         tx.conn()?.set_prepared_statement_cache_size(CacheSize::Unbounded);
         tx.conn()?.set_instrumentation(listen.clone());

@@ -22,9 +22,27 @@ use super::sets::{AskAll, InsertAll, Rows, UpdateAll, Values, set_questions};
 use super::sql::{Conn, Id, Millis, RawId, native};
 use super::statements::{CloseName, Insert, Update};
 use super::{Error, Result, lists, log};
-use crate::meters::Happened;
+use crate::meters::{self, Happened};
 use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
+
+/// Who may still write when everybody wants to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// Results, cancellations, the shops' answers: what makes room. Has a channel of its own and goes first.
+    Control,
+    /// New work: shed first.
+    Create,
+}
+
+impl From<Urgency> for meters::Urgency {
+    fn from(urgency: Urgency) -> Self {
+        match urgency {
+            Urgency::Control => Self::Control,
+            Urgency::Create => Self::Create,
+        }
+    }
+}
 
 /// What a write reads before it writes, so that nobody else may change it meanwhile. SQLite has one writer: there it
 /// goes without saying.

@@ -3,11 +3,10 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::Urgency;
 use super::rows::{instant, millis, raw, uuid};
 use super::schema::{links, login_failures, sessions, users};
 use super::sql::{Conn, Millis, RawId, native};
-use super::tx::Tx;
+use super::tx::{Tx, Urgency};
 use super::{Error, Result, Store};
 use crate::access::{self, FORGOTTEN, Guessed, LINK_VALID, Role, User};
 use crate::order::{Hash, Instant};

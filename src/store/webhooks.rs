@@ -3,12 +3,11 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::lanes::Urgency;
 use super::log;
 use super::rows::{document, instant, millis, or_log, raw, to_document, uuid};
 use super::schema::{deliveries, meta, webhooks};
 use super::sql::{Conn, Json, Millis, MultiBackend, RawId, native};
-use super::tx::Tx;
+use super::tx::{Tx, Urgency};
 use super::{Error, Result, Store};
 use crate::lifecycle::EventKind;
 use crate::order::{Instant, PartnerId, ShopId};

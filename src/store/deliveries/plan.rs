@@ -13,12 +13,11 @@ use super::{DeliveryResult, DeliveryRow};
 use crate::lifecycle::{Actor, EventKind, Status};
 use crate::meters::{METERS, Receiver};
 use crate::order::{Instant, OrderId, ShopId};
-use crate::store::lanes::Urgency;
 use crate::store::lists::{self, age_in_seconds};
 use crate::store::log;
 use crate::store::rows::{instant, millis, raw, uuid, word};
 use crate::store::schema::{deliveries, order_events, webhooks};
-use crate::store::tx::Tx;
+use crate::store::tx::{Tx, Urgency};
 use crate::store::webhooks::{Receivers, any_of_shops, find, shops_told, tell_shops_from};
 use crate::store::{Result, Store};
 
