@@ -215,3 +215,19 @@ fn the_database_refuses_what_the_lifecycle_does_not_have() {
     }
     database.psql("UPDATE orders SET status = 'awaiting_shop'");
 }
+
+#[test]
+fn a_copy_whose_log_would_go_backwards_is_refused() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.fresh_database();
+    let open = || lungo::store::Store::connect(&database.primary, &[], crate::support::options()).map(drop);
+    open().expect("an empty database opens");
+    // As a dump of a server that has had more transactions brings it.
+    let some = "'01970000-0000-7000-8000-000000000001'";
+    database.psql(&format!(
+        "INSERT INTO order_events VALUES (1::bigint << 60, {some}, {some}, {some}, 1, 'created', NULL, 'new', 'none',
+            'partner', NULL, now(), NULL, '{{}}')"
+    ));
+    let fault = open().expect_err("new events would come before old ones").to_string();
+    assert!(fault.contains("pg_resetwal"), "{fault}");
+}
