@@ -539,7 +539,7 @@ async fn positions_only_grow(bench: &mut Bench) {
     }
     assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
     let read = bench.store.present(cus.partner, cus.id, None, at(0), at(2)).await.unwrap();
-    assert_eq!(Some(&read.position.at.place), places.last());
+    assert!(places.last().is_some_and(|last| read.position.at.place >= *last), "{read:?} after {places:?}");
 }
 
 /// Opens the database so that lists come from a snapshot that is renewed only after `lag`, and waits for the first.
