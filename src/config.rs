@@ -245,6 +245,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_LAST_LOOK", default_value = "24h", value_name = "TIME")]
     pub last_look: Span,
 
+    /// From when it is noticed that a failover lost orders to when their payments are given back
+    #[arg(long, env = "LUNGO_RELEASE_LOST_AFTER", default_value = "2m", value_name = "TIME")]
+    pub release_lost_after: Span,
+
     /// How long a claim on an order lasts; what a crashed process held is taken over then
     #[arg(long, env = "LUNGO_LEASE", default_value = "30s", value_name = "TIME")]
     pub lease: Span,

@@ -3,6 +3,7 @@
 pub mod simulator;
 pub mod stripe;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,6 +55,16 @@ pub enum HeldStatus {
     Captured,
 }
 
+/// Some of the payments that were made at a gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub held: Vec<Held>,
+    /// Payments of which the gateway says nothing clear now.
+    pub unclear: usize,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
 /// Why the gateway gave no result. The difference between nothing done and no answer is the difference between trying
 /// again and finding out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -91,4 +102,7 @@ pub trait Gateway: Send + Sync {
     async fn void(&self, charge: &Charge) -> Result<Held, Trouble>;
     /// Gives back until `total_refunded` has been given back in all: repeating it gives nothing twice.
     async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble>;
+    /// Payments that this installation asked for, and no other on the same account, made within that time by the
+    /// gateway's clock; to the second, rather more than fewer.
+    async fn list(&self, made: &Range<Instant>, after: Option<&str>) -> Result<Page, Trouble>;
 }

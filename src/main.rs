@@ -39,6 +39,8 @@ enum Command {
     Simulator(lungo::operator::SimulatorArgs),
     /// Make a one-time link by which a user of the console chooses a new password
     ConsoleLink(lungo::operator::ConsoleLinkArgs),
+    /// Say that the database is a restored backup that goes on: the service gives back the payments of orders that it lost
+    Restored(lungo::operator::RestoredArgs),
     /// Move everything from the embedded database to a PostgreSQL server
     Migrate(lungo::operator::MigrateArgs),
     /// Print the lifecycle of an order as a Mermaid diagram
@@ -78,6 +80,7 @@ fn main() -> Result<ExitCode> {
             }
         },
         Some(Command::ConsoleLink(args)) => block_on(lungo::operator::console_link(args)),
+        Some(Command::Restored(args)) => block_on(lungo::operator::restored(args)),
         Some(Command::Migrate(args)) => lungo::operator::migrate(&args),
         Some(Command::Lifecycle) => {
             print!("{}", lungo::lifecycle::diagram());

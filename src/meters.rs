@@ -17,8 +17,8 @@ use crate::lifecycle::{Actor, EventKind, Reason, Stage, Status};
 pub use families::{ByRoute, Family, Named};
 pub use happened::Happened;
 pub use words::{
-    Acted, ByTimer, Callback, Called, Decision, Door, LaneTrouble, Ongoing, Port, Receiver, Taken, Told, Trouble,
-    Urgency, WordResult,
+    Acted, ByTimer, Callback, Called, Decision, Door, Freed, LaneTrouble, Ongoing, Port, Receiver, Taken, Told,
+    Trouble, Urgency, WordResult,
 };
 
 /// How a metric behaves.
@@ -199,6 +199,10 @@ meters! {
     owed_oldest: Family<Gauge, ()>,
         Gauge "lungo_owed_oldest_age_seconds" [], Seconds, NONE,
         "How long ago the oldest order ended whose money must still go back.";
+
+    lost_payments: Family<Counter, Freed>,
+        Counter "lungo_lost_order_payments_total" ["result"], Count, NONE,
+        "Payments whose order was lost, because the database went back: given back, or tried in vain.";
 
     lane_batch: Family<Histogram, ()>,
         Histogram "lungo_lane_batch_writes" [], Count, BATCH,

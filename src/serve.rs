@@ -32,6 +32,7 @@ use crate::drills::Drills;
 use crate::foreign::{self, Caller, SystemResolver};
 use crate::gateway::simulator::GatewaySimulator;
 use crate::lifecycle::Stage;
+use crate::lost::Lost;
 use crate::meters::{self, METERS};
 use crate::notify::Notifier;
 use crate::pace::Expectations;
@@ -223,6 +224,15 @@ pub async fn serve_by(
     });
     let (stop_worker, stopped) = watch::channel(false);
     let mut notifying = tokio::spawn(notifier.run(stopped.clone()));
+    let lost = Lost {
+        store: store.clone(),
+        gateway: ports.gateway.clone(),
+        patience: settings.call_timeout.0,
+        wait: settings.release_lost_after.chrono(),
+        last_look: settings.last_look.chrono(),
+        clock: now,
+    };
+    let mut reconciling = tokio::spawn(lost.run(stopped.clone()));
     let mut acting = tokio::spawn(bulk::run(store.clone(), settings.bulk_rate, now, stopped.clone()));
     let limits = limits(&settings);
     let mut working = tokio::spawn(worker::run(
@@ -277,6 +287,7 @@ pub async fn serve_by(
         why = &mut serving => ended("the web server", why),
         why = &mut notifying => ended("the notifier", why.map(Ok)),
         why = &mut refreshing => ended("the refresher", why.map(Ok)),
+        why = &mut reconciling => ended("whoever gives back what was lost", why.map(Ok)),
         why = &mut acting => ended("whoever acts on many orders at once", why.map(Ok)),
     };
     match &failed {

@@ -175,6 +175,21 @@ pub async fn give_up(order: &Order, gateway: &dyn Gateway) -> Result<Held, Troub
     gateway.void(&payment::charge(order)).await
 }
 
+/// How money became free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freed {
+    Voided,
+    Refunded,
+}
+
+/// Gives back what the gateway lists for an order that there is no more.
+///
+/// # Errors
+/// Why it is not certain that nothing is held any more. It may be asked again.
+pub async fn give_back_lost(listed: &Held, gateway: &dyn Gateway) -> Result<Freed, Trouble> {
+    payment::give_back(listed, gateway).await
+}
+
 fn happened(event: Event) -> Outcome {
     Outcome { event: Some(event), again: None }
 }

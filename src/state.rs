@@ -196,6 +196,11 @@ impl Order {
 
     /// The gateway's key of the one authorization this order may have. A key is never changed by a retry.
     pub fn authorization_key(&self) -> String {
-        format!("{}/authorize/1", self.id)
+        authorization_key(self.id)
     }
+}
+
+/// The key under which an order's money is held, now and for ever: it needs nothing but the order's id.
+pub fn authorization_key(id: OrderId) -> String {
+    format!("{id}/authorize/1")
 }

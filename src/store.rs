@@ -22,6 +22,7 @@ mod holds;
 mod lanes;
 mod lists;
 mod log;
+mod losses;
 mod migrate;
 mod money;
 mod moved;
@@ -66,6 +67,7 @@ pub use duties::Duty;
 pub use gauges::InStage;
 pub use holds::{Hold, Leased};
 pub use lists::Recorded;
+pub use losses::{Judged, Loss, RELEASE_LOST};
 pub use migrate::{Moved, MovedTable, NotMoved, Progress, migrate};
 pub use money::{Astray, DEBT_AGES, Debt, Few};
 pub use names::KeyOfOrder;
@@ -256,6 +258,11 @@ impl Store {
     /// Tells this database from every other.
     pub fn cluster(&self) -> u64 {
         self.cluster
+    }
+
+    /// Tells this database from every other for good: it is moved along with the orders.
+    pub fn installation(&self) -> u64 {
+        self.predecessor.unwrap_or(self.cluster)
     }
 
     /// Whether positions in the log of that database are positions in this one's: it is this one, or this one was moved

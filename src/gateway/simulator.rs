@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::future::{Future, pending};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use self::ledger::{Kind, Ledger, captured, decide, name, no_charge, nothing_held, refunded, voided};
-use super::{Charge, Gateway, Held, HeldStatus, Trouble};
+use super::{Charge, Gateway, Held, HeldStatus, Page, Trouble};
 use crate::journal;
 use crate::order::Instant;
 use crate::simulator::{Speed, between, draw};
@@ -38,6 +39,12 @@ pub struct Entry {
     pub held: Held,
     /// The authorization as it was asked for; `None` while the key is only known from a void.
     pub charge: Option<Charge>,
+    /// When it was first heard of.
+    #[serde(default)]
+    pub made_at: Instant,
+    /// Whose it is, where several share the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation: Option<String>,
 }
 
 /// What changed a charge. What changes nothing leaves no line.
@@ -87,7 +94,7 @@ impl GatewaySimulator {
     ///
     /// # Errors
     /// As the port's calls.
-    pub async fn prepare(&self, charge: &Charge) -> Result<Held, Trouble> {
+    pub async fn prepare(&self, charge: &Charge, installation: Option<String>) -> Result<Held, Trouble> {
         let charge = charge.clone();
         self.call(self.delay(), |ledger| async move {
             let _turn = ledger.turn(&charge.key).await;
@@ -98,7 +105,8 @@ impl GatewaySimulator {
                     let (key, at) = (charge.key.clone(), Utc::now());
                     let held = Held { status: HeldStatus::Prepared, ..nothing_held(&charge) };
                     let (operation, charge) = (Operation::Prepare, Some(charge));
-                    ledger.append(Entry { seq: 1, at, key, operation, held, charge }, None).await
+                    let entry = Entry { seq: 1, at, key, operation, held, charge, made_at: at, installation };
+                    ledger.append(entry, None).await
                 }
             }
         })
@@ -189,6 +197,20 @@ impl GatewaySimulator {
             ledger.write(entry, operation, held).await.map(Some)
         })
         .await
+    }
+
+    /// The latest state of each charge that was made within that time, in no order.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn made(&self, within: &Range<Instant>) -> Result<Vec<Entry>, Trouble> {
+        let (ledger, within) = (self.ledger.clone(), within.clone());
+        let read = move || -> io::Result<Vec<Entry>> {
+            let entries = ledger.snapshot()?.into_iter();
+            Ok(entries.filter(|entry| within.contains(&entry.made_at)).collect())
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other).flatten();
+        read.map_err(|fault| Trouble::Unavailable(fault.to_string()))
     }
 
     /// The latest state of each charge, in no order: what [`ledger`] reads from a file, for one that has none.
@@ -302,6 +324,12 @@ impl Gateway for GatewaySimulator {
 
     async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
         self.give_back(&charge.key, move |_| total_refunded).await
+    }
+
+    /// Everything is of one installation here: nobody else has this ledger.
+    async fn list(&self, made: &Range<Instant>, _: Option<&str>) -> Result<Page, Trouble> {
+        let held = self.made(made).await?.into_iter().map(|entry| entry.held).collect();
+        Ok(Page { held, ..Page::default() })
     }
 }
 

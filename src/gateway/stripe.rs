@@ -11,6 +11,7 @@ mod intent;
 mod reply;
 pub mod signature;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,14 +22,20 @@ use serde::de::DeserializeOwned;
 
 use self::intent::Intent;
 use self::reply::Fault;
-use super::{Charge, Gateway, Held, HeldStatus, Trouble};
+use super::{Charge, Gateway, Held, HeldStatus, Page, Trouble};
 use crate::config::Secret;
+use crate::order::Instant;
 
 /// The version of the API whose answers are understood here, whatever the account's own default is.
 pub const VERSION: &str = "2024-06-20";
 /// Where the order's id stands in all that is made for it.
 pub const ORDER_ID: &str = "metadata[order_id]";
 
+/// Where it stands which installation made it: others may have the same account.
+pub const INSTALLATION: &str = "metadata[installation]";
+
+/// Payments of one page of a list.
+const LISTED: &str = "50";
 /// What every answer about an intent must contain.
 const EXPAND: (&str, &str) = ("expand[]", "latest_charge.refunds");
 /// No answer is longer. Bytes.
@@ -40,8 +47,16 @@ pub struct Stripe {
     /// Without a slash at its end.
     url: String,
     key: Secret,
+    /// Tells what is made here from what others make on the same account.
+    installation: String,
     /// Where a bank sends the customer back to after 3-D Secure; without it the app finishes that by Stripe's library.
     return_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    data: Vec<Intent>,
+    has_more: bool,
 }
 
 #[derive(Deserialize)]
@@ -52,11 +67,17 @@ struct Refund {
 }
 
 impl Stripe {
-    /// The account of this key at that address. `patience` is how long the caller of the port waits for an answer.
+    /// The account of this key at that address, for this installation. `patience` is how long the caller of the port waits for an answer.
     ///
     /// # Errors
     /// When there is no way to check a server's certificate.
-    pub fn new(url: &str, key: Secret, return_url: Option<String>, patience: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        url: &str,
+        key: Secret,
+        installation: String,
+        return_url: Option<String>,
+        patience: Duration,
+    ) -> Result<Self, reqwest::Error> {
         crate::tls::install();
         let http = Client::builder()
             .redirect(redirect::Policy::none())
@@ -65,7 +86,7 @@ impl Stripe {
             .timeout(patience * 9 / 10)
             .user_agent(concat!("lungo/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), key, return_url })
+        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), key, installation, return_url })
     }
 
     /// One request. `key` makes it idempotent; without one it has to be so by itself.
@@ -121,7 +142,7 @@ impl Stripe {
     }
 
     async fn create(&self, charge: &Charge) -> Result<Intent, Fault> {
-        let form = creation(charge);
+        let form = creation(charge, &self.installation);
         let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.call(Method::POST, "payment_intents", &form, Some(&charge.key), charge.traceparent.as_deref()).await
     }
@@ -270,11 +291,23 @@ impl Gateway for Stripe {
             status => Err(Trouble::Unanswered(format!("the refund is {status}"))),
         }
     }
+
+    async fn list(&self, made: &Range<Instant>, after: Option<&str>) -> Result<Page, Trouble> {
+        let (from, to) = (made.start.timestamp().to_string(), (made.end.timestamp() + 1).to_string());
+        let mut form = vec![("created[gte]", from.as_str()), ("created[lt]", &to), ("limit", LISTED)];
+        form.push((EXPAND.0, "data.latest_charge.refunds"));
+        form.extend(after.map(|after| ("starting_after", after)));
+        let Listed { data, has_more } = self.call(Method::GET, "payment_intents", &form, None, None).await?;
+        let next = data.last().filter(|_| has_more).map(|intent| intent.id.clone());
+        let ours = data.into_iter().filter(|intent| intent.is_of(&self.installation)).map(|intent| intent.held(false));
+        let (held, unclear): (Vec<_>, Vec<_>) = ours.partition(Result::is_ok);
+        Ok(Page { held: held.into_iter().flatten().collect(), unclear: unclear.len(), next })
+    }
 }
 
 /// The parameters of a PaymentIntent. They are part of what is resent byte for byte: another version of this service
 /// must not change them for an order whose creation may be under way.
-fn creation(charge: &Charge) -> [(&'static str, String); 8] {
+fn creation(charge: &Charge, installation: &str) -> [(&'static str, String); 9] {
     [
         ("amount", charge.total.amount.to_string()),
         ("currency", charge.total.currency.as_str().to_lowercase()),
@@ -283,6 +316,7 @@ fn creation(charge: &Charge) -> [(&'static str, String); 8] {
         ("payment_method", charge.method.clone()),
         ("payment_method_types[]", "card".into()),
         (ORDER_ID, charge.order_id.to_string()),
+        (INSTALLATION, installation.to_owned()),
         (EXPAND.0, EXPAND.1.into()),
     ]
 }
@@ -344,12 +378,12 @@ mod tests {
             traceparent: Some("00-1-2-01".into()),
             reference: None,
         };
-        let body = Serializer::new(String::new()).extend_pairs(creation(&charge)).finish();
+        let body = Serializer::new(String::new()).extend_pairs(creation(&charge, "00aa")).finish();
         assert_eq!(
             body,
             "amount=820&currency=eur&capture_method=manual&confirm=false&payment_method=pm_card_visa%26confirm%3Dtrue\
              &payment_method_types%5B%5D=card&metadata%5Border_id%5D=01970000-0000-7000-8000-0000000000aa\
-             &expand%5B%5D=latest_charge.refunds"
+             &metadata%5Binstallation%5D=00aa&expand%5B%5D=latest_charge.refunds"
         );
     }
 }

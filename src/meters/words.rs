@@ -71,6 +71,9 @@ words! {
     /// Why an attempt is repeated.
     Trouble { Unavailable, Unanswered, BreakerOpen, Panic }
 
+    /// What became of money whose order was lost.
+    Freed { Voided, Refunded, Failed }
+
     /// Who was called.
     Port { Gateway, Shop }
 

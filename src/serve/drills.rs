@@ -1,12 +1,14 @@
 //! The simulated gateway, as it is during a drill.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 
 use crate::drills::{Actor, Drills};
-use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
+use crate::gateway::{Charge, Gateway, Held, HeldStatus, Page, Trouble};
+use crate::order;
 
 /// A gateway that plays a part while a drill is on.
 pub struct Drilled {
@@ -53,6 +55,10 @@ impl Gateway for Drilled {
     async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
         self.give_back(self.play().await)?;
         self.gateway.refund(charge, total_refunded).await
+    }
+
+    async fn list(&self, made: &Range<order::Instant>, after: Option<&str>) -> Result<Page, Trouble> {
+        self.gateway.list(made, after).await
     }
 }
 

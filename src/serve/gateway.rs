@@ -36,7 +36,8 @@ pub fn open(
         config::Gateway::Stripe => {
             let key = settings.stripe_key.as_ref().ok_or_else(|| io::Error::other("there is no stripe-key"))?;
             let (url, return_url) = (&settings.stripe_url, settings.stripe_return_url.clone());
-            let stripe = Stripe::new(url, key.clone(), return_url, settings.call_timeout.0);
+            let installation = format!("{:016x}", store.installation());
+            let stripe = Stripe::new(url, key.clone(), installation, return_url, settings.call_timeout.0);
             let port: Arc<dyn Gateway> = Arc::new(stripe.map_err(io::Error::other)?);
             let secrets = settings.stripe_webhook_secrets.clone();
             let callbacks = Arc::new(StripeCallbacks::new(hints(port.clone()), secrets));

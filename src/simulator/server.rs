@@ -5,6 +5,7 @@
 //! Answers are stored under their keys for as long as the process lives.
 
 mod callbacks;
+mod listing;
 mod objects;
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use self::callbacks::Callbacks;
 pub use self::callbacks::Subscriber;
 use crate::app::Bank;
 use crate::gateway::simulator::{Delivery, Entry, GatewaySimulator, SLOW};
-use crate::gateway::stripe::ORDER_ID;
+use crate::gateway::stripe::{INSTALLATION, ORDER_ID};
 use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
 use crate::order::{Hash, Money, OrderId};
 use crate::web::bank;
@@ -51,6 +52,7 @@ pub async fn serve(
         App::new()
             .app_data(desk.clone())
             .app_data(web::PayloadConfig::new(LARGEST))
+            .route("/v1/payment_intents", web::get().to(listing::list))
             .route("/v1/payment_intents/{id}", web::get().to(retrieve))
             .route("/v1/{what:.*}", web::post().to(post))
             .route("/simulator/bank/{key:.*}", web::get().to(get_challenge))
@@ -288,6 +290,7 @@ impl Desk {
             "payment_method",
             "payment_method_types[]",
             ORDER_ID,
+            INSTALLATION,
         ])?;
         let missing = || Refusal::invalid("parameter_missing");
         let amount = form.amount("amount")?.filter(|amount| *amount > 0).ok_or_else(missing)?;
@@ -304,7 +307,8 @@ impl Desk {
             method: form.get("payment_method").ok_or_else(missing)?.to_owned(),
             ..named(&id, order_id)
         };
-        let held = self.gateway.prepare(&charge).await.map_err(Refusal::of)?;
+        let held = self.gateway.prepare(&charge, form.get(INSTALLATION).map(str::to_owned)).await;
+        let held = held.map_err(Refusal::of)?;
         Ok((objects::intent(&id, &held), Delivery::Prompt))
     }
 

@@ -7,11 +7,11 @@ use std::cmp::Ordering;
 
 use chrono::Duration;
 
-use super::{Ports, again, backoff, happened};
+use super::{Freed, Ports, again, backoff, happened};
 use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
 use crate::lifecycle::{Event, PaymentStatus, Status};
 use crate::machine;
-use crate::state::Order;
+use crate::state::{Order, authorization_key};
 use crate::store::Outcome;
 use crate::turns::Peer;
 
@@ -176,6 +176,34 @@ pub(super) async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<
     })
 }
 
+/// Gives back what is held for an order that there is no more: by void or by refund, as the gateway's actual state asks
+/// for. Each call may be repeated, and finds what the one before it did.
+pub(super) async fn give_back(listed: &Held, gateway: &dyn Gateway) -> Result<Freed, Trouble> {
+    let charge = Charge {
+        key: authorization_key(listed.order_id),
+        order_id: listed.order_id,
+        total: listed.total,
+        method: String::new(),
+        traceparent: None,
+        reference: Some(listed.reference.clone()),
+    };
+    match gateway.void(&charge).await {
+        Ok(held) if matches!(held.status, HeldStatus::Voided | HeldStatus::Declined) => return Ok(Freed::Voided),
+        Ok(held) => return Err(Trouble::Unanswered(format!("the gateway still says {:?}", held.status))),
+        // It was taken: what it is now decides, not what it was when it was listed.
+        Err(Trouble::Refused(_)) => {}
+        Err(trouble) => return Err(trouble),
+    }
+    let same = |held: &Held| held.order_id == listed.order_id && held.reference == listed.reference;
+    let held = gateway.look_up(&charge).await?.filter(same);
+    let held = held.ok_or_else(|| Trouble::Unanswered("the gateway does not know what it listed".into()))?;
+    let refunded = gateway.refund(&charge, held.captured).await?.refunded;
+    if refunded >= held.captured {
+        return Ok(Freed::Refunded);
+    }
+    Err(Trouble::Unanswered(format!("{refunded} of {} were given back", held.captured)))
+}
+
 pub(super) fn charge(order: &Order) -> Charge {
     Charge {
         key: order.authorization_key(),
@@ -266,12 +294,16 @@ fn try_again(after: Duration, trouble: Trouble) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use async_trait::async_trait;
     use rstest::rstest;
 
     use super::*;
     use crate::fixtures::{after, at, event, order_in};
+    use crate::gateway::Page;
     use crate::lifecycle::{Actor, EventKind};
+    use crate::order::Instant;
 
     /// A gateway that only says what it holds.
     struct Holds(Held);
@@ -292,6 +324,9 @@ mod tests {
         }
         async fn refund(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
             self.authorize(charge).await
+        }
+        async fn list(&self, _: &Range<Instant>, _: Option<&str>) -> Result<Page, Trouble> {
+            Ok(Page { held: vec![self.0.clone()], ..Page::default() })
         }
     }
 

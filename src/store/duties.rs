@@ -22,6 +22,8 @@ pub enum Duty {
     Tell,
     /// Working off what operators do to many orders at once.
     Act,
+    /// Giving back the money of orders that were lost.
+    Reconcile,
 }
 
 /// How long somebody who died keeps a duty from others.

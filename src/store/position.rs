@@ -115,7 +115,7 @@ pub(super) fn here_on_primary(conn: &mut Conn) -> Result<Place> {
 }
 
 /// How far a server has come, and whether it is a standby.
-fn ask(conn: &mut PgConnection) -> Result<(Place, bool)> {
+pub(super) fn ask(conn: &mut PgConnection) -> Result<(Place, bool)> {
     let (timeline, place, is_standby): (i64, i64, bool) = AskAll::<Here, 0>::with([]).get_result(conn)?;
     Ok((Place { timeline: u32::try_from(timeline).unwrap_or_default(), place }, is_standby))
 }

@@ -73,7 +73,7 @@ impl Counterpart {
                     runtime.block_on(served).expect("it serves");
                 });
                 let key: Secret = "sk_test_contract".parse().expect("any text is a secret");
-                let port = Arc::new(Stripe::new(&url, key, None, PATIENCE).expect("a client"));
+                let port = Arc::new(Stripe::new(&url, key, "here".into(), None, PATIENCE).expect("a client"));
                 Self { port, witness, url: Some(url), _stop: Some(stop) }
             }
         }
@@ -194,6 +194,36 @@ contract! {
         let named = Charge { reference: Some(late.reference), ..charge.clone() };
         let _ = gateway.port.authorize(&named).await;
         assert_eq!(gateway.entry(charge.order_id).unwrap().held.status, HeldStatus::Voided);
+    }
+
+    a_list_has_what_was_made_in_its_time_and_by_nobody_else(gateway) {
+        let began = chrono::Utc::now() - chrono::TimeDelta::seconds(1);
+        let mut made = Vec::new();
+        // More than one page.
+        for _ in 0..120 {
+            made.push(gateway.authorized("pm_card_visa").await.order_id);
+        }
+        gateway.witness.prepare(&charge("pm_card_visa"), Some("elsewhere".into())).await.unwrap();
+        let listed = async |made: &std::ops::Range<lungo::order::Instant>| {
+            let (mut orders, mut after) = (Vec::new(), None::<String>);
+            loop {
+                let page = gateway.port.list(made, after.as_deref()).await.unwrap();
+                assert_eq!(page.unclear, 0);
+                orders.extend(page.held.iter().map(|held| held.order_id));
+                after = page.next;
+                if after.is_none() {
+                    orders.sort();
+                    break orders;
+                }
+            }
+        };
+        let now = chrono::Utc::now();
+        made.sort();
+        // In this process nobody else has the ledger.
+        if gateway.url.is_some() {
+            assert_eq!(listed(&(began..now)).await, made);
+        }
+        assert_eq!(listed(&(began - chrono::TimeDelta::hours(1)..began)).await, []);
     }
 
     a_decline_is_final_and_says_why(gateway) {

@@ -11,6 +11,7 @@ mod gateway;
 mod migrate;
 mod postgres;
 mod receiver;
+mod restored;
 mod routes;
 mod server;
 mod shop_webhooks;

@@ -203,7 +203,7 @@ impl Scripted {
 
     fn gateway(&self) -> Stripe {
         let key: Secret = "sk_test_1".parse().unwrap();
-        Stripe::new(&self.url, key, None, Duration::from_secs(2)).unwrap()
+        Stripe::new(&self.url, key, "here".into(), None, Duration::from_secs(2)).unwrap()
     }
 
     fn asked(&self) -> Vec<Request> {
@@ -341,7 +341,7 @@ async fn an_answer_about_another_order_or_amount_is_quarantined() {
 async fn smoke() {
     let url = std::env::var("LUNGO_TEST_STRIPE_URL").expect("the emulator's address");
     let key: Secret = "sk_test_smoke".parse().unwrap();
-    let gateway = Stripe::new(&url, key, None, Duration::from_secs(10)).unwrap();
+    let gateway = Stripe::new(&url, key, "here".into(), None, Duration::from_secs(10)).unwrap();
     let authorized = async || {
         let charge = charge(None);
         assert_eq!(gateway.look_up(&charge).await, Ok(None));

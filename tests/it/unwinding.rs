@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::Duration;
 use futures_util::FutureExt;
-use lungo::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
+use lungo::gateway::{Charge, Gateway, Held, HeldStatus, Page, Trouble};
 use lungo::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund, Status};
 use lungo::order::{Instant, OrderId};
 use lungo::shop::{Answer, Offer, Shops, Unreachable};
@@ -129,6 +130,9 @@ impl Gateway for World {
     }
     async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
         self.ask_gateway("refund", self.gateway.port.refund(charge, total_refunded)).await
+    }
+    async fn list(&self, made: &Range<Instant>, after: Option<&str>) -> Result<Page, Trouble> {
+        self.gateway.port.list(made, after).await
     }
 }
 

@@ -108,7 +108,8 @@ impl Ledger {
     pub async fn hold(&self, charge: Charge, bank_page: String) -> Result<Held, Trouble> {
         let at = Utc::now();
         let (key, held) = (charge.key.clone(), decide(&charge, at, bank_page));
-        self.append(Entry { seq: 1, at, key, operation: Operation::Authorize, held, charge: Some(charge) }, None).await
+        let (operation, charge) = (Operation::Authorize, Some(charge));
+        self.append(Entry { seq: 1, at, key, operation, held, charge, made_at: at, installation: None }, None).await
     }
 
     /// An authorization under a key that is known: nothing is held twice, nor after a void.
@@ -141,7 +142,8 @@ impl Ledger {
             action: None,
             refusal: None,
         };
-        let entry = Entry { seq: 1, at: Utc::now(), key, operation: Operation::Void, held, charge: None };
+        let (at, operation) = (Utc::now(), Operation::Void);
+        let entry = Entry { seq: 1, at, key, operation, held, charge: None, made_at: at, installation: None };
         self.append(entry, None).await
     }
 

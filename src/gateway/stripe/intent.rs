@@ -101,6 +101,12 @@ impl Intent {
         self.status == "canceled"
     }
 
+    /// Whether that installation made it, for one of its orders.
+    pub fn is_of(&self, installation: &str) -> bool {
+        let has_order = self.metadata.get("order_id").is_some_and(|id| id.parse::<OrderId>().is_ok());
+        has_order && self.metadata.get("installation").is_some_and(|name| name == installation)
+    }
+
     /// What the intent says. `was_refused` tells that its confirmation was: an intent that still waits for one will
     /// not get it.
     ///

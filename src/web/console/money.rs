@@ -18,7 +18,7 @@ use crate::lifecycle::{Event, PaymentStatus};
 use crate::order::{Instant, OrderId};
 use crate::reconcile::Finding;
 use crate::state::Order;
-use crate::store::{DEBT_AGES, Few, Settled, Settlement, SettlementState};
+use crate::store::{AuditFilter, DEBT_AGES, Few, Logged, RELEASE_LOST, Settled, Settlement, SettlementState};
 use crate::web::heard::{path_id, settled, unknown_order};
 use crate::web::problem::Problem;
 
@@ -37,6 +37,8 @@ struct MoneyPage {
     debts: Vec<DebtRow>,
     waiting: Vec<SaidRow>,
     settled: Vec<SaidRow>,
+    looking: Option<String>,
+    lost: Vec<LostRow>,
     may_agree: bool,
     may_compare: bool,
 }
@@ -95,6 +97,13 @@ struct SaidRow {
     is_own: bool,
 }
 
+/// Money whose order was lost.
+struct LostRow {
+    at: String,
+    payment: String,
+    amount: String,
+}
+
 struct FindingRow {
     finding: Finding,
     status: String,
@@ -116,6 +125,20 @@ impl Rows {
             order,
         };
         Self { rows: few.orders.into_iter().map(row).collect(), count: few.count }
+    }
+}
+
+impl LostRow {
+    fn new(logged: Logged) -> Self {
+        let (subject, detail) = (&logged.entry.subject, &logged.entry.detail);
+        Self {
+            at: show::instant(&logged.entry.at),
+            payment: subject.strip_prefix("payment:").unwrap_or(subject).to_owned(),
+            amount: show::amount(
+                detail["amount"].as_i64().unwrap_or_default(),
+                detail["currency"].as_str().unwrap_or_default(),
+            ),
+        }
     }
 }
 
@@ -158,6 +181,9 @@ pub async fn show_money(visitor: Visitor, app: Data<App>) -> Result<HttpResponse
     });
     let said = said.into_iter().map(|said| SaidRow::new(said, &visitor));
     let (waiting, settled) = said.partition(|row| row.is_waiting);
+    let loss = app.store.loss().await.map_err(Failure::from)?;
+    let released = AuditFilter { action: Some(RELEASE_LOST.into()), ..AuditFilter::default() };
+    let lost = app.store.audit(released, SHOWN).await.map_err(Failure::from)?;
     let shown = MoneyPage {
         frame: visitor.frame("Money"),
         debts: debts.collect(),
@@ -166,6 +192,11 @@ pub async fn show_money(visitor: Visitor, app: Data<App>) -> Result<HttpResponse
         capture_failed: Rows::new(&app, astray.capture_failed, now, Order::amount_due),
         waiting,
         settled,
+        looking: loss.map(|loss| {
+            let [from, to, at] = [loss.made.start, loss.made.end, loss.look_at].map(|at| show::instant(&at));
+            format!("Payments from {from} to {to} are looked through, next at {at}.")
+        }),
+        lost: lost.into_iter().map(LostRow::new).collect(),
         may_agree: visitor.may(Action::AgreeSettlement),
         may_compare: visitor.may(Action::LookUpPayment) && app.payment.books.is_some(),
     };

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lungo::gateway::HeldStatus;
+use lungo::gateway::simulator;
 use serde_json::json;
 
-use super::{Cluster, Intent, Node, flags, is_there, list, shown, until_at_last};
-use crate::server::{Server, fresh, text, two_lungos, until};
+use super::{Cluster, Intent, Node, ask, flags, is_there, list, shown, until_at_last};
+use crate::server::{BY_HAND, GatewayProcess, Server, fresh, teas, text, two_lungos, until};
 
 /// The contract's: how long an outage may be felt.
 const RECOVERY: Duration = Duration::from_secs(30);
@@ -141,4 +143,56 @@ fn a_lossy_failover_is_noticed() {
     order_again(&revision).problem(409, "history_diverged");
     server.get(&format!("/v1/orders/{}", lost.id())).problem(404, "not_found");
     order_again(&text(&answer.body["revision"])).expect(202);
+}
+
+#[test]
+fn the_money_of_orders_that_a_failover_lost_is_given_back_and_no_other() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(1, false);
+    let database = cluster.fresh_database();
+    let flags = [flags(&cluster, &database), vec!["--release-lost-after=2s".into(), "--last-look=2s".into()]].concat();
+    let (server, _gateway) = GatewayProcess::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let held = || {
+        let mut body = teas(&fresh("cus"), 2, "pm_card_visa", None);
+        body["shop_id"] = json!(BY_HAND);
+        let id = text(&server.created(&body)["order_id"]);
+        server.wait_for_payment(&id, "authorized");
+        id
+    };
+    let sold = || {
+        let id = text(&server.created(&teas(&fresh("cus"), 2, "pm_card_visa", None))["order_id"]);
+        server.wait_for_payment(&id, "captured");
+        id
+    };
+    let noted = "SELECT count(*) FROM meta WHERE name = 'history'";
+    until("it is noted where the database is", || (database.psql(noted) == "1").then_some(()));
+    let kept = [held(), sold()];
+    cluster.catch_up(0);
+    cluster.stop_replica(0, false);
+    let lost = [held(), sold()];
+    cluster.kill_primary();
+    cluster.start_replica(0);
+    cluster.promote(0);
+
+    let ledger = server.data().join("gateway-ledger.jsonl");
+    let of = |order: &str| {
+        let entries = simulator::ledger(&ledger).expect("it can be read");
+        let entry = entries.into_iter().find(|entry| entry.held.order_id.to_string() == order);
+        entry.map(|entry| entry.held).expect("it was paid for")
+    };
+    until_at_last("the hold is let go of", || (of(&lost[0]).status == HeldStatus::Voided).then_some(()));
+    until_at_last("what was taken is given back", || (of(&lost[1]).refunded == 600).then_some(()));
+    let late = held();
+    let url = cluster.url(Node::Replica(0), &database.name);
+    let count = |of: &str| ask(&url, &format!("SELECT count(*) FROM {of}")).expect("it answers");
+    until_at_last("the last look", || (count("meta WHERE name = 'lost'") == "0").then_some(()));
+    for good in [&kept[0], &late] {
+        assert_eq!(of(good).status, HeldStatus::Authorized, "{good} is a good payment");
+    }
+    assert_eq!((of(&kept[1]).status, of(&kept[1]).refunded), (HeldStatus::Captured, 0));
+    assert_eq!(count("audit WHERE action = 'release_lost_payment'"), "2");
+    server.get(&format!("/v1/orders/{}", lost[0])).problem(404, "not_found");
+    assert_eq!(server.order(&kept[0])["status"], "awaiting_shop");
 }
