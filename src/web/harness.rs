@@ -42,7 +42,7 @@ pub struct House {
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Null if there was no body.
+    /// Null if there was no body; text that is no JSON is a string.
     pub body: Value,
 }
 
@@ -128,7 +128,9 @@ impl House {
         };
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let bytes = answer.into_body().try_into_bytes().expect("answers are not streamed");
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        let body =
+            if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_else(|_| text()) };
         Answer { status, headers, body }
     }
 

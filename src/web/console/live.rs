@@ -17,7 +17,7 @@ use super::guard::{Visitor, lifetimes};
 use super::show;
 use crate::app::App;
 use crate::clock::now;
-use crate::config::Settings;
+use crate::config::{Durability, Settings};
 use crate::lifecycle::Status;
 use crate::order::Instant;
 use crate::pulse::Sample;
@@ -53,6 +53,7 @@ struct Tiles {
     at: Option<Instant>,
     /// The database could not be read when it was looked at last.
     is_blind: bool,
+    durability: &'static str,
 }
 
 /// It escapes what it shows by itself.
@@ -183,14 +184,26 @@ fn event(name: &str, html: &str) -> Bytes {
 impl Tiles {
     fn of(app: &App) -> Self {
         let (samples, is_blind) = app.pulse.recent();
-        let Some(last) = samples.last() else { return Self { groups: Vec::new(), at: None, is_blind } };
+        let durability = durable(app.store.durability());
+        let Some(last) = samples.last() else {
+            return Self { groups: Vec::new(), at: None, is_blind, durability };
+        };
         let groups = vec![
             ("Orders under way", statuses(&samples, last, &app.settings)),
             ("Flow", flow(&samples, last, &app.settings)),
             ("Worker", worker(app)),
             ("Money", money(&samples, last)),
         ];
-        Self { groups, at: Some(last.at), is_blind }
+        Self { groups, at: Some(last.at), is_blind, durability }
+    }
+}
+
+/// What an accepted order survives.
+fn durable(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Local => "Durability is local: an accepted order is on the disk of this machine.",
+        Durability::Synchronous => "Durability is synchronous: a standby has applied every accepted order.",
+        Durability::Asynchronous => "Durability is asynchronous: a failover may lose the last moments.",
     }
 }
 

@@ -115,3 +115,34 @@ async fn a_page_is_sent_with_a_policy_that_allows_nothing_inline() {
         assert_eq!(answer.headers.get("cache-control").unwrap(), "no-store");
     }
 }
+
+#[actix_web::test]
+async fn operators_see_what_an_accepted_order_survives_and_what_was_given_back_of_those_that_were_lost() {
+    let house = House::open().await;
+    let cookie = enter(&house, "ada", &[Role::Admin], now()).await;
+    let see = async |path: &str| {
+        let page = house.send(TestRequest::get().uri(path).insert_header(("cookie", cookie.clone())), "").await;
+        page.body.as_str().unwrap_or_else(|| panic!("{path}: {page:?}")).to_owned()
+    };
+    assert!(see("/console").await.contains("Durability is local"));
+    assert!(!see("/console/money").await.contains("Charges without an order"));
+
+    let (store, lost) = (&house.app.store, crate::order::OrderId::new());
+    let entry = crate::store::Entry {
+        at: now(),
+        user_id: None,
+        user_name: "lungo".into(),
+        action: crate::store::RELEASE_LOST.into(),
+        subject: "payment:<pi_1>".into(),
+        reason: None,
+        detail: serde_json::json!({"amount": 820, "currency": "EUR"}),
+        request_id: String::new(),
+    };
+    store.note_restored(now(), now()).await.unwrap();
+    store.watch_history(now(), Duration::zero()).await.unwrap();
+    assert_eq!(store.judge_lost(vec![(lost, entry)], now()).await.unwrap().lost, [lost]);
+    let page = see("/console/money").await;
+    for shown in ["Charges without an order", "are looked through, next at", "&#60;pi_1&#62;", "8.20 EUR"] {
+        assert!(page.contains(shown), "no `{shown}`: {page}");
+    }
+}
