@@ -87,6 +87,7 @@ use engine::{Database, Pool};
 use readers::LaggingReader;
 use recent::Recent;
 use replicas::Replicas;
+use sql::Conn;
 
 use crate::admission::Rules;
 use crate::config::Durability;
@@ -271,6 +272,19 @@ impl Store {
         cluster == self.cluster || Some(cluster) == self.predecessor
     }
 
+    /// Whether what was read when this database had come as far as `seen` is still there when it has come as far as
+    /// `here`, or was lost by a failover.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] while that is not known.
+    pub fn goes_on(&self, here: Place, seen: Place) -> Result<bool> {
+        let unknown = || Error::Unavailable("it is not known yet where the history before this one ended".into());
+        if seen.timeline > here.timeline {
+            return Err(Error::Unavailable("the server was left behind by a failover".into()));
+        }
+        self.replicas.holds(here, seen).ok_or_else(unknown)
+    }
+
     /// How far the replica may lag behind now; `None` without one.
     pub fn replica_lag(&self) -> Option<Duration> {
         self.lagging().map(LaggingReader::lag)
@@ -297,7 +311,16 @@ impl Store {
 
     /// Whether the database can be written to: commits an empty transaction through the lanes.
     pub async fn ping(&self) -> Result<()> {
-        self.lane.write(tx::Urgency::Control, |_| Ok(())).await
+        self.lane
+            .write(tx::Urgency::Control, |tx| {
+                if let Conn::Postgres(conn) = tx.conn()?
+                    && position::is_read_only(conn)?
+                {
+                    return Err(Error::Unavailable("the server takes no writes".into()));
+                }
+                Ok(())
+            })
+            .await
     }
 }
 

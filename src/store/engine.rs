@@ -78,7 +78,12 @@ impl Database {
             Self::Sqlite(path) => {
                 SqliteConnection::establish(path).map(Conn::Sqlite).map_err(|fault| fault.to_string())
             }
-            Self::Postgres(url) => PgConnection::establish(url).map(Conn::Postgres).map_err(|fault| fault.to_string()),
+            Self::Postgres(url) => PgConnection::establish(url).map(Conn::Postgres).map_err(|fault| {
+                let fault = fault.to_string();
+                let is_missing = fault.contains("SSL support is not compiled in");
+                let way = if is_missing { ": build this program with `--features tls`" } else { "" };
+                format!("{}{way}", fault.trim_end())
+            }),
         }
     }
 

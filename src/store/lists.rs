@@ -5,7 +5,7 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 
 use super::log;
-use super::position::{Place, Position};
+use super::position::{self, Place, Position};
 use super::questions::{OngoingOf, OrderOfId};
 use super::rows::event::EventRow;
 use super::rows::{OrderRow, document, millis, or_log, raw, uuid, word};
@@ -114,10 +114,11 @@ impl Store {
     }
 
     /// The partner's events after a position, oldest first, the last position of the log that can be given now, and
-    /// how far the database had come. Nothing is ever inserted before a position that was given.
+    /// how far the database had come by then, so that it had written all of them. Nothing is ever inserted before a
+    /// position that was given.
     pub async fn feed(&self, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64, Place)> {
         self.readers
-            .read_at(move |conn, place| {
+            .read_at(move |conn, _| {
                 let end = log::end(conn)?;
                 let events = order_events::table
                     .filter(order_events::partner_id.eq(raw(partner)))
@@ -129,7 +130,20 @@ impl Store {
                     .load_iter::<EventRow, DefaultLoadingMode>(conn)?
                     .map(|row| row?.into_recorded())
                     .collect::<Result<_>>()?;
-                Ok((events, end, place))
+                // Only now: what was committed since the question before is among the events.
+                Ok((events, end, position::here(conn)?))
+            })
+            .await
+    }
+
+    /// The partner's event at a position, if there is one.
+    pub async fn event_at(&self, partner: PartnerId, position: i64) -> Result<Option<Recorded>> {
+        self.readers
+            .read(move |conn| {
+                let event = order_events::table
+                    .filter(order_events::partner_id.eq(raw(partner)))
+                    .filter(order_events::position.eq(position));
+                event.first::<EventRow>(conn).optional()?.map(EventRow::into_recorded).transpose()
             })
             .await
     }

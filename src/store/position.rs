@@ -120,6 +120,12 @@ pub(super) fn ask(conn: &mut PgConnection) -> Result<(Place, bool)> {
     Ok((Place { timeline: u32::try_from(timeline).unwrap_or_default(), place }, is_standby))
 }
 
+/// Whether whatever is written now is refused.
+pub(super) fn is_read_only(conn: &mut PgConnection) -> Result<bool> {
+    let ask = sql::<Bool>("(current_setting('transaction_read_only') = 'on')");
+    Ok(diesel::select(ask).get_result(conn)?)
+}
+
 /// As [`here`], with the server's clock.
 pub(super) fn here_and_now(conn: &mut Conn) -> Result<(Place, Instant)> {
     let place = here_on_primary(conn)?;
@@ -130,14 +136,18 @@ pub(super) fn here_and_now(conn: &mut Conn) -> Result<(Place, Instant)> {
 
 /// Where histories of a database ended, so that another began: at a failover.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Forks(Vec<Place>);
+pub(super) struct Forks {
+    /// The history that led here.
+    of: u32,
+    ends: Vec<Place>,
+}
 
 impl Forks {
     /// Reads them from a primary, where it lets us: without, a history that ended is taken to have gone on.
     pub fn read(conn: &mut Conn, timeline: u32) -> Result<Self> {
         let Conn::Postgres(conn) = conn else { return Ok(Self::default()) };
         if timeline < 2 {
-            return Ok(Self::default());
+            return Ok(Self { of: timeline, ends: Vec::new() });
         }
         let file = format!("SELECT pg_read_file('pg_wal/{timeline:08X}.history', 0, 1048576, true)");
         let text = diesel::select(sql::<Nullable<Text>>(file.trim_start_matches("SELECT "))).get_result(conn);
@@ -145,11 +155,11 @@ impl Forks {
             tracing::warn!(%fault, "store.timeline_history_unreadable");
             None
         });
-        Ok(Self::parse(&text.unwrap_or_default()))
+        Ok(Self::parse(timeline, &text.unwrap_or_default()))
     }
 
     /// Each line has a timeline, where it ended, and why.
-    fn parse(history: &str) -> Self {
+    fn parse(of: u32, history: &str) -> Self {
         let fork = |line: &str| {
             let mut words = line.split_whitespace();
             let timeline = words.next()?.parse().ok()?;
@@ -157,13 +167,17 @@ impl Forks {
             let place = i64::from_str_radix(high, 16).ok()? << 32 | i64::from_str_radix(low, 16).ok()?;
             Some(Place { timeline, place })
         };
-        Self(history.lines().filter_map(fork).collect())
+        Self { of, ends: history.lines().filter_map(fork).collect() }
     }
 
-    /// Whether who has come as far as `here` has all of what was there at `seen`.
-    pub fn holds(&self, here: Place, seen: Place) -> bool {
-        let end = self.0.iter().find(|fork| fork.timeline == seen.timeline && seen.timeline < here.timeline);
-        seen.timeline <= here.timeline && seen.place <= end.map_or(here.place, |end| end.place.min(here.place))
+    /// Whether who has come as far as `here` has all of what was there at `seen`; `None` where that history is so new that
+    /// it is not known yet what it goes on from.
+    pub fn holds(&self, here: Place, seen: Place) -> Option<bool> {
+        if seen.timeline >= here.timeline {
+            return Some(seen.timeline == here.timeline && seen.place <= here.place);
+        }
+        let end = self.ends.iter().find(|fork| fork.timeline == seen.timeline);
+        (self.of >= here.timeline).then(|| seen.place <= end.map_or(here.place, |end| end.place.min(here.place)))
     }
 }
 
@@ -173,9 +187,9 @@ mod tests {
 
     #[test]
     fn a_place_beyond_the_end_of_its_history_is_held_by_nobody() {
-        let forks = Forks::parse("1\t0/5000000\tno recovery target specified\n\n2\t1/10\twhy\n");
+        let forks = Forks::parse(3, "1\t0/5000000\tno recovery target specified\n\n2\t1/10\twhy\n");
         let at = |timeline, place| Place { timeline, place };
-        assert_eq!(forks, Forks(vec![at(1, 0x500_0000), at(2, 0x1_0000_0010)]));
+        assert_eq!(forks.ends, [at(1, 0x500_0000), at(2, 0x1_0000_0010)]);
         for (here, seen, holds) in [
             (at(1, 10), at(1, 10), true),
             (at(1, 10), at(1, 11), false),
@@ -185,9 +199,12 @@ mod tests {
             (at(3, 0x2_0000_0000), at(2, 0x1_0000_0011), false),
             (at(1, 0x900_0000), at(2, 1), false),
         ] {
-            assert_eq!(forks.holds(here, seen), holds, "{here:?} {seen:?}");
+            assert_eq!(forks.holds(here, seen), Some(holds), "{here:?} {seen:?}");
         }
-        assert!(Forks::default().holds(at(2, 5), at(1, 5)), "where nothing is known of the end");
+        let unreadable = Forks::parse(2, "");
+        assert_eq!(unreadable.holds(at(2, 5), at(1, 5)), Some(true), "where nothing is known of the end");
+        assert_eq!(Forks::default().holds(at(2, 5), at(1, 5)), None, "where it has not been looked yet");
+        assert_eq!(Forks::default().holds(at(2, 5), at(2, 5)), Some(true));
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Asked {
         at_least.is_none_or(|seen| {
             let revision = seen.revision_of(self.partner, &self.customer).unwrap_or_default();
             let same = revision.number < read.revision.number || revision == read.revision;
-            known.holds(read.position.at, seen.at) && (revision.number == 0 || same)
+            known.holds(read.position.at, seen.at) == Some(true) && (revision.number == 0 || same)
         })
     }
 
@@ -151,7 +151,8 @@ impl Asked {
             let lost = seen.at.timeline < read.position.at.timeline && revision.number > read.revision.number;
             another
                 || lost
-                || (seen.at.timeline <= read.position.at.timeline && !known.holds(read.position.at, seen.at))
+                || (seen.at.timeline <= read.position.at.timeline
+                    && known.holds(read.position.at, seen.at) == Some(false))
         })
     }
 

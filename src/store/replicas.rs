@@ -86,7 +86,8 @@ impl Replicas {
                 let start = next.fetch_add(1, Ordering::Relaxed);
                 (0..all.len()).map(|offset| &all[(start + offset) % all.len()]).find_map(|replica| {
                     let seen = replica.seen()?;
-                    let holds = |place: Option<Place>| place.is_none_or(|place| forks.holds(seen.place, place));
+                    let holds =
+                        |place: Option<Place>| place.is_none_or(|place| forks.holds(seen.place, place) == Some(true));
                     let is_recent = wanted.seen.is_some() || now.duration_since(seen.proven) <= *max_staleness;
                     let answers = now.duration_since(seen.looked) <= SILENCE;
                     (answers && is_recent && holds(wanted.seen) && holds(wanted.written))
@@ -96,10 +97,10 @@ impl Replicas {
         }
     }
 
-    /// Whether who has come as far as `here` has all of what was there at `seen`.
-    pub fn holds(&self, here: Place, seen: Place) -> bool {
+    /// Whether who has come as far as `here` has all of what was there at `seen`; `None` while that is not known.
+    pub fn holds(&self, here: Place, seen: Place) -> Option<bool> {
         match self {
-            Self::Embedded(_) => seen.place <= here.place,
+            Self::Embedded(_) => Some(seen.place <= here.place),
             Self::Servers { forks, .. } => forks.load().holds(here, seen),
         }
     }
@@ -298,11 +299,12 @@ impl Watch {
                     (self.follow_clock)(at, began + took / 2);
                 }
                 let is_new = place.timeline != timeline;
-                if is_new {
+                if is_new
+                    && let Some(forks) =
+                        looking.at(&self.primary, &self.system, |conn| Forks::read(conn, place.timeline))
+                {
                     timeline = place.timeline;
-                    if let Some(forks) = looking.at(&self.primary, &self.system, |conn| Forks::read(conn, timeline)) {
-                        self.forks.store(Arc::new(forks));
-                    }
+                    self.forks.store(Arc::new(forks));
                 }
                 let mut looks = self.looks();
                 if is_new {

@@ -12,7 +12,7 @@ use crate::store::{Position, Recorded};
 use crate::web::auth::AsPartner;
 use crate::web::heard::unknown_order;
 use crate::web::problem::Problem;
-use crate::web::query::{Query, limit, log_cursor, lost_history, opaque};
+use crate::web::query::{LogCursor, Query, limit, log_cursor, lost_history, opaque, tag};
 use crate::web::views::EventView;
 
 /// An event, and whose it is.
@@ -80,15 +80,33 @@ pub async fn list_events(
     query: Query<FeedQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (scope, cluster) = (opaque::scope(partner, None), app.store.cluster());
-    let after = log_cursor(query.cursor.as_deref(), scope, |of| app.store.has_log_of(of))?.unwrap_or(0);
+    let cursor = log_cursor(query.cursor.as_deref(), scope, |of| app.store.has_log_of(of))?;
+    let after = cursor.map_or(0, |cursor| cursor.after);
     let (events, last, place) =
         app.store.feed(partner, after, limit(query.limit, 1000)?).await.map_err(Failure::from)?;
-    if after > last {
+    // Of a database that this one was moved from nothing can be lost here.
+    let known = cursor.filter(|cursor| cursor.cluster == cluster);
+    let mut is_lost = after > last;
+    let mut seen = place;
+    if let Some(cursor) = known {
+        if app.store.goes_on(place, cursor.seen).map_err(Failure::from)? {
+            // Whoever hears nothing new depends on no more than before.
+            seen = if events.is_empty() { cursor.seen } else { place };
+        } else {
+            // It was told beyond the end of the old history. If that handed over the very last event that was told, it
+            // handed over all before that too, and what came later has later positions.
+            let told = app.store.event_at(partner, after).await.map_err(Failure::from)?;
+            is_lost |= after > 0 && told.is_none_or(|told| tag(&told) != cursor.event);
+        }
+    }
+    if is_lost {
         return Err(lost_history().into());
     }
-    let next = events.last().map_or(after, |event| event.position);
+    let (after, event) =
+        events.last().map_or((after, cursor.map_or(0, |cursor| cursor.event)), |event| (event.position, tag(event)));
+    let next = LogCursor { after, event, cluster, seen };
     let events = events.iter().map(|event| FeedEvent { order_id: event.order_id.0, event: EventView::new(event) });
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Lungo-Position", Position::of_log(cluster, place).token()));
-    Ok(answer.json(EventPage { events: events.collect(), cursor: opaque::log_cursor(next, scope, cluster) }))
+    Ok(answer.json(EventPage { events: events.collect(), cursor: opaque::log_cursor(next, scope) }))
 }

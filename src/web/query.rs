@@ -8,7 +8,8 @@ use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Code, Failure};
-use crate::order::CustomerId;
+use crate::order::{CustomerId, Hash};
+use crate::store::{Place, Recorded};
 use crate::web::problem::Problem;
 
 /// A query, or a problem that says what is wrong with it.
@@ -66,14 +67,37 @@ pub fn cursor(token: Option<&str>, scope: [u8; 6]) -> Result<Option<i64>, Failur
     token.map(|token| opaque::parse(token, scope).ok_or_else(invalid_cursor)).transpose()
 }
 
+/// A place in the log of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogCursor {
+    /// The position of the last event that was told.
+    pub after: i64,
+    /// Which event that was: see [`tag`].
+    pub event: u64,
+    /// Whose log it is.
+    pub cluster: u64,
+    /// How far that database had come when it was told.
+    pub seen: Place,
+}
+
+/// Tells an event from what may stand at its position in another history.
+pub fn tag(event: &Recorded) -> u64 {
+    let Hash(hash) = Hash::of(&("event", event.order_id, event.version));
+    u64::from_be_bytes(*hash.first_chunk().expect("a hash has 32 bytes"))
+}
+
 /// The place in the log that a cursor stands for.
 ///
 /// # Errors
 /// `invalid_cursor` for one that was not made for this list; `cursor_invalid` for one into another database.
-pub fn log_cursor(token: Option<&str>, scope: [u8; 6], is_ours: impl Fn(u64) -> bool) -> Result<Option<i64>, Failure> {
+pub fn log_cursor(
+    token: Option<&str>,
+    scope: [u8; 6],
+    is_ours: impl Fn(u64) -> bool,
+) -> Result<Option<LogCursor>, Failure> {
     let Some(token) = token else { return Ok(None) };
     match opaque::parse_log(token, scope).ok_or_else(invalid_cursor)? {
-        (place, of) if is_ours(of) => Ok(Some(place)),
+        cursor if is_ours(cursor.cluster) => Ok(Some(cursor)),
         _ => Err(lost_history()),
     }
 }
@@ -92,7 +116,9 @@ pub mod opaque {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+    use super::LogCursor;
     use crate::order::{CustomerId, Hash, PartnerId};
+    use crate::store::Place;
 
     /// Whose list it is.
     pub fn scope(partner: PartnerId, customer: Option<&CustomerId>) -> [u8; 6] {
@@ -104,17 +130,31 @@ pub mod opaque {
         URL_SAFE_NO_PAD.encode([&place.to_be_bytes()[..], &scope].concat())
     }
 
-    /// A place in the log of one database.
-    pub fn log_cursor(place: i64, scope: [u8; 6], cluster: u64) -> String {
-        URL_SAFE_NO_PAD.encode([&place.to_be_bytes()[..], &scope, &cluster.to_be_bytes()].concat())
+    pub fn log_cursor(cursor: LogCursor, scope: [u8; 6]) -> String {
+        let LogCursor { after, event, cluster, seen: Place { timeline, place } } = cursor;
+        let parts: [&[u8]; 6] = [
+            &after.to_be_bytes(),
+            &scope,
+            &cluster.to_be_bytes(),
+            &timeline.to_be_bytes(),
+            &place.to_be_bytes(),
+            &event.to_be_bytes(),
+        ];
+        URL_SAFE_NO_PAD.encode(parts.concat())
     }
 
-    /// The place in the log, and the database whose log it is.
-    pub fn parse_log(token: &str, scope: [u8; 6]) -> Option<(i64, u64)> {
-        let bytes: [u8; 22] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
-        let place = i64::from_be_bytes(bytes[..8].try_into().ok()?);
-        let cluster = u64::from_be_bytes(bytes[14..].try_into().ok()?);
-        (place >= 0 && bytes[8..14] == scope).then_some((place, cluster))
+    pub fn parse_log(token: &str, scope: [u8; 6]) -> Option<LogCursor> {
+        let bytes: [u8; 42] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let cursor = LogCursor {
+            after: i64::from_be_bytes(bytes[..8].try_into().ok()?),
+            cluster: u64::from_be_bytes(bytes[14..22].try_into().ok()?),
+            seen: Place {
+                timeline: u32::from_be_bytes(bytes[22..26].try_into().ok()?),
+                place: i64::from_be_bytes(bytes[26..34].try_into().ok()?),
+            },
+            event: u64::from_be_bytes(bytes[34..].try_into().ok()?),
+        };
+        (cursor.after >= 0 && cursor.seen.place >= 0 && bytes[8..14] == scope).then_some(cursor)
     }
 
     pub fn parse(token: &str, scope: [u8; 6]) -> Option<i64> {
@@ -135,11 +175,12 @@ mod tests {
     #[test]
     fn a_cursor_into_another_database_is_told_from_garbage() {
         let scope = opaque::scope(crate::order::PartnerId::new(), None);
-        let token = opaque::log_cursor(12, scope, 7);
-        assert_eq!(log_cursor(Some(&token), scope, |of| of == 7).unwrap(), Some(12));
+        let cursor = LogCursor { after: 12, event: 5, cluster: 7, seen: Place { timeline: 3, place: 1 << 40 } };
+        let token = opaque::log_cursor(cursor, scope);
+        assert_eq!(log_cursor(Some(&token), scope, |of| of == 7).unwrap(), Some(cursor));
         assert_eq!(log_cursor(None, scope, |of| of == 7).unwrap(), None);
         assert_eq!(log_cursor(Some(&token), scope, |of| of == 8).unwrap_err().code, Code::CursorInvalid);
-        let of_another = opaque::log_cursor(12, [0; 6], 7);
+        let of_another = opaque::log_cursor(cursor, [0; 6]);
         for garbage in ["", "x", &of_another, &opaque::cursor(12, scope)] {
             assert_eq!(log_cursor(Some(garbage), scope, |of| of == 7).unwrap_err().code, Code::InvalidCursor);
         }

@@ -1,6 +1,7 @@
 //! The service on real servers of PostgreSQL, and the servers themselves.
 
 mod failover;
+mod faults;
 mod instances;
 mod replicas;
 mod seed;

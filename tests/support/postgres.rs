@@ -122,6 +122,15 @@ impl Cluster {
     /// # Panics
     /// If PostgreSQL is not installed, or does not start.
     pub fn start(replicas: usize, synchronous: bool) -> Self {
+        Self::start_by(replicas, synchronous, &[])
+    }
+
+    /// A primary alone whose files may be small: see [`Self::limit_files`].
+    pub fn start_small() -> Self {
+        Self::start_by(0, false, &["--wal-segsize=1"])
+    }
+
+    fn start_by(replicas: usize, synchronous: bool, of_initdb: &[&str]) -> Self {
         let began = Instant::now();
         let directory = tempfile::Builder::new().prefix("lungo-pg-").tempdir().expect("a temporary directory").keep();
         // What its owner may read is checked by the servers themselves.
@@ -134,7 +143,7 @@ impl Cluster {
         let watch = watch.spawn().expect("there is a shell");
         let servers = (0..=replicas).map(|_| Mutex::new(None)).collect();
         let cluster = Self { directory, servers, watch };
-        cluster.create_primary();
+        cluster.create_primary(of_initdb);
         let created = began.elapsed();
         thread::scope(|scope| {
             for replica in 0..replicas {
@@ -273,6 +282,55 @@ impl Cluster {
         self.psql(node, "SELECT pg_reload_conf()");
     }
 
+    /// Lets the primary write files of no more than so many bytes, as if its disk were full then; `None` lifts that.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let postmaster = self.server(Node::Primary).as_ref().expect("it runs").id();
+        let limit = bytes.map_or("unlimited".into(), |bytes| bytes.to_string());
+        // Twice: a child may have been on its way meanwhile.
+        for process in [with_children(postmaster), with_children(postmaster)].concat() {
+            // Even root may not do that to others. A child may have ended.
+            let mut prlimit = self.by_owner(Path::new("prlimit"));
+            prlimit.arg(format!("--pid={process}")).arg(format!("--fsize={limit}:")).stderr(Stdio::null());
+            prlimit.status().expect("there is a prlimit");
+        }
+        let limits = fs::read_to_string(format!("/proc/{postmaster}/limits")).expect("it runs");
+        let is_set = |line: &str| line.starts_with("Max file size") && line.contains(&limit);
+        assert!(limits.lines().any(is_set), "{limits}");
+    }
+
+    /// Has the primary let in whom this line of `pg_hba.conf` names, before any other line is looked at.
+    pub fn admit(&self, line: &str) {
+        let file = self.data(Node::Primary).join("pg_hba.conf");
+        let lines = fs::read_to_string(&file).expect("initdb wrote it");
+        fs::write(&file, format!("{line}\n{lines}")).expect("there is room");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let seen = format!("SELECT count(*) FROM pg_hba_file_rules WHERE '{}' = ANY(user_name)", words[2]);
+        assert_ne!(self.psql(Node::Primary, &seen), "0", "{line}");
+        self.psql(Node::Primary, "SELECT pg_reload_conf()");
+    }
+
+    /// Has the primary speak TLS at an address of this machine, with a certificate of its own.
+    #[cfg(feature = "tls")]
+    pub fn secure(&self, host: &str) {
+        let data = self.data(Node::Primary);
+        let (certificate, key) = (data.join("server.crt"), data.join("server.key"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=lungo"]);
+        openssl.args(["-addext", &format!("subjectAltName=IP:{host}")]);
+        finish(openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate), "openssl");
+        [certificate, key].iter().for_each(|file| give(file));
+        self.set(Node::Primary, "ssl", "on");
+        self.set(Node::Primary, "listen_addresses", host);
+        self.kill_primary();
+        self.start_primary();
+    }
+
+    /// The certificate of [`Self::secure`].
+    #[cfg(feature = "tls")]
+    pub fn certificate(&self) -> PathBuf {
+        self.data(Node::Primary).join("server.crt")
+    }
+
     /// Waits until a replica has applied all that the primary has written by now.
     pub fn catch_up(&self, replica: usize) {
         let place = self.psql(Node::Primary, "SELECT pg_current_wal_lsn()");
@@ -296,10 +354,11 @@ impl Cluster {
         std::iter::once(Node::Primary).chain((0..replicas).map(Node::Replica))
     }
 
-    fn create_primary(&self) {
+    fn create_primary(&self, of_initdb: &[&str]) {
         let data = self.create_home(Node::Primary);
         let mut initdb = self.program("initdb");
         initdb.arg("-D").arg(&data).args(["-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        initdb.args(of_initdb);
         finish(&mut initdb, "initdb");
         let mut settings = File::options().append(true).open(data.join("postgresql.conf")).expect("initdb wrote it");
         settings.write_all(SETTINGS.as_bytes()).expect("there is room");
@@ -387,7 +446,11 @@ impl Cluster {
 
     /// A program of PostgreSQL, by a user that it does not refuse.
     fn program(&self, name: &str) -> Command {
-        let path = programs().join(name);
+        self.by_owner(&programs().join(name))
+    }
+
+    /// A program, by the user that the servers run as.
+    fn by_owner(&self, path: &Path) -> Command {
         let mut command = match *ACCOUNT {
             Some((user, group)) => {
                 let mut command = Command::new("setpriv");

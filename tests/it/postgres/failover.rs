@@ -110,6 +110,7 @@ fn a_lossy_failover_is_noticed() {
     let customer = fresh("cus");
     let create = |body: &serde_json::Value| server.call("POST", "/v1/orders").json(body).send();
     let kept = create(&two_lungos(&customer)).expect(202);
+    let before = text(&server.get("/v1/events").expect(200).body["cursor"]);
     cluster.catch_up(0);
     // What is acknowledged now is on the primary only, and dies with it.
     cluster.stop_replica(0, false);
@@ -118,6 +119,12 @@ fn a_lossy_failover_is_noticed() {
     body["total"]["amount"] = json!(410);
     let lost = create(&body).expect(202);
     let (position, revision) = (lost.header("lungo-position").to_owned(), text(&lost.body["revision"]));
+    let feed = |cursor: &str| server.get(&format!("/v1/events?limit=1000{cursor}"));
+    let told = until("the feed tells of it", || {
+        let page = feed("").expect(200).body;
+        let is_told = page["events"].as_array()?.iter().any(|event| event["order_id"] == lost.id());
+        is_told.then(|| text(&page["cursor"]))
+    });
     assert_ne!(kept.id(), lost.id());
     cluster.kill_primary();
     cluster.start_replica(0);
@@ -143,6 +150,11 @@ fn a_lossy_failover_is_noticed() {
     order_again(&revision).problem(409, "history_diverged");
     server.get(&format!("/v1/orders/{}", lost.id())).problem(404, "not_found");
     order_again(&text(&answer.body["revision"])).expect(202);
+
+    feed(&format!("&cursor={told}")).problem(409, "cursor_invalid");
+    let page = feed(&format!("&cursor={before}")).expect(200).body;
+    let orders: Vec<_> = page["events"].as_array().expect("a page").iter().map(|event| &event["order_id"]).collect();
+    assert!(orders.len() > 1 && !orders.iter().any(|order| **order == json!(lost.id())), "{page}");
 }
 
 #[test]

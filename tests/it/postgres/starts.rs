@@ -33,6 +33,22 @@ fn servers_that_cannot_serve_are_named_at_the_start() {
         assert!(said.contains(words) && !said.contains("geheim"), "{url}: {said}");
     }
 
+    let keys = |url: &str| {
+        let mut command = lungo();
+        command.args(["keys", "list", "--database", url]);
+        run(command)
+    };
+    // Whoever only looks creates no schema, and the service that does makes nothing of half of one.
+    let bare = cluster.fresh_database();
+    let (ended, said) = keys(&bare.primary);
+    assert!(!ended.success() && said.contains("older version"), "{said}");
+    assert_eq!(bare.psql("SELECT count(*) FROM pg_tables WHERE tablename = 'orders'"), "0");
+    let half = cluster.fresh_database();
+    half.psql("CREATE TABLE meta (name text)");
+    let said = refusal(&[&format!("--database={}", half.primary)]);
+    assert!(said.contains("already exists"), "{said}");
+    assert_eq!(half.psql("SELECT count(*) FROM pg_tables WHERE tablename = 'orders'"), "0", "all of it or nothing");
+
     database.psql("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
     let said = refusal(&[&good]);
     assert!(said.contains("9999") && said.contains("newer"), "{said}");
@@ -66,4 +82,68 @@ fn durability_is_what_the_servers_do_and_can_be_demanded() {
     drop(server);
     let said = refusal(&[&fresh(), "--durability=synchronous"]);
     assert!(said.contains("synchronous"), "{said}");
+}
+
+/// A role of its own for a fresh database, which has to say its password; and the address with that password.
+fn guarded(cluster: &Cluster) -> (String, String) {
+    let database = cluster.fresh_database();
+    let role = format!("guard_of_{}", database.name);
+    database.psql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'richtig'; ALTER DATABASE {} OWNER TO {role}",
+        database.name
+    ));
+    let url = database.primary.replace("://lungo@", &format!("://{role}:richtig@"));
+    (role, url)
+}
+
+#[test]
+fn a_wrong_password_is_named_and_no_password_is_shown() {
+    let Some(cluster) = shared() else { return };
+    let (role, url) = guarded(cluster);
+    cluster.admit(&format!("local all {role} scram-sha-256"));
+    let wrong = url.replace(":richtig@", ":geheim@");
+    let said = refusal(&[&format!("--database={wrong}")]);
+    assert!(said.contains("password authentication failed"), "{said}");
+    assert!(!said.contains("geheim") && !said.contains("richtig"), "{said}");
+    let said = refusal(&[&format!("--database={}", url.replace(":richtig@", "@"))]);
+    assert!(said.contains("no password supplied"), "{said}");
+    // Nobody depends on a replica: it is said once what is wrong, and the primary serves.
+    let server = Server::start(&[&format!("--database={url}"), &format!("--replica={wrong}")]);
+    let log = server.log();
+    assert!(log.contains("store.replica_failed") && log.contains("password authentication failed"), "{log}");
+    assert!(!log.contains("geheim") && !log.contains("richtig"), "{log}");
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn without_tls_it_is_said_how_to_get_it() {
+    let said = refusal(&["--database=postgres://lungo:geheim@127.0.0.1:1/lungo?sslmode=require"]);
+    assert!(said.contains("--features tls") && !said.contains("geheim"), "{said}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_connection_may_have_to_be_encrypted_and_the_server_to_prove_who_it_is() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(0, false);
+    // Of the many addresses of this machine one that no other test listens at.
+    let host = format!("127.{}.{}.7", 10 + std::process::id() % 200, (std::process::id() / 200) % 250);
+    cluster.secure(&host);
+    let (role, url) = guarded(&cluster);
+    cluster.admit(&format!("hostssl all {role} 127.0.0.0/8 scram-sha-256"));
+    let (name, _) = url.rsplit_once('/').and_then(|(_, rest)| rest.split_once('?')).expect("a database");
+    let url = |parameters: &str| format!("--database=postgres://{role}:richtig@{host}:5432/{name}?{parameters}");
+    let said = refusal(&[&url("sslmode=disable")]);
+    assert!(said.contains("pg_hba.conf") && !said.contains("richtig"), "{said}");
+    let said = refusal(&[&url("sslmode=verify-full&sslrootcert=/nowhere")]);
+    assert!(said.contains("/nowhere"), "{said}");
+    let server = Server::start(&[&url("sslmode=require")]);
+    drop(server);
+    let root = cluster.certificate();
+    let flag = url(&format!("sslmode=verify-full&sslrootcert={}", root.display()));
+    // The keys of the demo are told once.
+    let server = Server::start(&[&flag, "--demo=false"]);
+    drop(server);
 }
