@@ -184,15 +184,19 @@ fn write(
     let mut used = Monotonic::now();
     let mut batch = Vec::with_capacity(MAX_BATCH);
     loop {
-        select! {
-            recv(control) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
-            recv(create) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
+        // What could not be begun is tried once more before anything else is.
+        let is_again = !batch.is_empty();
+        if !is_again {
+            select! {
+                recv(control) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
+                recv(create) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
+            }
+            batch.extend(control.try_iter().take(MAX_BATCH - batch.len()));
+            // An order that is accepted comes back at least twice. New ones get what results leave, so that acceptance
+            // never starves completion, but always a little.
+            let places = ((MAX_BATCH - batch.len()) / 2).max(FEWEST_CREATES);
+            batch.extend(create.try_iter().take(places));
         }
-        batch.extend(control.try_iter().take(MAX_BATCH - batch.len()));
-        // An order that is accepted comes back at least twice. New ones get what results leave, so that acceptance
-        // never starves completion, but always a little.
-        let places = ((MAX_BATCH - batch.len()) / 2).max(FEWEST_CREATES);
-        batch.extend(create.try_iter().take(places));
         // A server may have died while there was nothing to do: better to learn of it before something is begun.
         if used.elapsed() > LONG_UNUSED
             && let Some(held) = conn.as_mut()
@@ -219,12 +223,18 @@ fn write(
         METERS.lane_batch.of(()).record(writes as f64);
         // A panic in one write poisons the connection's state, and so may a commit that failed: start over with a
         // fresh one. Answers that a panic drops are told to their callers as "unknown".
-        let is_sound = catch_unwind(AssertUnwindSafe(|| commit(connection, handoff, std::mem::take(&mut batch))));
-        let is_sound = is_sound.unwrap_or_else(|_| {
+        let mut left = None;
+        let work = || commit(connection, handoff, std::mem::take(&mut batch), &mut left);
+        let is_sound = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             METERS.lane_troubles.of(LaneTrouble::Panicked).increment(1);
             tracing::error!("store.lane_panicked");
             false
         });
+        match left {
+            Some((jobs, _)) if !is_again => batch = jobs,
+            Some((jobs, fault)) => jobs.into_iter().for_each(|job| job.answer(Err(fault.clone()))),
+            None => {}
+        }
         if is_sound {
             if let (Some(checkpoints), Conn::Sqlite(conn)) = (&mut checkpoints, &mut **connection) {
                 checkpoints.after(writes, conn);
@@ -237,9 +247,15 @@ fn write(
     }
 }
 
-/// Commits what can be committed, and answers everybody. Whether the connection can still be used: false once a
-/// transaction as a whole has failed.
-fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool {
+/// Commits what can be committed, and answers everybody but those that are `left` because their transaction could not
+/// even be begun: nothing was done of them. Whether the connection can still be used: false once a transaction as a whole
+/// has failed.
+fn commit(
+    conn: &mut Conn,
+    handoff: &Handoff,
+    batch: Vec<Box<dyn Job>>,
+    left: &mut Option<(Vec<Box<dyn Job>>, Error)>,
+) -> bool {
     let mut batches = vec![batch];
     let mut is_doubtful = false;
     while let Some(mut batch) = batches.pop() {
@@ -268,6 +284,12 @@ fn commit(conn: &mut Conn, handoff: &Handoff, batch: Vec<Box<dyn Job>>) -> bool 
                 is_doubtful = true;
                 batch.into_iter().for_each(|job| job.answer(Err(fault.clone())));
             }
+            Err(RolledBack::NotBegun(fault)) => {
+                tracing::warn!(%fault, "store.not_begun");
+                let jobs = batch.into_iter().chain(batches.into_iter().flatten()).collect();
+                *left = Some((jobs, Error::from(fault)));
+                return false;
+            }
             Err(RolledBack::Whole(fault)) => {
                 METERS.lane_troubles.of(LaneTrouble::CommitFailed).increment(1);
                 tracing::error!(%fault, "store.commit_failed");
@@ -287,7 +309,9 @@ enum RolledBack {
     Job(usize),
     /// What they touch could not be read, or what they wrote together was refused.
     Together(Error),
-    /// It could not be begun, committed or rolled back.
+    /// It could not be begun: the connection was dead already.
+    NotBegun(diesel::result::Error),
+    /// It could not be committed or rolled back.
     Whole(diesel::result::Error),
 }
 
@@ -308,12 +332,18 @@ fn transact(
     handoff: &Handoff,
     batch: &mut [Box<dyn Job>],
 ) -> std::result::Result<(AfterCommit, Place), RolledBack> {
+    let mut has_begun = false;
     let done = conn.write(|conn| {
+        has_begun = true;
         let mut tx = Tx::begin(conn, handoff, batch.iter().map(|job| job.touching()))?;
         if let Some(failed) = batch.iter_mut().position(|job| !job.run(&mut tx)) {
             return Err(RolledBack::Job(failed));
         }
         Ok(tx.finish()?)
+    });
+    let done = done.map_err(|fault| match fault {
+        RolledBack::Whole(fault) if !has_begun => RolledBack::NotBegun(fault),
+        fault => fault,
     })?;
     // SQLite's only writer knows how far it has come. What is committed is committed: whoever cannot be told how far
     // that is gets a token that asks for nothing.

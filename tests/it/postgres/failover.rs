@@ -21,6 +21,18 @@ fn start(cluster: &Cluster) -> Server {
     Server::start(&flags.iter().map(String::as_str).chain(["--pace=zero"]).collect::<Vec<_>>())
 }
 
+/// A cursor behind about all that has happened.
+fn end_of_feed(server: &Server) -> String {
+    let mut cursor = String::new();
+    loop {
+        let page = server.get(&format!("/v1/events?limit=1000{cursor}")).expect(200).body;
+        if page["events"].as_array().is_some_and(|events| events.len() < 1000) {
+            return text(&page["cursor"]);
+        }
+        cursor = format!("&cursor={}", text(&page["cursor"]));
+    }
+}
+
 #[test]
 fn a_dead_synchronous_standby_leaves_the_outcome_unknown_until_it_is_back() {
     if !is_there() {
@@ -60,7 +72,7 @@ fn every_order_that_was_acknowledged_survives_a_synchronous_failover() {
     let server = start(&cluster);
     let ordering = AtomicBool::new(true);
     let accepted = Mutex::new(Vec::<(Instant, Intent)>::new());
-    let mut felt = Duration::ZERO;
+    let (mut felt, mut told) = (Duration::ZERO, String::new());
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -72,6 +84,7 @@ fn every_order_that_was_acknowledged_survives_a_synchronous_failover() {
             });
         }
         thread::sleep(Duration::from_secs(2));
+        told = end_of_feed(&server);
         cluster.kill_primary();
         let killed = Instant::now();
         // Whoever has confirmed a commit has received it; the others may not have.
@@ -93,6 +106,8 @@ fn every_order_that_was_acknowledged_survives_a_synchronous_failover() {
     let accepted = accepted.into_inner().unwrap();
     println!("{} orders; accepted again {felt:.1?} after the primary was killed", accepted.len());
     assert!(felt < RECOVERY, "clients felt it for {felt:?}");
+    // It was given in the very last moment before: what it tells of is there, and it goes on.
+    server.get(&format!("/v1/events?cursor={told}")).expect(200);
     for (_, intent) in &accepted {
         server.order(intent.id.as_ref().expect("it was accepted"));
         let mut again = Intent { customer: intent.customer.clone(), key: intent.key.clone(), id: intent.id.clone() };
@@ -131,6 +146,8 @@ fn a_lossy_failover_is_noticed() {
     cluster.promote(0);
     // Many other transactions later, so that places in the log count as reached by their number alone.
     cluster.psql(Node::Replica(0), "CREATE TABLE noise AS SELECT generate_series(1, 200000) AS number");
+    let spend = "DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$";
+    cluster.psql(Node::Replica(0), spend);
 
     let answer = until_at_last("it answers again", || {
         list(&server.partner, &customer, Some(&position)).ok().filter(|answer| answer.status != 503)
@@ -151,8 +168,12 @@ fn a_lossy_failover_is_noticed() {
     server.get(&format!("/v1/orders/{}", lost.id())).problem(404, "not_found");
     order_again(&text(&answer.body["revision"])).expect(202);
 
-    feed(&format!("&cursor={told}")).problem(409, "cursor_invalid");
-    let page = feed(&format!("&cursor={before}")).expect(200).body;
+    let decided = |cursor: &str| {
+        let page = || Some(feed(&format!("&cursor={cursor}"))).filter(|page| page.status != 503);
+        until_at_last("the feed answers", page)
+    };
+    decided(&told).problem(409, "cursor_invalid");
+    let page = decided(&before).expect(200).body;
     let orders: Vec<_> = page["events"].as_array().expect("a page").iter().map(|event| &event["order_id"]).collect();
     assert!(orders.len() > 1 && !orders.iter().any(|order| **order == json!(lost.id())), "{page}");
 }

@@ -38,6 +38,27 @@ fn a_primary_that_has_become_read_only_turns_writes_away_and_serves_lists() {
     assert_eq!(shown(&listed.body).len(), 1, "one intent is one order: {}", listed.text);
 }
 
+#[test]
+fn a_write_that_finds_its_connection_dead_is_made_on_another_one() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(0, false);
+    let server = start(&cluster);
+    for _ in 0..5 {
+        Intent::new().insist(&[&server.partner], Duration::from_secs(10)).expect("all is well");
+        let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'lungo'";
+        assert_ne!(cluster.psql(Node::Primary, ended), "0");
+        let mut late = Intent::new();
+        let answer = late.call(&server.partner).expect("it answers").expect(202);
+        late.id = Some(answer.id());
+        let listed = until_at_last("it is listed", || {
+            list(&server.partner, &late.customer, None).ok().filter(|answer| answer.status == 200)
+        });
+        assert_eq!(shown(&listed.body), [answer.id()]);
+    }
+}
+
 /// A file that may not grow is what a server sees of a full disk: nothing can be added to a table, and what has room in
 /// it can still be written.
 #[test]

@@ -1,6 +1,6 @@
 //! What the service needs of its servers it asks when it starts, and says what is wrong.
 
-use super::{Cluster, Node, is_there, shared};
+use super::{Cluster, Database, Node, is_there, shared};
 use crate::server::{Server, lungo, run, text};
 
 /// Starts the service with these flags, which must not work, and gives what it says.
@@ -84,8 +84,8 @@ fn durability_is_what_the_servers_do_and_can_be_demanded() {
     assert!(said.contains("synchronous"), "{said}");
 }
 
-/// A role of its own for a fresh database, which has to say its password; and the address with that password.
-fn guarded(cluster: &Cluster) -> (String, String) {
+/// A role of its own for a fresh database, which has to say its password; and the database, by that password.
+fn guarded(cluster: &Cluster) -> (String, Database) {
     let database = cluster.fresh_database();
     let role = format!("guard_of_{}", database.name);
     database.psql(&format!(
@@ -93,13 +93,13 @@ fn guarded(cluster: &Cluster) -> (String, String) {
         database.name
     ));
     let url = database.primary.replace("://lungo@", &format!("://{role}:richtig@"));
-    (role, url)
+    (role, Database { primary: url, ..database })
 }
 
 #[test]
 fn a_wrong_password_is_named_and_no_password_is_shown() {
     let Some(cluster) = shared() else { return };
-    let (role, url) = guarded(cluster);
+    let (role, Database { primary: url, .. }) = guarded(cluster);
     cluster.admit(&format!("local all {role} scram-sha-256"));
     let wrong = url.replace(":richtig@", ":geheim@");
     let said = refusal(&[&format!("--database={wrong}")]);
@@ -131,19 +131,18 @@ fn a_connection_may_have_to_be_encrypted_and_the_server_to_prove_who_it_is() {
     // Of the many addresses of this machine one that no other test listens at.
     let host = format!("127.{}.{}.7", 10 + std::process::id() % 200, (std::process::id() / 200) % 250);
     cluster.secure(&host);
-    let (role, url) = guarded(&cluster);
+    let (role, Database { name, .. }) = guarded(&cluster);
+    cluster.admit(&format!("hostnossl all {role} 127.0.0.0/8 reject"));
     cluster.admit(&format!("hostssl all {role} 127.0.0.0/8 scram-sha-256"));
-    let (name, _) = url.rsplit_once('/').and_then(|(_, rest)| rest.split_once('?')).expect("a database");
     let url = |parameters: &str| format!("--database=postgres://{role}:richtig@{host}:5432/{name}?{parameters}");
     let said = refusal(&[&url("sslmode=disable")]);
     assert!(said.contains("pg_hba.conf") && !said.contains("richtig"), "{said}");
     let said = refusal(&[&url("sslmode=verify-full&sslrootcert=/nowhere")]);
     assert!(said.contains("/nowhere"), "{said}");
-    let server = Server::start(&[&url("sslmode=require")]);
-    drop(server);
     let root = cluster.certificate();
-    let flag = url(&format!("sslmode=verify-full&sslrootcert={}", root.display()));
-    // The keys of the demo are told once.
-    let server = Server::start(&[&flag, "--demo=false"]);
-    drop(server);
+    let _server = Server::start(&[&url(&format!("sslmode=verify-full&sslrootcert={}", root.display()))]);
+    let mut keys = lungo();
+    keys.args(["keys", "list", &url("sslmode=require")]);
+    let (ended, said) = run(keys);
+    assert!(ended.success() && said.contains("admin"), "{said}");
 }
