@@ -23,6 +23,7 @@ pub mod heard;
 pub mod limits;
 pub mod openapi;
 pub mod orders;
+mod pages;
 pub mod problem;
 mod query;
 pub mod shop;

@@ -15,7 +15,7 @@ use askama::Template;
 use serde_json::{Map, Value, json};
 use strum::VariantArray;
 
-use super::console::frame::{Frame, page, page_with, see_other};
+use super::console::frame::Frame;
 use super::console::guard::{address, cookie};
 use super::console::login::Door;
 use super::console::posted;
@@ -27,6 +27,7 @@ use crate::error::{Code, Failure};
 use crate::keys::{KeyKind, KeyRecord, Owner};
 use crate::lifecycle::{Actor, Reason, Status, targets};
 use crate::web::auth::authenticate;
+use crate::web::pages::{page, page_with, see_other};
 use crate::web::problem::Problem;
 use crate::web::shop;
 use crate::web::views::board::ShopAction;

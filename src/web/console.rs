@@ -4,7 +4,7 @@
 //! `actions`. Nothing here knows a status by itself: columns, buttons and diagrams come from `lifecycle`.
 //!
 //! To add a page: a line here, a line in [`SECTIONS`] if it is to be found in the navigation, an action, a template
-//! that extends `console/frame.html`, and a handler that takes [`Visitor`] and answers [`frame::page`]. To add a
+//! that extends `console/frame.html`, and a handler that takes [`Visitor`] and answers [`crate::web::pages::page`]. To add a
 //! deed: a handler that takes [`Posted`], and writes through `store.recording(posted.entry(…)?)`.
 
 pub mod actions;

@@ -20,9 +20,10 @@ use uuid::Uuid;
 use crate::error::{Code, Failure};
 use crate::keys::Owner;
 use crate::meters::{METERS, Urgency};
-use crate::web::console::failed::PageRequest;
+use crate::web::console::failed;
 use crate::web::full;
 use crate::web::limits::Left;
+use crate::web::pages::PageRequest;
 use crate::web::problem::{self, Occurrence, Problem};
 use crate::web::unread::Held;
 
@@ -120,7 +121,7 @@ pub async fn serve(
 /// People are told in pages, programs in problem documents.
 fn render(failure: &Failure, occurrence: &Occurrence, page: Option<PageRequest>) -> HttpResponse {
     match page {
-        Some(page) => page.answer(failure, occurrence),
+        Some(page) => failed::answer(page, failure, occurrence),
         None => problem::render(failure, occurrence),
     }
 }

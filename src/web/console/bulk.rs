@@ -6,7 +6,7 @@ use askama::Template;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::frame::{Frame, page};
+use super::frame::Frame;
 use super::guard::Visitor;
 use super::orders::TABS;
 use super::{Action, Posted, filter, show};
@@ -17,6 +17,7 @@ use crate::lifecycle::{Reason, Refund};
 use crate::order::Instant;
 use crate::store::{BulkJob, BulkState, Counted, Deed, Sieve, Started};
 use crate::web::heard::path_id;
+use crate::web::pages::page;
 use crate::web::problem::Problem;
 
 /// Jobs that are listed.

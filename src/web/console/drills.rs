@@ -8,13 +8,14 @@ use askama::Template;
 use serde_json::json;
 use strum::VariantArray;
 
-use super::frame::{Frame, page};
+use super::frame::Frame;
 use super::guard::Visitor;
 use super::{Action, Posted, show};
 use crate::app::App;
 use crate::drills::{Actor, Drills, Manner};
 use crate::error::{Code, Failure};
 use crate::lifecycle::Stage;
+use crate::web::pages::page;
 use crate::web::problem::Problem;
 
 /// The longest drill, in minutes, and the largest lag of the replica, in seconds.

@@ -11,14 +11,15 @@ use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder, Route};
 use serde_json::json;
 
-use super::Action;
-use super::frame::{html, see_other};
+use super::frame::{Frame, Section};
+use super::{Action, SECTIONS};
 use crate::access::{self, Lifetimes, Session, User};
 use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::store::Entry;
 use crate::web::edge::RequestId;
+use crate::web::pages::{html, see_other};
 use crate::web::problem::Problem;
 
 /// Holds the session's secret.
@@ -38,6 +39,24 @@ pub struct Visitor {
 }
 
 impl Visitor {
+    /// Whether a button for this is to be shown.
+    pub fn may(&self, action: Action) -> bool {
+        action.is_allowed_to(&self.user)
+    }
+
+    /// A frame for this visitor's page.
+    pub fn frame(&self, title: impl Into<String>) -> Frame {
+        let allowed = SECTIONS.iter().filter(|(.., action)| self.may(*action));
+        let is_here =
+            |path: &str| self.path == path || (path != "/console" && self.path.starts_with(&format!("{path}/")));
+        Frame {
+            title: title.into(),
+            user: Some(self.user.name.clone()),
+            sections: allowed.map(|(path, name, _)| Section { path, name, is_here: is_here(path) }).collect(),
+            token: self.token.clone(),
+        }
+    }
+
     /// An entry of the audit log for this request.
     pub fn entry(&self, subject: impl Into<String>, reason: Option<String>, detail: serde_json::Value) -> Entry {
         Entry {

@@ -12,7 +12,7 @@ use chrono::Duration;
 use futures_util::stream;
 use strum::VariantArray;
 
-use super::frame::{Frame, page};
+use super::frame::Frame;
 use super::guard::{Visitor, lifetimes};
 use super::show;
 use crate::app::App;
@@ -21,6 +21,7 @@ use crate::config::{Durability, Settings};
 use crate::lifecycle::Status;
 use crate::order::Instant;
 use crate::pulse::Sample;
+use crate::web::pages::page;
 use crate::web::problem::Problem;
 
 /// How often a stream looks whether there is something new.

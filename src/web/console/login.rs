@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::frame::{Frame, page, page_with, see_other};
+use super::frame::Frame;
 use super::guard::{address, cookie, request_id, secret, session_cookie};
 use super::posted::{Fields, read};
 use super::{Posted, show};
@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::store::Entry;
+use crate::web::pages::{page, page_with, see_other};
 use crate::web::problem::Problem;
 
 /// Ties the form of a page before the login to the browser that it was shown to.

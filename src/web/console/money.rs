@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::frame::{Frame, page};
+use super::frame::Frame;
 use super::guard::Visitor;
 use super::orders::shop_name;
 use super::{Action, Posted, deeds, order, show};
@@ -20,6 +20,7 @@ use crate::reconcile::Finding;
 use crate::state::Order;
 use crate::store::{AuditFilter, DEBT_AGES, Few, Logged, RELEASE_LOST, Settled, Settlement, SettlementState};
 use crate::web::heard::{path_id, settled, unknown_order};
+use crate::web::pages::page;
 use crate::web::problem::Problem;
 
 /// Orders of each kind that are shown.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::deeds::{self, LONGEST_EXTENSION};
-use super::frame::{Frame, page};
+use super::frame::Frame;
 use super::guard::Visitor;
 use super::orders::shop_name;
 use super::timeline::{self, Doing, Stretch};
@@ -21,6 +21,7 @@ use crate::state::Order;
 use crate::store::{AuditFilter, Logged, Recorded};
 use crate::web::admin::orders::{AdminEventView, AdminOrderView, OperatorAction};
 use crate::web::heard::{path_id, unknown_order};
+use crate::web::pages::page;
 use crate::web::problem::Problem;
 use crate::why::{Why, why};
 

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Json, Query};
 use askama::Template;
 use serde::Deserialize;
 
-use super::frame::{Frame, page, see_other};
+use super::frame::Frame;
 use super::guard::Visitor;
 use super::{Posted, filter, show};
 use crate::app::App;
@@ -14,6 +14,7 @@ use crate::error::{Code, Failure};
 use crate::order::{Instant, OrderId};
 use crate::state::Order;
 use crate::store::{LOOKED_THROUGH, Lot, SavedView, Sifted};
+use crate::web::pages::{page, see_other};
 use crate::web::problem::Problem;
 
 /// Orders of one page.

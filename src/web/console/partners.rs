@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::frame::{Frame, page};
+use super::frame::Frame;
 use super::guard::Visitor;
 use super::{Action, Posted, show};
 use crate::app::App;
@@ -23,6 +23,7 @@ use crate::store::{
 use crate::web::admin::keys::generate;
 use crate::web::faults;
 use crate::web::heard::{id_in, path_id};
+use crate::web::pages::page;
 use crate::web::problem::Problem;
 
 /// Deliveries of one page.

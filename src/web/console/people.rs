@@ -9,7 +9,7 @@ use serde_json::json;
 use strum::VariantArray;
 use uuid::Uuid;
 
-use super::frame::{Frame, page, page_with};
+use super::frame::Frame;
 use super::guard::{Visitor, lifetimes};
 use super::login::{hashing, new_password};
 use super::{Action, Posted, show};
@@ -19,6 +19,7 @@ use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::order::Instant;
 use crate::store::{AuditFilter, Changed, Logged};
+use crate::web::pages::{page, page_with};
 use crate::web::problem::Problem;
 
 /// Entries of one page of the audit log.

@@ -11,12 +11,12 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::frame::see_other;
 use super::guard::Visitor;
 use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::order::Hash;
 use crate::store::Entry;
+use crate::web::pages::see_other;
 use crate::web::problem::Problem;
 
 /// How long a form may take to arrive.

@@ -7,7 +7,7 @@ use chrono::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::frame::{Frame, page};
+use super::frame::Frame;
 use super::guard::Visitor;
 use super::{Action, Posted, show};
 use crate::app::App;
@@ -19,6 +19,7 @@ use crate::store::{Answers, OF_LATE};
 use crate::web::catalogue::unknown_shop;
 use crate::web::faults;
 use crate::web::heard::id_in;
+use crate::web::pages::page;
 use crate::web::problem::Problem;
 use crate::web::shop::{ItemAvailability, SetMode, unknown_item};
 

@@ -7,7 +7,7 @@ use chrono::Duration;
 use serde_json::json;
 use strum::VariantArray;
 
-use super::frame::{Frame, page};
+use super::frame::Frame;
 use super::guard::Visitor;
 use super::{Action, Posted, show};
 use crate::app::App;
@@ -18,6 +18,7 @@ use crate::lifecycle::Stage;
 use crate::order::Instant;
 use crate::store::{Hold, InStage, Leased};
 use crate::turns::Peer;
+use crate::web::pages::page;
 use crate::web::problem::Problem;
 
 /// The longest hold, in minutes: what is forgotten must not last.
