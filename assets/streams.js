@@ -16,12 +16,12 @@ export function watchStreams () {
   document.body.addEventListener('htmx:sseClose', event => open.delete(event.target))
   document.addEventListener('visibilitychange', () => document.hidden ? pause() : resume())
   document.body.addEventListener('htmx:beforeRequest', event => {
-    if (isByItself(event.target) && (document.hidden || isFilledIn(event.target))) event.preventDefault()
+    if (isByItself(event.target) && (document.hidden || isFilledIn(event.detail.target))) event.preventDefault()
   })
   // The answer may be on its way when somebody opens the form.
   document.body.addEventListener('htmx:beforeSwap', event => {
-    const { requestConfig: { elt: part } } = event.detail
-    if (isByItself(part) && isFilledIn(part)) event.detail.shouldSwap = false
+    const { requestConfig: { elt }, target } = event.detail
+    if (isByItself(elt) && isFilledIn(target)) event.detail.shouldSwap = false
   })
   document.body.addEventListener('htmx:configRequest', event => {
     if (isByItself(event.target)) event.detail.headers['Lungo-By-Itself'] = '1'

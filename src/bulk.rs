@@ -6,24 +6,35 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::order::Instant;
-use crate::store::{self, Duty, Store};
+use crate::order::{Instant, OrderId};
+use crate::store::{self, Deed, Duty, Store};
+
+/// Whether a look-up was news; `None` if there is no such order, and why not if nothing was found out.
+pub type LookedUp = Result<Option<bool>, String>;
 
 /// How often somebody looks for a job that was started.
 const LOOK_ROUND: Duration = Duration::from_millis(500);
 /// How often some orders are acted on, where `per_second` allows more than one at a time.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Works until told to stop, on `per_second` orders at most. `clock` gives the present instant.
-pub async fn run(store: Store, per_second: NonZeroU32, clock: fn() -> Instant, mut stop: watch::Receiver<bool>) {
+/// Works until told to stop, on `per_second` orders at most. `look_up` tells an order what has become of its payment at
+/// the gateway: see `app::Books`. `clock` gives the present instant.
+pub async fn run<L: Future<Output = LookedUp>>(
+    store: Store,
+    per_second: NonZeroU32,
+    look_up: impl Fn(OrderId) -> L,
+    clock: fn() -> Instant,
+    mut stop: watch::Receiver<bool>,
+) {
     let per_step = (f64::from(per_second.get()) * STEP.as_secs_f64()).max(1.0) as usize;
     let pause = Duration::from_secs_f64(per_step as f64 / f64::from(per_second.get()));
     let work = async {
         loop {
-            match step(&store, per_step, clock).await {
+            match step(&store, per_step, &look_up, clock).await {
                 Ok(true) => sleep(pause).await,
                 Ok(false) => sleep(LOOK_ROUND).await,
                 Err(fault) => {
@@ -41,11 +52,40 @@ pub async fn run(store: Store, per_second: NonZeroU32, clock: fn() -> Instant, m
 }
 
 /// Whether there was something to do.
-async fn step(store: &Store, limit: usize, clock: fn() -> Instant) -> store::Result<bool> {
+async fn step<L: Future<Output = LookedUp>>(
+    store: &Store,
+    limit: usize,
+    look_up: impl Fn(OrderId) -> L,
+    clock: fn() -> Instant,
+) -> store::Result<bool> {
     match store.running_bulk().await? {
         Some(_) if !store.on_duty(Duty::Act, clock()).await? => Ok(false),
-        Some(job) => Ok(store.work_bulk(job, limit, clock()).await? > 0),
+        Some(job) if job.deed == Deed::LookUpPayment => {
+            let next = store.next_of_bulk(&job, limit).await?;
+            let asked = next.into_iter().map(|(order, not)| {
+                let answer = not.is_none().then(|| look_up(order));
+                async move {
+                    match answer {
+                        None => (order, not),
+                        Some(answer) => (order, unresolved(answer.await)),
+                    }
+                }
+            });
+            let became = join_all(asked).await;
+            Ok(store.pass_bulk(&job, became, clock()).await? > 0)
+        }
+        Some(job) => Ok(store.work_bulk(job.id, limit, clock()).await? > 0),
         None => Ok(false),
+    }
+}
+
+/// Why an order knows no more after it was looked up.
+fn unresolved(answer: LookedUp) -> Option<String> {
+    match answer {
+        Ok(Some(true)) => None,
+        Ok(Some(false)) => Some("the gateway says nothing new".into()),
+        Ok(None) => Some("there is no such order".into()),
+        Err(why) => Some(why),
     }
 }
 
@@ -58,8 +98,7 @@ mod tests {
     use super::*;
     use crate::clock::now;
     use crate::lifecycle::{Actor, Event, Reason, Refund, Status};
-    use crate::order::OrderId;
-    use crate::store::{AuditFilter, BulkJob, BulkState, Counted, Deed, Entry, Lot, Sieve, Started};
+    use crate::store::{AuditFilter, BulkJob, BulkState, Counted, Entry, Lot, Sieve, Started};
     use crate::web::harness::House;
 
     const CANCEL: Deed = Deed::CancelOrder { why: Reason::EquipmentFailure, refund: Refund::Full };
@@ -75,6 +114,17 @@ mod tests {
             detail: json!({}),
             request_id: "r".into(),
         }
+    }
+
+    /// An order whose authorization was not answered.
+    async fn unknown(house: &House) -> OrderId {
+        let id = house.place(house.request(crate::catalogue::demo::LUNGO_CENTRAL)).await;
+        house.hear(id, Actor::Worker, Event::PaymentUnanswered).await;
+        id
+    }
+
+    async fn nobody(_: OrderId) -> LookedUp {
+        panic!("nobody is asked")
     }
 
     /// Counts and proposes to cancel what waits for its shop.
@@ -104,16 +154,16 @@ mod tests {
         let job = proposed(&house, user).await;
         let due = store.order(orders[0]).await.unwrap().unwrap().0.amount_due();
         assert_eq!((job.total, job.counted.left_out, job.counted.sums[0].void), (3, 0, 3 * due));
-        assert_eq!(store.running_bulk().await.unwrap(), None, "nothing happens before it is confirmed");
+        assert!(store.running_bulk().await.unwrap().is_none(), "nothing happens before it is confirmed");
 
         assert_eq!(store.start_bulk(job.id, by(user, now())).await.unwrap(), Started::Done);
         assert_eq!(store.start_bulk(job.id, by(user, now())).await.unwrap(), Started::Already);
         let accepted = Event::ShopAccepted { minutes: None, dropped_lines: vec![] };
         house.hear(orders[1], Actor::Shop, accepted).await;
-        assert!(step(store, 2, now).await.unwrap());
+        assert!(step(store, 2, nobody, now).await.unwrap());
         assert_eq!((read(&house, job.id).await.place, read(&house, job.id).await.state), (2, BulkState::Running));
-        assert!(step(store, 2, now).await.unwrap());
-        assert!(!step(store, 2, now).await.unwrap(), "it is done");
+        assert!(step(store, 2, nobody, now).await.unwrap());
+        assert!(!step(store, 2, nobody, now).await.unwrap(), "it is done");
 
         let done = read(&house, job.id).await;
         assert_eq!((done.state, done.done, done.refused), (BulkState::Done, 2, 1));
@@ -143,15 +193,15 @@ mod tests {
         assert_eq!(store.start_bulk(job.id, by(user, late)).await.unwrap(), Started::Stale);
         assert_eq!(store.start_bulk(Uuid::now_v7(), by(user, now())).await.unwrap(), Started::Unknown);
         assert_eq!(store.start_bulk(job.id, by(user, now())).await.unwrap(), Started::Done);
-        assert!(step(store, 1, now).await.unwrap());
+        assert!(step(store, 1, nobody, now).await.unwrap());
         assert!(store.stop_bulk(job.id, "eve".into(), now()).await.unwrap());
-        assert!(!step(store, 1, now).await.unwrap());
+        assert!(!step(store, 1, nobody, now).await.unwrap());
         assert_eq!(store.work_bulk(job.id, 1, now()).await.unwrap(), 0, "also for whoever had seen it run");
         let stopped = read(&house, job.id).await;
         assert_eq!((stopped.state, stopped.place, stopped.stopped_by.as_deref()), (BulkState::Stopped, 1, Some("eve")));
 
         assert_eq!(store.start_bulk(job.id, by(other, late)).await.unwrap(), Started::Done);
-        assert!(step(store, 9, now).await.unwrap());
+        assert!(step(store, 9, nobody, now).await.unwrap());
         let done = read(&house, job.id).await;
         assert_eq!((done.state, done.done, done.user_id), (BulkState::Done, 2, other));
         for order in orders {
@@ -183,5 +233,40 @@ mod tests {
         store.propose_bulk(later.clone(), Vec::new()).await.unwrap();
         let known: Vec<Uuid> = store.bulk_jobs(10).await.unwrap().iter().map(|job| job.id).collect();
         assert_eq!(known, [later.id]);
+    }
+
+    #[actix_web::test]
+    async fn unknown_outcomes_are_looked_up_together_and_what_stays_unknown_says_why() {
+        let (house, user) = (House::open().await, Uuid::now_v7());
+        let orders = [unknown(&house).await, unknown(&house).await, unknown(&house).await];
+        let (store, deed, lot) = (&house.app.store, Deed::LookUpPayment, Lot::Unknown);
+        let known = house.awaiting().await;
+        let (ids, counted) = store.count_bulk(deed, lot, Sieve::default(), now()).await.unwrap();
+        let total = store.order(known).await.unwrap().unwrap().0.placed.total.amount;
+        assert_eq!((ids.as_slice(), counted.sums[0].uncertain), (orders.as_slice(), 3 * total));
+        let meant = (lot, "payment:unknown".to_owned(), Sieve::default());
+        let job = BulkJob::proposed(deed, meant, (ids.len(), counted), (user, "ada".into()), now());
+        store.propose_bulk(job.clone(), ids).await.unwrap();
+        assert_eq!(store.start_bulk(job.id, by(user, now())).await.unwrap(), Started::Done);
+
+        house.hear(orders[1], Actor::Gateway, Event::PaymentDeclined { refusal: "no".into() }).await;
+        let asked = std::sync::Mutex::new(Vec::new());
+        let look_up = async |order| {
+            asked.lock().unwrap().push(order);
+            if order == orders[0] { Ok(Some(true)) } else { Err("the gateway did not answer".into()) }
+        };
+        assert!(step(store, 2, look_up, now).await.unwrap());
+        // Stopped while the last one is asked for: that it was asked is not forgotten.
+        let running = store.running_bulk().await.unwrap().unwrap();
+        assert!(store.stop_bulk(job.id, "eve".into(), now()).await.unwrap());
+        let became = vec![(orders[2], unresolved(look_up(orders[2]).await))];
+        assert_eq!(store.pass_bulk(&running, became.clone(), now()).await.unwrap(), 1);
+        assert_eq!(store.pass_bulk(&running, became, now()).await.unwrap(), 0, "nobody passes the same place twice");
+        assert!(!step(store, 2, look_up, now).await.unwrap());
+        assert_eq!(*asked.lock().unwrap(), [orders[0], orders[2]], "what is known meanwhile is not asked for");
+        let done = read(&house, job.id).await;
+        assert_eq!((done.state, done.done, done.refused), (BulkState::Done, 1, 2));
+        let told = ["it no longer fits the filter", "the gateway did not answer"].map(str::to_owned);
+        assert_eq!(done.refusals, [(orders[1], told[0].clone()), (orders[2], told[1].clone())]);
     }
 }

@@ -233,7 +233,17 @@ pub async fn serve_by(
         clock: now,
     };
     let mut reconciling = tokio::spawn(lost.run(stopped.clone()));
-    let mut acting = tokio::spawn(bulk::run(store.clone(), settings.bulk_rate, now, stopped.clone()));
+    let books = app.payment.books.clone();
+    let look_up = move |order| {
+        let books = books.clone();
+        async move {
+            match books {
+                Some(books) => books.look_up(order).await,
+                None => Err("this gateway cannot be asked from here".into()),
+            }
+        }
+    };
+    let mut acting = tokio::spawn(bulk::run(store.clone(), settings.bulk_rate, look_up, now, stopped.clone()));
     let limits = limits(&settings);
     let mut working = tokio::spawn(worker::run(
         store,

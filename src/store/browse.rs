@@ -32,6 +32,8 @@ pub enum Lot {
     Late,
     /// Over; the newest first.
     Done,
+    /// The gateway has not said what became of the payment; the oldest first.
+    Unknown,
 }
 
 /// What all orders that are looked for have in common.
@@ -120,6 +122,7 @@ pub(super) fn find(conn: &mut Conn, lot: Lot, sieve: &Sieve, below: Option<Order
         Lot::Struggling => struggling(conn, sieve),
         Lot::Parked => parked(conn, sieve),
         Lot::Done => done(conn, sieve, below),
+        Lot::Unknown => unknown(conn, sieve),
     }
 }
 
@@ -224,6 +227,37 @@ fn parked(conn: &mut Conn, sieve: &Sieve) -> Result<Found> {
     let query = sifted(sieve).filter(orders::parked_at.is_not_null()).order(orders::id.desc());
     let keys: Vec<RawId> = query.select(orders::id).load(conn)?;
     let is_partial = keys.len() as i64 >= LOOKED_THROUGH;
+    Ok(Found { keys, is_partial, below: None })
+}
+
+/// Whatever is not known is work that is pending, so that it stands in the index of that, or is parked.
+pub(super) fn unknown(conn: &mut Conn, sieve: &Sieve) -> Result<Found> {
+    let is_unknown = PaymentStatus::Unknown.word();
+    let (mut found, mut is_partial): (Vec<RawId>, bool) = (Vec::new(), false);
+    for stage in Stage::VARIANTS {
+        let waiting: Vec<(RawId, String)> = orders::table
+            .filter(orders::stage.eq(stage.word()))
+            .filter(orders::parked_at.is_null())
+            .order(orders::next_attempt_at)
+            .limit(LOOKED_THROUGH)
+            .select((orders::id, orders::payment_status))
+            .load(conn)?;
+        is_partial |= waiting.len() as i64 >= LOOKED_THROUGH;
+        found.extend(waiting.into_iter().filter(|(_, status)| status == is_unknown).map(|(id, _)| id));
+    }
+    let parked: Vec<RawId> = orders::table
+        .filter(orders::parked_at.is_not_null())
+        .filter(orders::payment_status.eq(is_unknown))
+        .limit(LOOKED_THROUGH)
+        .select(orders::id)
+        .load(conn)?;
+    found.extend(parked);
+    found.sort();
+    let mut keys = Vec::new();
+    for some in found.chunks(1000) {
+        keys.extend(sifted(sieve).filter(orders::id.eq_any(some)).select(orders::id).load::<RawId>(conn)?);
+    }
+    keys.sort();
     Ok(Found { keys, is_partial, below: None })
 }
 

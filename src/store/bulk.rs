@@ -6,6 +6,8 @@
 mod count;
 mod row;
 
+use std::collections::HashMap;
+
 use chrono::Duration;
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -18,12 +20,12 @@ use self::row::{JobRow, find, save};
 use super::audit::{self, Entry};
 use super::browse::{Lot, Sieve};
 use super::orders::{Received, Scope, Word, hear};
-use super::rows::{millis, or_log, raw, uuid};
-use super::schema::{bulk_jobs, bulk_orders};
+use super::rows::{OrderRow, millis, or_log, raw, uuid};
+use super::schema::{bulk_jobs, bulk_orders, orders};
 use super::sql::{Conn, MultiBackend, RawId};
 use super::tx::{Tx, Urgency};
 use super::{Error, Result, Store};
-use crate::lifecycle::{Actor, Event, Reason, Refund};
+use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund};
 use crate::meters::{METERS, WordResult};
 use crate::order::{Instant, OrderId};
 use crate::state::Order;
@@ -37,6 +39,10 @@ const PROPOSED_FOR: Duration = Duration::minutes(15);
 /// Proposals that nobody confirmed are forgotten after this time.
 const KEPT_FOR: Duration = Duration::hours(24);
 
+/// Why an order is left alone.
+const UNFIT: &str = "it no longer fits the filter";
+const UNKNOWN: &str = "there is no such order";
+
 /// What is done to each order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "deed", rename_all = "snake_case")]
@@ -44,6 +50,8 @@ pub enum Deed {
     CancelOrder { why: Reason, refund: Refund },
     RetryOrder,
     ForceComplete,
+    /// Somebody outside is asked for it: see [`Store::pass_bulk`].
+    LookUpPayment,
 }
 
 /// Where a job stands.
@@ -166,14 +174,17 @@ impl Deed {
             Self::CancelOrder { .. } => "cancel_order",
             Self::RetryOrder => "retry_order",
             Self::ForceComplete => "force_complete",
+            Self::LookUpPayment => "look_up_payment",
         }
     }
 
-    fn event(self, note: Option<String>) -> Event {
+    /// What is said to the order; nothing where somebody else is asked first.
+    fn event(self, note: Option<String>) -> Option<Event> {
         match self {
-            Self::CancelOrder { why, refund } => Event::OperatorCancelled { reason: why, refund, note },
-            Self::RetryOrder => Event::Retried { note },
-            Self::ForceComplete => Event::ForceCompleted { note },
+            Self::CancelOrder { why, refund } => Some(Event::OperatorCancelled { reason: why, refund, note }),
+            Self::RetryOrder => Some(Event::Retried { note }),
+            Self::ForceComplete => Some(Event::ForceCompleted { note }),
+            Self::LookUpPayment => None,
         }
     }
 }
@@ -254,11 +265,62 @@ impl Store {
     }
 
     /// The job that is to be worked on, if there is one.
-    pub async fn running_bulk(&self) -> Result<Option<Uuid>> {
+    pub async fn running_bulk(&self) -> Result<Option<BulkJob>> {
         self.readers
             .read(|conn| {
-                let id: Option<RawId> = running().select(bulk_jobs::id).first(conn).optional()?;
-                id.as_ref().map(uuid).transpose()
+                let row: Option<JobRow> = running().first(conn).optional()?;
+                row.map(JobRow::into_job).transpose()
+            })
+            .await
+    }
+
+    /// The next orders of a job, up to `limit`, each with why it is to be left alone, if it is.
+    pub async fn next_of_bulk(&self, job: &BulkJob, limit: usize) -> Result<Vec<(OrderId, Option<String>)>> {
+        let job = job.clone();
+        self.readers
+            .read(move |conn| {
+                let ids = next(conn, &job, limit)?;
+                let keys: Vec<RawId> = ids.iter().map(|id| raw(*id)).collect();
+                let rows: Vec<OrderRow> = orders::table.filter(orders::id.eq_any(keys)).load(conn)?;
+                let mut kept: HashMap<OrderId, Option<String>> = HashMap::new();
+                for row in rows {
+                    let id = OrderId(uuid(row.id())?);
+                    let not = match row.into_order() {
+                        Ok(order) if job.means(&order) => None,
+                        Ok(_) => Some(UNFIT.to_owned()),
+                        Err(fault) => Some(damage(&fault)),
+                    };
+                    kept.insert(id, not);
+                }
+                let known = |id: OrderId| (id, kept.remove(&id).unwrap_or_else(|| Some(UNKNOWN.to_owned())));
+                Ok(ids.into_iter().map(known).collect())
+            })
+            .await
+    }
+
+    /// Writes down what became of the next orders of a job, where somebody outside was asked for it: each with why it
+    /// was not done, if it was not. Says how many those were: none if somebody else has passed them meanwhile. What
+    /// was asked is written down also if the job was stopped in between.
+    pub async fn pass_bulk(
+        &self,
+        job: &BulkJob,
+        became: Vec<(OrderId, Option<String>)>,
+        now: Instant,
+    ) -> Result<usize> {
+        let (id, place) = (job.id, job.place);
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let is_ours = |job: &BulkJob| {
+                    job.place == place && matches!(job.state, BulkState::Running | BulkState::Stopped)
+                };
+                let Some(mut job) = find(tx.conn()?, id)?.filter(is_ours) else { return Ok(0) };
+                for (order_id, refused) in &became {
+                    audit::insert(tx, &job.entry(*order_id, refused.as_deref(), now), refused.is_none())?;
+                    job.pass(*order_id, refused.clone());
+                }
+                job.end_if_all_passed(now);
+                save(tx, &job)?;
+                Ok(became.len())
             })
             .await
     }
@@ -285,9 +347,7 @@ impl Store {
                     audit::insert(tx, &job.entry(*order_id, refused.as_deref(), now), refused.is_none())?;
                     job.pass(*order_id, refused);
                 }
-                if job.place == job.total {
-                    (job.state, job.ended_at) = (BulkState::Done, Some(now));
-                }
+                job.end_if_all_passed(now);
                 save(tx, &job)?;
                 Ok((orders.len(), heard))
             })
@@ -325,6 +385,12 @@ impl BulkJob {
         }
     }
 
+    fn end_if_all_passed(&mut self, now: Instant) {
+        if self.place == self.total {
+            (self.state, self.ended_at) = (BulkState::Done, Some(now));
+        }
+    }
+
     /// Whether an order is still among those that were meant: it may have gone on since they were counted.
     fn means(&self, order: &Order) -> bool {
         let is_in_lot = match self.lot {
@@ -332,6 +398,7 @@ impl BulkJob {
             Lot::Struggling => order.task.stage.is_some(),
             Lot::Parked => order.task.parked_at.is_some(),
             Lot::Done => !order.is_ongoing(),
+            Lot::Unknown => order.payment.status == PaymentStatus::Unknown,
         };
         is_in_lot && self.sieve.holds(order)
     }
@@ -353,15 +420,18 @@ fn act(
 ) -> Result<Acted> {
     let heard = tx.find(order_id).and_then(|order| {
         if order.is_some_and(|order| !job.means(&order)) {
-            return Ok(Acted::Not("it no longer fits the filter".into()));
+            return Ok(Acted::Not(UNFIT.into()));
         }
+        let Some(event) = job.deed.event(job.reason.clone()) else {
+            return Ok(Acted::Not("nobody here can ask for it".into()));
+        };
         let (scope, actor) = (Scope::Everyone, Actor::Operator);
-        let word = Word { order_id, scope, actor, event: job.deed.event(job.reason.clone()), version: None, now };
+        let word = Word { order_id, scope, actor, event, version: None, now };
         hear(tx, &word, cluster, policy).map(Acted::Heard)
     });
     match heard {
         // Found out before anything is written: one order that is damaged does not hold up the others.
-        Err(Error::Damaged(fault)) => Ok(Acted::Not(format!("it is damaged: {fault}"))),
+        Err(fault @ Error::Damaged(_)) => Ok(Acted::Not(damage(&fault))),
         heard => heard,
     }
 }
@@ -370,7 +440,14 @@ fn refusal(received: &Received) -> Option<String> {
     match received {
         Received::Changed(..) | Received::Already(..) => None,
         Received::Refused(_, why) => Some(why.to_string()),
-        _ => Some("there is no such order".into()),
+        _ => Some(UNKNOWN.into()),
+    }
+}
+
+fn damage(fault: &Error) -> String {
+    match fault {
+        Error::Damaged(fault) => format!("it is damaged: {fault}"),
+        fault => fault.to_string(),
     }
 }
 

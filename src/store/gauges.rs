@@ -30,7 +30,7 @@ pub(super) struct Waiting {
 }
 
 /// The queue of one stage.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct InStage {
     pub stage: Stage,
     /// Orders that are not parked, whether or not they are due.
@@ -151,7 +151,7 @@ pub(super) fn read(conn: &mut Conn, now: Instant) -> Result<Waiting> {
     })
 }
 
-fn in_stages(conn: &mut Conn, now: Instant) -> Result<Vec<InStage>> {
+pub(super) fn in_stages(conn: &mut Conn, now: Instant) -> Result<Vec<InStage>> {
     let parked: Vec<Option<String>> =
         orders::table.filter(orders::parked_at.is_not_null()).select(orders::stage).load(conn)?;
     let mut stages = Vec::new();

@@ -4,14 +4,12 @@ use chrono::Duration;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
-use strum::VariantArray;
 
-use super::browse::LOOKED_THROUGH;
+use super::browse::{self, Sieve};
 use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::orders;
-use super::sql::{At, Conn, RawId};
+use super::sql::{At, Conn};
 use super::{Result, Store};
-use crate::lifecycle::{PaymentStatus, Stage};
 use crate::order::{Instant, OrderId};
 use crate::state::Order;
 
@@ -112,28 +110,8 @@ fn readable(rows: Vec<OrderRow>) -> Vec<Order> {
     rows.into_iter().filter_map(|row| or_log(row.into_order())).collect()
 }
 
-/// Whatever is not known is work that is pending, so that it stands in the index of that, or is parked.
 fn unknown(conn: &mut Conn, limit: i64) -> Result<Few> {
-    let is_unknown = PaymentStatus::Unknown.word();
-    let mut ids: Vec<RawId> = Vec::new();
-    for stage in Stage::VARIANTS {
-        let waiting: Vec<(RawId, String)> = orders::table
-            .filter(orders::stage.eq(stage.word()))
-            .filter(orders::parked_at.is_null())
-            .order(orders::next_attempt_at)
-            .limit(LOOKED_THROUGH)
-            .select((orders::id, orders::payment_status))
-            .load(conn)?;
-        ids.extend(waiting.into_iter().filter(|(_, status)| status == is_unknown).map(|(id, _)| id));
-    }
-    let parked: Vec<RawId> = orders::table
-        .filter(orders::parked_at.is_not_null())
-        .filter(orders::payment_status.eq(is_unknown))
-        .limit(LOOKED_THROUGH)
-        .select(orders::id)
-        .load(conn)?;
-    ids.extend(parked);
-    ids.sort();
+    let mut ids = browse::unknown(conn, &Sieve::default())?.keys;
     let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
     ids.truncate(usize::try_from(limit).unwrap_or_default());
     let rows = orders::table.filter(orders::id.eq_any(ids)).order(orders::id).load(conn)?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::gauges::OWED;
+use super::gauges::{InStage, OWED, in_stages};
 use super::log;
 use super::rows::{instant, word};
 use super::schema::{order_events, orders};
@@ -25,6 +25,8 @@ pub struct Reading {
     /// Ongoing orders by status: how many, and when the one that stands there longest came.
     pub ongoing: HashMap<Status, (i64, Option<Instant>)>,
     pub parked: i64,
+    /// The queues of all stages.
+    pub stages: Vec<InStage>,
     /// By currency, in minor units: held by gateways for ongoing orders, and taken for them.
     pub held_and_taken: Vec<(String, i64, i64)>,
     /// By currency: minor units that must go back, and since when the oldest must.
@@ -91,6 +93,7 @@ impl Store {
                     }
                 }
                 reading.parked = orders::table.filter(orders::parked_at.is_not_null()).count().get_result(conn)?;
+                reading.stages = in_stages(conn, now)?;
                 let first: Option<Option<Millis>> = orders::table
                     .filter(orders::deadline_at.is_not_null())
                     .order(orders::deadline_at)

@@ -70,6 +70,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/orders/views/drop").route(act(Action::KeepView, orders::drop_view)))
         .service(resource("/console/orders/{order_id}").route(see(Action::SeeOrders, order::show_order)))
         .service(resource("/console/orders/{order_id}/state").route(see(Action::SeeOrders, order::show_state)))
+        .service(resource("/console/orders/{order_id}/deeds").route(see(Action::SeeOrders, order::show_deeds)))
         .service(resource("/console/orders/{order_id}/json").route(see(Action::SeeOrders, order::show_json)))
         .service(resource("/console/orders/{order_id}/person").route(act(Action::SeePersonalData, order::reveal)))
         .service(resource("/console/orders/{order_id}/retry").route(act(Action::RetryOrder, deeds::retry)))

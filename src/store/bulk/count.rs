@@ -58,6 +58,7 @@ impl Deed {
             Self::CancelOrder { .. } => may(EventKind::OperatorCancelled),
             Self::RetryOrder => row.stage.is_some() || row.payment == PaymentStatus::CaptureFailed,
             Self::ForceComplete => may(EventKind::ForceCompleted),
+            Self::LookUpPayment => row.payment != PaymentStatus::None,
         }
     }
 
@@ -75,7 +76,8 @@ impl Deed {
             },
             Self::RetryOrder if row.payment == P::CaptureFailed => sum.capture += row.authorized,
             Self::ForceComplete if is_held => sum.capture += row.authorized,
-            Self::RetryOrder | Self::ForceComplete => {}
+            Self::LookUpPayment if row.payment == P::Unknown => sum.uncertain += row.total,
+            Self::RetryOrder | Self::ForceComplete | Self::LookUpPayment => {}
         }
     }
 }

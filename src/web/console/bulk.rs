@@ -15,13 +15,20 @@ use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::{Reason, Refund};
 use crate::order::Instant;
-use crate::store::{BulkJob, BulkState, Counted, Deed, Sieve, Started};
+use crate::store::{BulkJob, BulkState, Counted, Deed, Lot, Sieve, Started};
 use crate::web::heard::path_id;
 use crate::web::pages::page;
 use crate::web::problem::Problem;
 
 /// Jobs that are listed.
 const LISTED: i64 = 50;
+/// A list that is no tab of its own: it stands among the money.
+const UNKNOWN: (&str, &str, Lot) = ("unknown", "Unknown outcomes", Lot::Unknown);
+
+/// The lists whose orders can be acted on together: word, name, and what is in it.
+fn lots() -> impl Iterator<Item = (&'static str, &'static str, Lot)> {
+    TABS.iter().map(|(word, name, lot, _)| (*word, *name, *lot)).chain([UNKNOWN])
+}
 
 #[derive(Template)]
 #[template(path = "console/bulk.html")]
@@ -76,11 +83,11 @@ struct Row {
 
 impl Row {
     fn new(job: BulkJob) -> Self {
-        let lot = TABS.iter().find(|(_, _, lot, _)| *lot == job.lot).map_or("", |(_, name, ..)| name);
+        let lot = lots().find(|(.., lot)| *lot == job.lot).map_or("", |(_, name, _)| name);
         Self {
             what: what(job.deed),
             which: format!("{lot}: {}", job.query),
-            money: money(&job.counted),
+            money: money(job.deed, &job.counted),
             look: match job.state {
                 BulkState::Proposed => "",
                 BulkState::Running => "info",
@@ -117,17 +124,19 @@ fn what(deed: Deed) -> String {
         }
         Deed::RetryOrder => "Retry now".into(),
         Deed::ForceComplete => "Force-complete".into(),
+        Deed::LookUpPayment => "Look up at the gateway".into(),
     }
 }
 
 /// What moves, in words: `void 2,310.00 EUR, refund 180.00 EUR`.
-fn money(counted: &Counted) -> String {
+fn money(deed: Deed, counted: &Counted) -> String {
+    let uncertain = if deed == Deed::LookUpPayment { "perhaps held:" } else { "release, if it is held," };
     let moves = counted.sums.iter().flat_map(|sum| {
         let parts = [
             ("void", sum.void),
             ("refund", sum.refund),
             ("take", sum.capture),
-            ("release, if it is held,", sum.uncertain),
+            (uncertain, sum.uncertain),
         ];
         parts.map(|(what, minor)| (minor > 0).then(|| format!("{what} {}", show::amount(minor, &sum.currency))))
     });
@@ -141,6 +150,7 @@ fn phrase(job: &BulkJob) -> String {
         Deed::CancelOrder { .. } => "cancel",
         Deed::RetryOrder => "retry",
         Deed::ForceComplete => "complete",
+        Deed::LookUpPayment => "look up",
     };
     format!("{verb} {}", job.total)
 }
@@ -151,6 +161,7 @@ fn action(deed: Deed) -> Action {
         Deed::CancelOrder { .. } => Action::CancelOrder,
         Deed::RetryOrder => Action::RetryOrder,
         Deed::ForceComplete => Action::ForceComplete,
+        Deed::LookUpPayment => Action::LookUpPayment,
     }
 }
 
@@ -171,13 +182,17 @@ pub async fn show_jobs(visitor: Visitor, app: Data<App>, from: Query<Prefilled>)
         ("retry", "Retry now", Action::RetryOrder),
         ("cancel", "Cancel", Action::CancelOrder),
         ("complete", "Force-complete", Action::ForceComplete),
+        ("look_up", "Look up at the gateway", Action::LookUpPayment),
     ];
+    let may = |action: Action| {
+        visitor.may(action) && (action != Action::LookUpPayment || app.payment.books.is_some())
+    };
     let Prefilled { tab, q } = from.into_inner();
     let shown = BulkPage {
         frame: visitor.frame("Bulk"),
         rows: jobs.into_iter().filter(is_seen).map(Row::new).collect(),
-        deeds: deeds.iter().filter(|(.., action)| visitor.may(*action)).map(|(word, name, _)| (*word, *name)).collect(),
-        lots: TABS.iter().map(|(word, name, ..)| (*word, *name)).collect(),
+        deeds: deeds.iter().filter(|(.., action)| may(*action)).map(|(word, name, _)| (*word, *name)).collect(),
+        lots: lots().map(|(word, name, _)| (word, name)).collect(),
         tab,
         q,
         reasons: Reason::OPERATOR_CANCELLING,
@@ -195,8 +210,8 @@ pub async fn propose(app: Data<App>, posted: Posted) -> Result<HttpResponse, Pro
         let detail = format!("Your roles do not allow you to {}.", action(deed).rule().meaning);
         return Err(Failure::new(Code::Forbidden, detail).into());
     }
-    let lot = TABS.iter().find(|(word, ..)| *word == fields.text("tab"));
-    let (.., lot, _) = *lot.ok_or_else(|| unprocessable("In which list are these orders?".into()))?;
+    let lot = lots().find(|(word, ..)| *word == fields.text("tab"));
+    let (.., lot) = lot.ok_or_else(|| unprocessable("In which list are these orders?".into()))?;
     let (query, now) = (fields.text("q").to_owned(), now());
     let typed = filter::parse(&query, &app.catalogue(), now);
     if !typed.faults.is_empty() {
@@ -220,7 +235,7 @@ pub async fn propose(app: Data<App>, posted: Posted) -> Result<HttpResponse, Pro
     let user = &posted.visitor.user;
     let meant = (lot, query, typed.sieve);
     let job = BulkJob::proposed(deed, meant, (orders.len(), counted), (user.id, user.name.clone()), now);
-    let detail = json!({"deed": deed.word(), "filter": job.query, "orders": job.total, "money": money(&job.counted)});
+    let detail = json!({"deed": deed.word(), "filter": job.query, "orders": job.total, "money": money(deed, &job.counted)});
     let store = app.store.recording(posted.entry(subject(job.id), detail)?);
     let address = address(job.id);
     store.propose_bulk(job, orders).await.map_err(Failure::from)?;
@@ -232,6 +247,7 @@ fn deed(posted: &Posted) -> Result<Deed, Failure> {
     match fields.text("deed") {
         "retry" => Ok(Deed::RetryOrder),
         "complete" => Ok(Deed::ForceComplete),
+        "look_up" => Ok(Deed::LookUpPayment),
         "cancel" => {
             let why: Reason = fields.parse("why", "one of the reasons that operators may give")?;
             if !Reason::OPERATOR_CANCELLING.contains(&why) {
@@ -293,7 +309,7 @@ pub async fn start(app: Data<App>, id: Path<String>, posted: Posted) -> Result<H
     if job.state == BulkState::Proposed && posted.fields.text("phrase") != phrase(&job) {
         return Err(Failure::new(Code::Unprocessable, format!("Type `{}` to confirm it.", phrase(&job))).into());
     }
-    let detail = json!({"deed": job.deed.word(), "filter": job.query, "orders": job.total - job.place, "money": money(&job.counted)});
+    let detail = json!({"deed": job.deed.word(), "filter": job.query, "orders": job.total - job.place, "money": money(job.deed, &job.counted)});
     let entry = posted.entry(subject(job.id), detail)?;
     let started = app.store.recording(entry.clone()).start_bulk(job.id, entry).await.map_err(Failure::from)?;
     let refused = |detail: &str| Err(Failure::new(Code::NotPossible, detail).into());
@@ -347,15 +363,15 @@ mod tests {
     fn money_is_told_as_it_moves() {
         let sum = |currency: &str, void, refund| Sum { currency: currency.into(), void, refund, ..Sum::default() };
         let counted = |sums| Counted { sums, ..Counted::default() };
-        assert_eq!(money(&counted(vec![sum("EUR", 231_000, 18_000)])), "void 2,310.00 EUR, refund 180.00 EUR");
-        assert_eq!(money(&counted(vec![sum("EUR", 0, 5), sum("JPY", 7, 0)])), "refund 0.05 EUR, void 7 JPY");
-        assert_eq!(money(&counted(vec![sum("EUR", 0, 0)])), "no money moves");
+        assert_eq!(money(Deed::ForceComplete, &counted(vec![sum("EUR", 231_000, 18_000)])), "void 2,310.00 EUR, refund 180.00 EUR");
+        assert_eq!(money(Deed::ForceComplete, &counted(vec![sum("EUR", 0, 5), sum("JPY", 7, 0)])), "refund 0.05 EUR, void 7 JPY");
+        assert_eq!(money(Deed::ForceComplete, &counted(vec![sum("EUR", 0, 0)])), "no money moves");
     }
 
     #[test]
     fn a_deed_to_many_has_the_word_of_the_deed_to_one() {
         let cancel = Deed::CancelOrder { why: Reason::OperatorRequest, refund: Refund::Full };
-        for deed in [cancel, Deed::RetryOrder, Deed::ForceComplete] {
+        for deed in [cancel, Deed::RetryOrder, Deed::ForceComplete, Deed::LookUpPayment] {
             assert_eq!(deed.word(), action(deed).word());
         }
     }

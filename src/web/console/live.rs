@@ -21,6 +21,7 @@ use crate::config::{Durability, Settings};
 use crate::lifecycle::Status;
 use crate::order::Instant;
 use crate::pulse::Sample;
+use crate::store::InStage;
 use crate::web::pages::page;
 use crate::web::problem::Problem;
 
@@ -35,7 +36,9 @@ const TOO_MANY_FAILURES: f64 = 0.05;
 const ENOUGH_TO_TELL: i64 = 20;
 /// Money that was owed for longer has been tried to give back several times.
 const OWED_TOO_LONG: Duration = Duration::minutes(15);
-/// The timer is late.
+/// Work on an order that was due for so long has been repeated in vain.
+const STUCK: Duration = Duration::minutes(15);
+/// The timer is late, or the worker.
 const OVERDUE: Duration = Duration::seconds(5);
 /// A replica this far beyond the lag that was asked for, in seconds.
 const REPLICA_TOO_OLD: f64 = 1.0;
@@ -192,7 +195,7 @@ impl Tiles {
         let groups = vec![
             ("Orders under way", statuses(&samples, last, &app.settings)),
             ("Flow", flow(&samples, last, &app.settings)),
-            ("Worker", worker(app)),
+            ("Worker", worker(app, &samples, last)),
             ("Money", money(&samples, last)),
         ];
         Self { groups, at: Some(last.at), is_blind, durability }
@@ -318,8 +321,9 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
     tiles
 }
 
-/// How the worker is now: what keeps it from its work has no curve, and every one of these is too many.
-fn worker(app: &App) -> Vec<Tile> {
+/// How the worker is now: what waits at each stage, and what keeps it from its work. That has no curve, and every one of
+/// these is too many.
+fn worker(app: &App, samples: &[Sample], last: &Sample) -> Vec<Tile> {
     let now = std::time::Instant::now();
     let abandoned = app.controls.at_work(now).iter().filter(|(_, doing)| doing.is_none()).count();
     let counted = [
@@ -335,7 +339,32 @@ fn worker(app: &App) -> Vec<Tile> {
         link: Some("/console/stages".into()),
         spark: Spark(Vec::new()),
     };
-    counted.map(tile).into()
+    let waiting = last.reading.stages.iter().map(|queue| at_stage(queue, samples, last.at));
+    waiting.chain(counted.map(tile)).collect()
+}
+
+fn at_stage(queue: &InStage, samples: &[Sample], now: Instant) -> Tile {
+    let stage = queue.stage;
+    let depth = |sample: &Sample| {
+        let then = sample.reading.stages.iter().find(|then| then.stage == stage);
+        then.map_or(0.0, |then| then.depth as f64)
+    };
+    let oldest = Duration::milliseconds((queue.oldest_seconds * 1000.0) as i64);
+    let due = queue.next_attempt.map_or(Duration::zero(), |at| now - at);
+    let (broken, link) = if due > OVERDUE {
+        (Some(format!("not begun for {}", show::span(due))), "/console/stages".to_owned())
+    } else {
+        let stuck = (oldest > STUCK).then(|| format!("longer than {}", show::span(STUCK)));
+        (stuck, format!("/console/orders?tab=struggling&q=stage%3A{stage}"))
+    };
+    Tile {
+        name: format!("to {}", show::plain(stage.word())),
+        value: show::grouped(queue.depth),
+        note: if oldest > Duration::zero() { format!("oldest {}", show::span(oldest)) } else { String::new() },
+        broken,
+        link: Some(link),
+        spark: Spark(samples.iter().map(depth).collect()),
+    }
 }
 
 fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {

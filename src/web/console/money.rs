@@ -42,6 +42,8 @@ struct MoneyPage {
     lost: Vec<LostRow>,
     may_agree: bool,
     may_compare: bool,
+    /// All that is unknown can be looked up at once.
+    may_look_up_all: bool,
 }
 
 #[derive(Template)]
@@ -200,6 +202,8 @@ pub async fn show_money(visitor: Visitor, app: Data<App>) -> Result<HttpResponse
         lost: lost.into_iter().map(LostRow::new).collect(),
         may_agree: visitor.may(Action::AgreeSettlement),
         may_compare: visitor.may(Action::LookUpPayment) && app.payment.books.is_some(),
+        may_look_up_all: [Action::LookUpPayment, Action::CountBulk, Action::RunBulk].iter().all(|a| visitor.may(*a))
+            && app.payment.books.is_some(),
     };
     Ok(page(&shown)?)
 }

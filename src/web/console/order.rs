@@ -1,6 +1,7 @@
 //! One order: where it stands and why, the way it took, where its money is, and what can be done about it.
 
 use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::{PaymentStatus, Reason, Status};
-use crate::order::{Instant, OrderId, PickupType};
+use crate::order::{Instant, Line, OrderId, PickupType};
 use crate::state::Order;
 use crate::store::{AuditFilter, Logged, Recorded};
 use crate::web::admin::orders::{AdminEventView, AdminOrderView, OperatorAction};
@@ -38,15 +39,10 @@ struct OrderPage {
     frame: Frame,
     order: Order,
     state: State,
-    lines: Vec<LineRow>,
-    money: Vec<(&'static str, String)>,
+    deeds: Deeds,
     customer: String,
     pickup: &'static str,
     may_reveal: bool,
-    deeds: Deeds,
-    entries: Vec<Logged>,
-    reasons: &'static [Reason],
-    longest: u32,
 }
 
 /// The part that is kept up to date.
@@ -61,7 +57,10 @@ struct State {
     bar: Vec<(Doing, i64, i64)>,
     shop: String,
     age: String,
-    /// The order has changed since the forms around this part were made.
+    lines: Vec<LineRow>,
+    money: Vec<(&'static str, String)>,
+    entries: Vec<Logged>,
+    /// The order has changed since the forms beside this part were made.
     has_moved: bool,
     at: Instant,
 }
@@ -95,8 +94,15 @@ struct LineRow {
     is_dropped: bool,
 }
 
-/// What can be done now, by this visitor.
+/// What can be done now, by this visitor. It is made anew when the order has changed, unless somebody is filling it in.
+#[derive(Template)]
+#[template(path = "console/order_deeds.html")]
 struct Deeds {
+    order: Order,
+    token: String,
+    lines: Vec<LineRow>,
+    reasons: &'static [Reason],
+    longest: u32,
     retry: bool,
     cancel: bool,
     /// There is money that was taken already.
@@ -108,21 +114,13 @@ struct Deeds {
     note: bool,
 }
 
-impl Deeds {
-    fn any(&self) -> bool {
-        self.retry
-            || self.cancel
-            || self.complete
-            || self.refundable.is_some()
-            || self.extend
-            || self.offer
-            || self.note
-    }
-}
+/// It escapes what it shows by itself.
+impl askama::filters::HtmlSafe for Deeds {}
 
 impl State {
     async fn read(app: &App, order: Order, seen: i64, now: Instant) -> Result<Self, Failure> {
         let events = app.store.events_after(order.id, 0, SHOWN).await?;
+        let filter = AuditFilter { subject: Some(deeds::subject(order.id)), ..AuditFilter::default() };
         let mut way: Vec<Status> = Vec::new();
         for event in &events {
             if way.last() != Some(&event.to) {
@@ -142,6 +140,9 @@ impl State {
         };
         Ok(Self {
             why: why(&order),
+            lines: lines_of(&order),
+            money: money(&order, now),
+            entries: app.store.audit(filter, SHOWN).await?,
             diagram: Svg(diagram::svg(&way)),
             rows: events.into_iter().zip(before).map(row).collect::<Result<_, _>>()?,
             present,
@@ -163,31 +164,16 @@ impl State {
 /// `GET /console/orders/{order_id}`
 pub async fn show_order(visitor: Visitor, app: Data<App>, id: Path<String>) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
-    let filter = AuditFilter { subject: Some(deeds::subject(order.id)), ..AuditFilter::default() };
-    let entries = app.store.audit(filter, SHOWN).await.map_err(Failure::from)?;
-    let line = |(index, line): (usize, &crate::order::Line)| LineRow {
-        index,
-        name: line.name.clone(),
-        options: line.options.iter().map(|option| option.name.as_str()).collect::<Vec<_>>().join(", "),
-        quantity: line.quantity,
-        price: show::amount(line.price(), order.placed.total.currency.as_str()),
-        is_dropped: order.dropped_lines.contains(&index),
-    };
     let now = now();
     let shown = OrderPage {
         frame: visitor.frame(format!("Order {}", show::short(&order.id))),
-        lines: order.placed.lines.iter().enumerate().map(line).collect(),
-        money: money(&order, now),
         customer: show::masked(&order.customer_id.0),
         pickup: match order.pickup.kind {
             PickupType::Counter => "at the counter",
             PickupType::Curbside => "at the curb",
         },
         may_reveal: visitor.may(Action::SeePersonalData),
-        deeds: deeds_of(&visitor, &order),
-        entries,
-        reasons: Reason::OPERATOR_CANCELLING,
-        longest: LONGEST_EXTENSION,
+        deeds: deeds_of(&visitor, order.clone()),
         state: State::read(&app, order.clone(), order.version, now).await?,
         order,
     };
@@ -209,7 +195,19 @@ pub async fn show_state(
     seen: Query<Seen>,
 ) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
-    Ok(page(&State::read(&app, order, seen.version, now()).await?)?)
+    let state = State::read(&app, order, seen.version, now()).await?;
+    let mut answer = page(&state)?;
+    if state.has_moved {
+        // Whatever shows what can be done asks for it anew.
+        answer.headers_mut().insert(HeaderName::from_static("hx-trigger"), HeaderValue::from_static("lungo:moved"));
+    }
+    Ok(answer)
+}
+
+/// `GET /console/orders/{order_id}/deeds`: what can be done now.
+pub async fn show_deeds(visitor: Visitor, app: Data<App>, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let order = find(&app, &id).await?;
+    Ok(page(&deeds_of(&visitor, order))?)
 }
 
 /// `GET /console/orders/{order_id}/json`: all that is known of it, without personal data.
@@ -245,8 +243,20 @@ async fn find(app: &App, id: &Path<String>) -> Result<Order, Failure> {
     order.map(|(order, _)| order).ok_or_else(unknown_order)
 }
 
-fn deeds_of(visitor: &Visitor, order: &Order) -> Deeds {
-    let allowed = OperatorAction::allowed(order);
+fn lines_of(order: &Order) -> Vec<LineRow> {
+    let line = |(index, line): (usize, &Line)| LineRow {
+        index,
+        name: line.name.clone(),
+        options: line.options.iter().map(|option| option.name.as_str()).collect::<Vec<_>>().join(", "),
+        quantity: line.quantity,
+        price: show::amount(line.price(), order.placed.total.currency.as_str()),
+        is_dropped: order.dropped_lines.contains(&index),
+    };
+    order.placed.lines.iter().enumerate().map(line).collect()
+}
+
+fn deeds_of(visitor: &Visitor, order: Order) -> Deeds {
+    let allowed = OperatorAction::allowed(&order);
     let may = |action, operator: OperatorAction| visitor.may(action) && allowed.contains(&operator);
     let refundable = may(Action::RefundOrder, OperatorAction::Refund);
     let currency = order.placed.total.currency.to_string();
@@ -259,6 +269,11 @@ fn deeds_of(visitor: &Visitor, order: &Order) -> Deeds {
         extend: visitor.may(Action::ExtendDeadline) && order.can_wait_longer(),
         offer: visitor.may(Action::RepeatOffer) && order.can_be_offered_again(),
         note: visitor.may(Action::NoteOrder),
+        token: visitor.token.clone(),
+        lines: lines_of(&order),
+        reasons: Reason::OPERATOR_CANCELLING,
+        longest: LONGEST_EXTENSION,
+        order,
     }
 }
 
