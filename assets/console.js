@@ -3,8 +3,10 @@ import { watchTheme } from './toggle.js'
 import { watchNotices } from './notices.js'
 import { watchStreams } from './streams.js'
 import { watchSuggestions } from './suggest.js'
+import { watchTables } from './cards.js'
 
 watchTheme()
 watchNotices()
 watchStreams()
 watchSuggestions()
+watchTables()

@@ -40,6 +40,11 @@ test('an order is followed from new to handed over on the board while the consol
     await shows(status)
     if (status === 'preparing') await Promise.all([screenshot(board, 'followed-board'), screenshot(console, 'followed-console')])
   }
+  // Its money and what can be done moved as the timeline did.
+  const payment = console.locator('section[aria-labelledby=money]')
+  await payment.getByText('captured', { exact: true }).waitFor({ timeout: 15_000 })
+  await console.locator('#deeds summary', { hasText: /^Refund$/ }).waitFor({ timeout: 15_000 })
+  assert.equal(await console.locator('#deeds summary', { hasText: /^Cancel$/ }).count(), 0)
   await board.getByRole('button', { name: /^Done/ }).click()
   await board.locator(`[data-column="done"] .ticket[data-id="${id}"]`).getByText('handed over').waitFor()
   await screenshot(console, 'followed-handed-over')

@@ -118,6 +118,178 @@ test('what the gateway never gave back is a mismatch, and what is not known stan
   assert.deepEqual(admin.faults, [])
 })
 
+/// Begins a drill, or ends it where `manner` is null.
+async function drill (actor, manner) {
+  await admin.goto(`${service.url}/console/drills`)
+  const what = manner === null ? `End: ${actor}` : 'Slow, silent or rejecting'
+  await admin.locator('summary', { hasText: what }).click()
+  const form = admin.locator('details[open] form')
+  if (manner !== null) {
+    await form.getByLabel('Who').selectOption(actor)
+    await form.getByLabel('Becomes').selectOption(manner)
+    await form.getByLabel('Reason').fill('a drill')
+  }
+  await form.getByRole('button').click()
+  await admin.locator('#notice').getByText(manner === null ? 'The drill is over.' : 'The drill is on.').waitFor()
+}
+
+/// An order that was made and not paid for: the gateway refused to take what it holds.
+async function refusedAtCapture () {
+  const { shops } = await service.call(service.keys.admin, 'GET', '/v1/admin/shops')
+  const quiet = shops.find(shop => !shop.simulated)
+  const { order_id: id } = await service.order({ shop_id: quiet.shop_id })
+  await until(id, order => order.status === 'awaiting_shop')
+  const { secret } = await service.call(service.keys.admin, 'POST', '/v1/admin/keys', { kind: 'shop', shop_id: quiet.shop_id, label: 'test' })
+  await drill('gateway', 'rejecting')
+  for (const step of ['accept', 'start']) await service.call(secret, 'POST', `/v1/shop/orders/${id}/${step}`)
+  await until(id, order => order.payment.status === 'capture_failed')
+  await drill('gateway', null)
+  return id
+}
+
+const letGo = async page => {
+  await page.locator('summary', { hasText: /^Void$/ }).click()
+  await page.locator('form[action$="/void"]').getByLabel('Reason').fill('the card was replaced')
+  await page.getByRole('button', { name: 'Let go of it' }).click()
+}
+
+test('a hold that could not be taken is let go of by finance alone, with why', async () => {
+  const id = await refusedAtCapture()
+  await admin.goto(`${service.url}/console/money`)
+  await admin.locator('section[aria-labelledby=failed]').getByRole('link', { name: id.slice(-8) }).waitFor()
+  const address = `${service.url}/console/money/${id}`
+  const support = await invite(browser, admin, service.url, 'sup-void', ['support'])
+  await support.goto(address)
+  await support.getByText('capture failed').first().waitFor()
+  assert.equal(await support.locator('summary', { hasText: /^Void$/ }).count(), 0)
+  const token = await support.locator('input[name=csrf]').first().inputValue()
+  const refused = await support.request.post(`${address}/void`, { form: { csrf: token, reason: 'x' }, headers: { origin: service.url }, maxRedirects: 0 })
+  assert.equal(refused.status(), 403)
+  await support.context().close()
+  assert.equal((await read(id)).payment.status, 'capture_failed')
+
+  const finance = await invite(browser, admin, service.url, 'fin-void', ['finance'])
+  await finance.goto(address)
+  await finance.locator('summary', { hasText: /^Void$/ }).click()
+  await screenshot(finance, 'money-void')
+  await checkAccessibility(finance)
+  await finance.goto(address)
+  await letGo(finance)
+  await finance.locator('#notice').getByText('The gateway has let go of it.').waitFor()
+  assert.equal((await read(id)).payment.status, 'voided')
+  assert.equal(await finance.locator('summary', { hasText: /^Void$/ }).count(), 0)
+  await finance.goto(`${service.url}/console/orders/${id}`)
+  await finance.getByText('the card was replaced').waitFor()
+  await finance.context().close()
+})
+
+test('what two have to agree to does not outlive what one did at the gateway', async () => {
+  const id = await refusedAtCapture()
+  await admin.goto(`${service.url}/console/money/${id}`)
+  await admin.locator('summary', { hasText: 'Settle by evidence' }).click()
+  await admin.getByLabel('Nothing is held, and nothing was taken').check()
+  await admin.getByLabel('Evidence, for the audit log').fill('letter of the bank')
+  await admin.getByRole('button', { name: 'Settle it' }).click()
+  await admin.locator('#notice').getByText('somebody else has to agree').waitFor()
+  assert.equal((await read(id)).payment.status, 'capture_failed', '8.20 is above 5.00')
+  await letGo(admin)
+  await admin.locator('#notice').getByText('The gateway has let go of it.').waitFor()
+  const finance = await invite(browser, admin, service.url, 'fin-late', ['finance'])
+  await finance.goto(`${service.url}/console/money`)
+  await finance.locator('summary', { hasText: 'Agree' }).click()
+  await finance.locator('form[action$="/agree"]').getByLabel('Reason').fill('I saw it too')
+  await finance.getByRole('button', { name: 'Agree: nothing is held' }).click()
+  await finance.locator('#notice').getByText('changed since that version').waitFor()
+  assert.equal((await read(id)).payment.status, 'voided')
+  await finance.locator('summary', { hasText: 'Withdraw' }).click()
+  await finance.locator('form[action$="/withdraw"]').getByLabel('Reason').fill('it was let go of meanwhile')
+  await finance.getByRole('button', { name: 'Withdraw it' }).click()
+  await finance.locator('#notice').getByText('It is withdrawn.').waitFor()
+  await finance.context().close()
+})
+
+test('unknown outcomes are looked up together, once what was counted is typed', async () => {
+  const ids = []
+  for (let i = 0; i < 2; i++) ids.push((await service.order({ payment: { method: 'pm_silent' } })).order_id)
+  for (const id of ids) await until(id, order => order.payment.status === 'unknown')
+  await admin.goto(`${service.url}/console/money`)
+  await admin.getByRole('button', { name: 'Look up all of these' }).click()
+  const heading = admin.getByRole('heading', { name: /^\d+ orders: perhaps held: / })
+  const [count] = (await heading.textContent()).match(/\d+/)
+  await admin.getByLabel('to confirm it').fill(`look up ${Number(count) + 1}`)
+  await admin.getByLabel('Reason').fill('the bank was down')
+  await admin.locator('form[action$="/start"] button').click()
+  await admin.locator('#notice').getByText(`Type \`look up ${count}\` to confirm it.`).waitFor()
+  await checkAccessibility(admin)
+  await screenshot(admin, 'bulk-look-up')
+  await admin.getByLabel('to confirm it').fill(`look up ${count}`)
+  await admin.locator('form[action$="/start"] button').click()
+  await admin.locator('.badge.big').getByText('done').waitFor({ timeout: 30_000 })
+  await admin.getByText('the gateway says nothing new').first().waitFor()
+  await screenshot(admin, 'bulk-looked-up')
+  await admin.goto(`${service.url}/console/orders/${ids[0]}`)
+  await admin.getByText('look up payment').first().waitFor()
+
+  const shops = await invite(browser, admin, service.url, 'ops', ['shop_ops'])
+  await shops.goto(`${service.url}/console/money`)
+  assert.equal(await shops.getByRole('button', { name: 'Look up all' }).count(), 0)
+  const token = await shops.locator('input[name=csrf]').first().inputValue()
+  const form = { csrf: token, deed: 'look_up', tab: 'unknown', q: 'payment:unknown' }
+  const refused = await shops.request.post(`${service.url}/console/bulk`, { form, headers: { origin: service.url }, maxRedirects: 0 })
+  assert.equal(refused.status(), 403)
+  await shops.context().close()
+  assert.deepEqual(admin.faults, [])
+})
+
+/// A tile of Live, by the name that it has.
+const tile = name => admin.locator('.tile').filter({ has: admin.locator('.name', { hasText: new RegExp(`^${name}$`) }) })
+
+test('Live tells what keeps the worker from its work, in red and with the way to it', async () => {
+  await admin.goto(`${service.url}/console`)
+  for (const name of ['do not answer', 'held', 'abandoned']) {
+    await tile(name).locator('.value').getByText('0', { exact: true }).waitFor()
+    assert.ok(!(await tile(name).getAttribute('class')).includes('broken'), name)
+  }
+  for (const stage of ['authorize', 'look up', 'offer', 'capture', 'release']) assert.equal(await tile(`to ${stage}`).count(), 1, stage)
+
+  await admin.goto(`${service.url}/console/stages`)
+  await admin.locator('summary', { hasText: /^Hold$/ }).click()
+  await admin.locator('select[name=what]').selectOption('stage:authorize')
+  await admin.locator('form[action$="/hold"]').getByLabel('Reason').fill('a drill')
+  await admin.getByRole('button', { name: 'Hold it' }).click()
+  await admin.getByRole('alert').getByText('stage authorize is held').waitFor()
+  const { order_id: waits } = await service.order()
+  await admin.goto(`${service.url}/console`)
+  await tile('held').and(admin.locator('.broken')).waitFor()
+  await tile('to authorize').locator('.value').getByText('1', { exact: true }).waitFor()
+  await screenshot(admin, 'live-broken')
+  await checkAccessibility(admin)
+  await tile('held').getByRole('link').click()
+  await admin.waitForURL(/\/console\/stages$/)
+  await admin.locator('summary', { hasText: 'Go on: stage authorize' }).click()
+  await admin.locator('form[action$="/lift"]').getByLabel('Reason').fill('the drill is over')
+  await admin.locator('form[action$="/lift"]').getByRole('button').click()
+  await admin.locator('#notice').getByText('goes on').waitFor()
+  await admin.goto(`${service.url}/console`)
+  await tile('held').and(admin.locator(':not(.broken)')).waitFor()
+  await until(waits, order => order.status !== 'new')
+
+  // Whoever does not answer is left alone, and that is told too.
+  await drill('gateway', 'silent')
+  const orders = await Promise.all(Array.from({ length: 12 }, () => service.order()))
+  await admin.goto(`${service.url}/console`)
+  const silent = tile('do not answer').and(admin.locator('.broken'))
+  await silent.getByText('left alone for now').waitFor({ timeout: 60_000 })
+  await screenshot(admin, 'live-silent')
+  await silent.getByRole('link').click()
+  await admin.getByRole('alert').getByText('pm_card_visa does not answer').waitFor()
+  await drill('gateway', null)
+  await admin.goto(`${service.url}/console`)
+  await tile('do not answer').and(admin.locator(':not(.broken)')).waitFor({ timeout: 60_000 })
+  for (const { order_id: id } of orders) await until(id, order => order.status !== 'new')
+  assert.deepEqual(admin.faults, [])
+})
+
 test('a stage is held, also over a restart, and goes on', async () => {
   await admin.goto(`${service.url}/console/stages`)
   await admin.getByText('works', { exact: true }).nth(4).waitFor()

@@ -47,7 +47,10 @@ const UNKNOWN: &str = "there is no such order";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "deed", rename_all = "snake_case")]
 pub enum Deed {
-    CancelOrder { why: Reason, refund: Refund },
+    CancelOrder {
+        why: Reason,
+        refund: Refund,
+    },
     RetryOrder,
     ForceComplete,
     /// Somebody outside is asked for it: see [`Store::pass_bulk`].
@@ -310,9 +313,8 @@ impl Store {
         let (id, place) = (job.id, job.place);
         self.lane
             .write(Urgency::Control, move |tx| {
-                let is_ours = |job: &BulkJob| {
-                    job.place == place && matches!(job.state, BulkState::Running | BulkState::Stopped)
-                };
+                let is_ours =
+                    |job: &BulkJob| job.place == place && matches!(job.state, BulkState::Running | BulkState::Stopped);
                 let Some(mut job) = find(tx.conn()?, id)?.filter(is_ours) else { return Ok(0) };
                 for (order_id, refused) in &became {
                     audit::insert(tx, &job.entry(*order_id, refused.as_deref(), now), refused.is_none())?;

@@ -132,12 +132,7 @@ fn what(deed: Deed) -> String {
 fn money(deed: Deed, counted: &Counted) -> String {
     let uncertain = if deed == Deed::LookUpPayment { "perhaps held:" } else { "release, if it is held," };
     let moves = counted.sums.iter().flat_map(|sum| {
-        let parts = [
-            ("void", sum.void),
-            ("refund", sum.refund),
-            ("take", sum.capture),
-            (uncertain, sum.uncertain),
-        ];
+        let parts = [("void", sum.void), ("refund", sum.refund), ("take", sum.capture), (uncertain, sum.uncertain)];
         parts.map(|(what, minor)| (minor > 0).then(|| format!("{what} {}", show::amount(minor, &sum.currency))))
     });
     let moves: Vec<String> = moves.flatten().collect();
@@ -184,9 +179,7 @@ pub async fn show_jobs(visitor: Visitor, app: Data<App>, from: Query<Prefilled>)
         ("complete", "Force-complete", Action::ForceComplete),
         ("look_up", "Look up at the gateway", Action::LookUpPayment),
     ];
-    let may = |action: Action| {
-        visitor.may(action) && (action != Action::LookUpPayment || app.payment.books.is_some())
-    };
+    let may = |action: Action| visitor.may(action) && (action != Action::LookUpPayment || app.payment.books.is_some());
     let Prefilled { tab, q } = from.into_inner();
     let shown = BulkPage {
         frame: visitor.frame("Bulk"),
@@ -235,7 +228,8 @@ pub async fn propose(app: Data<App>, posted: Posted) -> Result<HttpResponse, Pro
     let user = &posted.visitor.user;
     let meant = (lot, query, typed.sieve);
     let job = BulkJob::proposed(deed, meant, (orders.len(), counted), (user.id, user.name.clone()), now);
-    let detail = json!({"deed": deed.word(), "filter": job.query, "orders": job.total, "money": money(deed, &job.counted)});
+    let detail =
+        json!({"deed": deed.word(), "filter": job.query, "orders": job.total, "money": money(deed, &job.counted)});
     let store = app.store.recording(posted.entry(subject(job.id), detail)?);
     let address = address(job.id);
     store.propose_bulk(job, orders).await.map_err(Failure::from)?;
@@ -363,8 +357,14 @@ mod tests {
     fn money_is_told_as_it_moves() {
         let sum = |currency: &str, void, refund| Sum { currency: currency.into(), void, refund, ..Sum::default() };
         let counted = |sums| Counted { sums, ..Counted::default() };
-        assert_eq!(money(Deed::ForceComplete, &counted(vec![sum("EUR", 231_000, 18_000)])), "void 2,310.00 EUR, refund 180.00 EUR");
-        assert_eq!(money(Deed::ForceComplete, &counted(vec![sum("EUR", 0, 5), sum("JPY", 7, 0)])), "refund 0.05 EUR, void 7 JPY");
+        assert_eq!(
+            money(Deed::ForceComplete, &counted(vec![sum("EUR", 231_000, 18_000)])),
+            "void 2,310.00 EUR, refund 180.00 EUR"
+        );
+        assert_eq!(
+            money(Deed::ForceComplete, &counted(vec![sum("EUR", 0, 5), sum("JPY", 7, 0)])),
+            "refund 0.05 EUR, void 7 JPY"
+        );
         assert_eq!(money(Deed::ForceComplete, &counted(vec![sum("EUR", 0, 0)])), "no money moves");
     }
 

@@ -420,3 +420,46 @@ fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
     }
     tiles
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::at;
+    use crate::lifecycle::Stage;
+    use crate::store::Reading;
+
+    /// How a queue at the stage of captures is drawn, at second 1000.
+    fn drawn(next_attempt: Option<i64>, oldest_seconds: f64) -> String {
+        let next_attempt = next_attempt.map(at);
+        let queue = InStage { stage: Stage::Capture, depth: 1200, parked: 0, next_attempt, oldest_seconds };
+        let reading = Reading { stages: vec![queue.clone()], ..Reading::default() };
+        let sample = Sample {
+            at: at(1000),
+            reading,
+            created_per_second: 0.0,
+            completed_per_second: 0.0,
+            acceptance_p95: None,
+            ended: 0,
+            failed: 0,
+        };
+        let tile = at_stage(&queue, &[sample], at(1000));
+        Tiles { groups: vec![("Worker", vec![tile])], at: Some(at(1000)), is_blind: false }.render().unwrap()
+    }
+
+    #[test]
+    fn a_stage_is_red_once_its_work_is_not_begun_or_is_repeated_in_vain_and_leads_to_the_cause() {
+        let [struggling, stages] =
+            ["href=\"/console/orders?tab=struggling&#38;q=stage%3Acapture\"", "href=\"/console/stages\""];
+        for (next, oldest, broken, told, link) in [
+            (None, 0.0, false, "1,200", struggling),
+            (Some(995), 3.0, false, "oldest 3 s", struggling),
+            (Some(994), 3.0, true, "not begun for 6 s", stages),
+            (Some(1010), 901.0, true, "longer than 15 min", struggling),
+            (Some(994), 901.0, true, "not begun for 6 s", stages),
+        ] {
+            let html = drawn(next, oldest);
+            assert_eq!(html.contains("class=\"tile broken\""), broken, "{html}");
+            assert!(html.contains(told) && html.contains(link), "{told}, {link}: {html}");
+        }
+    }
+}
