@@ -3,10 +3,9 @@
 //! What was done to an order, and that the job has passed its place, is written in one transaction: whenever the
 //! service dies, each order was acted on or was not, and never is twice.
 
+mod asked;
 mod count;
 mod row;
-
-use std::collections::HashMap;
 
 use chrono::Duration;
 use diesel::dsl::sql;
@@ -20,8 +19,8 @@ use self::row::{JobRow, find, save};
 use super::audit::{self, Entry};
 use super::browse::{Lot, Sieve};
 use super::orders::{Received, Scope, Word, hear};
-use super::rows::{OrderRow, millis, or_log, raw, uuid};
-use super::schema::{bulk_jobs, bulk_orders, orders};
+use super::rows::{millis, or_log, raw, uuid};
+use super::schema::{bulk_jobs, bulk_orders};
 use super::sql::{Conn, MultiBackend, RawId};
 use super::tx::{Tx, Urgency};
 use super::{Error, Result, Store};
@@ -273,56 +272,6 @@ impl Store {
             .read(|conn| {
                 let row: Option<JobRow> = running().first(conn).optional()?;
                 row.map(JobRow::into_job).transpose()
-            })
-            .await
-    }
-
-    /// The next orders of a job, up to `limit`, each with why it is to be left alone, if it is.
-    pub async fn next_of_bulk(&self, job: &BulkJob, limit: usize) -> Result<Vec<(OrderId, Option<String>)>> {
-        let job = job.clone();
-        self.readers
-            .read(move |conn| {
-                let ids = next(conn, &job, limit)?;
-                let keys: Vec<RawId> = ids.iter().map(|id| raw(*id)).collect();
-                let rows: Vec<OrderRow> = orders::table.filter(orders::id.eq_any(keys)).load(conn)?;
-                let mut kept: HashMap<OrderId, Option<String>> = HashMap::new();
-                for row in rows {
-                    let id = OrderId(uuid(row.id())?);
-                    let not = match row.into_order() {
-                        Ok(order) if job.means(&order) => None,
-                        Ok(_) => Some(UNFIT.to_owned()),
-                        Err(fault) => Some(damage(&fault)),
-                    };
-                    kept.insert(id, not);
-                }
-                let known = |id: OrderId| (id, kept.remove(&id).unwrap_or_else(|| Some(UNKNOWN.to_owned())));
-                Ok(ids.into_iter().map(known).collect())
-            })
-            .await
-    }
-
-    /// Writes down what became of the next orders of a job, where somebody outside was asked for it: each with why it
-    /// was not done, if it was not. Says how many those were: none if somebody else has passed them meanwhile. What
-    /// was asked is written down also if the job was stopped in between.
-    pub async fn pass_bulk(
-        &self,
-        job: &BulkJob,
-        became: Vec<(OrderId, Option<String>)>,
-        now: Instant,
-    ) -> Result<usize> {
-        let (id, place) = (job.id, job.place);
-        self.lane
-            .write(Urgency::Control, move |tx| {
-                let is_ours =
-                    |job: &BulkJob| job.place == place && matches!(job.state, BulkState::Running | BulkState::Stopped);
-                let Some(mut job) = find(tx.conn()?, id)?.filter(is_ours) else { return Ok(0) };
-                for (order_id, refused) in &became {
-                    audit::insert(tx, &job.entry(*order_id, refused.as_deref(), now), refused.is_none())?;
-                    job.pass(*order_id, refused.clone());
-                }
-                job.end_if_all_passed(now);
-                save(tx, &job)?;
-                Ok(became.len())
             })
             .await
     }

@@ -1,6 +1,8 @@
 //! What is going on now: numbers with their last minutes, red where they should not be, each with the way to what is
 //! behind it.
 
+mod tiles;
+
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::time::Duration as Wait;
@@ -8,20 +10,16 @@ use std::time::Duration as Wait;
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data};
 use askama::Template;
-use chrono::Duration;
 use futures_util::stream;
-use strum::VariantArray;
 
+use self::tiles::Tile;
 use super::frame::Frame;
 use super::guard::{Visitor, lifetimes};
 use super::show;
 use crate::app::App;
 use crate::clock::now;
-use crate::config::{Durability, Settings};
-use crate::lifecycle::Status;
+use crate::config::Durability;
 use crate::order::Instant;
-use crate::pulse::Sample;
-use crate::store::InStage;
 use crate::web::pages::page;
 use crate::web::problem::Problem;
 
@@ -30,18 +28,6 @@ const EVERY: Wait = Wait::from_secs(1);
 /// After so many looks a stream asks whether it is still welcome, and says something in any case: what is between us and
 /// the browser must not think that it is dead.
 const SILENT_FOR: u32 = 15;
-
-/// More failures than this part of those that ended are too many, if enough ended to tell.
-const TOO_MANY_FAILURES: f64 = 0.05;
-const ENOUGH_TO_TELL: i64 = 20;
-/// Money that was owed for longer has been tried to give back several times.
-const OWED_TOO_LONG: Duration = Duration::minutes(15);
-/// Work on an order that was due for so long has been repeated in vain.
-const STUCK: Duration = Duration::minutes(15);
-/// The timer is late, or the worker.
-const OVERDUE: Duration = Duration::seconds(5);
-/// A replica this far beyond the lag that was asked for, in seconds.
-const REPLICA_TOO_OLD: f64 = 1.0;
 
 #[derive(Template)]
 #[template(path = "console/live.html")]
@@ -62,41 +48,6 @@ struct Tiles {
 
 /// It escapes what it shows by itself.
 impl askama::filters::HtmlSafe for Tiles {}
-
-struct Tile {
-    name: String,
-    value: String,
-    note: String,
-    /// What is wrong with it.
-    broken: Option<String>,
-    link: Option<String>,
-    spark: Spark,
-}
-
-/// The last minutes of a value, as a small picture.
-struct Spark(Vec<f64>);
-
-impl askama::filters::HtmlSafe for Spark {}
-
-impl std::fmt::Display for Spark {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SIZE: (f64, f64) = (200.0, 36.0);
-        let most = self.0.iter().copied().fold(0.0, f64::max).max(1e-9);
-        let step = SIZE.0 / (self.0.len().max(2) - 1) as f64;
-        let mut points = String::new();
-        for (i, value) in self.0.iter().enumerate() {
-            let _ = write!(points, "{:.1},{:.1} ", i as f64 * step, (SIZE.1 - 2.0) - value / most * (SIZE.1 - 4.0));
-        }
-        write!(
-            f,
-            "<svg class=\"spark\" viewBox=\"0 0 {} {}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
-             <polyline points=\"{}\"/></svg>",
-            SIZE.0,
-            SIZE.1,
-            points.trim_end()
-        )
-    }
-}
 
 /// `GET /console`
 pub async fn show(visitor: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
@@ -192,13 +143,7 @@ impl Tiles {
         let Some(last) = samples.last() else {
             return Self { groups: Vec::new(), at: None, is_blind, durability };
         };
-        let groups = vec![
-            ("Orders under way", statuses(&samples, last, &app.settings)),
-            ("Flow", flow(&samples, last, &app.settings)),
-            ("Worker", worker(app, &samples, last)),
-            ("Money", money(&samples, last)),
-        ];
-        Self { groups, at: Some(last.at), is_blind, durability }
+        Self { groups: tiles::groups(app, &samples, last), at: Some(last.at), is_blind, durability }
     }
 }
 
@@ -208,258 +153,5 @@ fn durable(durability: Durability) -> &'static str {
         Durability::Local => "Durability is local: an accepted order is on the disk of this machine.",
         Durability::Synchronous => "Durability is synchronous: a standby has applied every accepted order.",
         Durability::Asynchronous => "Durability is asynchronous: a failover may lose the last moments.",
-    }
-}
-
-/// What may stand in a status no longer than this: the clock would have decided by then.
-fn patience(status: Status, settings: &Settings) -> Option<Duration> {
-    let deadlines = settings.deadlines();
-    Some(match status {
-        Status::New => deadlines.unknown_outcome.max(deadlines.authorization),
-        Status::ActionRequired => deadlines.payment_action,
-        Status::AwaitingShop => deadlines.acceptance,
-        Status::Accepted | Status::Preparing => deadlines.preparation,
-        Status::Ready => deadlines.collection,
-        _ => return None,
-    })
-}
-
-fn statuses(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
-    let count = |sample: &Sample, status| sample.reading.ongoing.get(&status).map_or(0, |(count, _)| *count);
-    let ongoing = Status::VARIANTS.iter().copied().filter(|status| status.is_ongoing());
-    let tile = |status: Status| {
-        let oldest = last.reading.ongoing.get(&status).and_then(|(_, since)| *since).map(|since| last.at - since);
-        let limit = patience(status, settings);
-        let broken = oldest.zip(limit).filter(|(oldest, limit)| oldest > limit);
-        Tile {
-            name: show::plain(status.word()),
-            value: show::grouped(count(last, status)),
-            note: oldest.map_or_else(String::new, |oldest| format!("oldest {}", show::span(oldest))),
-            broken: broken.map(|(_, limit)| format!("longer than {}", show::span(limit))),
-            link: Some(format!("/console/orders?tab=in_flight&q=status%3A{status}")),
-            spark: Spark(samples.iter().map(|sample| count(sample, status) as f64).collect()),
-        }
-    };
-    let parked = Tile {
-        name: "parked".into(),
-        value: show::grouped(last.reading.parked),
-        note: "wait for an operator".into(),
-        broken: (last.reading.parked > 0).then(|| "somebody has to look".into()),
-        link: Some("/console/orders?tab=parked".into()),
-        spark: Spark(samples.iter().map(|sample| sample.reading.parked as f64).collect()),
-    };
-    ongoing.map(tile).chain([parked]).collect()
-}
-
-fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
-    let curve = |value: fn(&Sample) -> f64| Spark(samples.iter().map(value).collect());
-    let overdue = |sample: &Sample| {
-        sample.reading.first_deadline.map_or(Duration::zero(), |at| (sample.at - at).max(Duration::zero()))
-    };
-    let slow = settings.deadlines().acceptance / 3;
-    let p95 = last.acceptance_p95;
-    let rate = last.failure_rate();
-    let mut tiles = vec![
-        Tile {
-            name: "new orders".into(),
-            value: format!("{:.1} /s", last.created_per_second),
-            note: "accepted by us".into(),
-            broken: None,
-            link: Some("/console/orders?tab=in_flight&q=age%3C1m".into()),
-            spark: curve(|sample| sample.created_per_second),
-        },
-        Tile {
-            name: "completed".into(),
-            value: format!("{:.1} /s", last.completed_per_second),
-            note: "handed over".into(),
-            broken: None,
-            link: Some("/console/orders?tab=done&q=status%3Acompleted".into()),
-            spark: curve(|sample| sample.completed_per_second),
-        },
-        Tile {
-            name: "acceptance, p95".into(),
-            value: p95.map_or_else(|| "none lately".into(), |seconds| format!("{seconds:.1} s")),
-            note: "by shops, in 5 min".into(),
-            broken: p95
-                .filter(|seconds| *seconds > slow.num_seconds() as f64)
-                .map(|_| format!("slower than {}", show::span(slow))),
-            link: Some("/console/orders?tab=in_flight&q=status%3Aawaiting_shop".into()),
-            spark: curve(|sample| sample.acceptance_p95.unwrap_or(0.0)),
-        },
-        Tile {
-            name: "failure rate".into(),
-            value: rate.map_or_else(|| "none ended".into(), |rate| format!("{:.1} %", rate * 100.0)),
-            note: format!("{} of {} in 5 min", show::grouped(last.failed), show::grouped(last.ended)),
-            broken: rate
-                .filter(|rate| *rate > TOO_MANY_FAILURES && last.ended >= ENOUGH_TO_TELL)
-                .map(|_| format!("more than {:.0} %", TOO_MANY_FAILURES * 100.0)),
-            link: Some("/console/orders?tab=done&q=status%3Afailed".into()),
-            spark: curve(|sample| sample.failure_rate().unwrap_or(0.0)),
-        },
-        Tile {
-            name: "deadline overdue".into(),
-            value: show::span(overdue(last)),
-            note: "the first of all".into(),
-            broken: (overdue(last) > OVERDUE).then(|| "the timer does not keep up".into()),
-            link: Some("/console/orders?tab=in_flight".into()),
-            spark: Spark(samples.iter().map(|sample| overdue(sample).num_seconds() as f64).collect()),
-        },
-    ];
-    let wanted = settings.replica_lag.map_or(0.0, |lag| lag.0.as_secs_f64());
-    tiles.push(Tile {
-        name: "replica lag".into(),
-        value: last.reading.replica_age.map_or_else(|| "no replica".into(), |age| format!("{age:.1} s")),
-        note: String::new(),
-        broken: last
-            .reading
-            .replica_age
-            .filter(|age| *age > wanted * 2.0 + REPLICA_TOO_OLD)
-            .map(|_| format!("more than the {wanted:.1} s that were asked for")),
-        link: None,
-        spark: curve(|sample| sample.reading.replica_age.unwrap_or(0.0)),
-    });
-    tiles
-}
-
-/// How the worker is now: what waits at each stage, and what keeps it from its work. That has no curve, and every one of
-/// these is too many.
-fn worker(app: &App, samples: &[Sample], last: &Sample) -> Vec<Tile> {
-    let now = std::time::Instant::now();
-    let abandoned = app.controls.at_work(now).iter().filter(|(_, doing)| doing.is_none()).count();
-    let counted = [
-        ("do not answer", app.controls.silent(now).len(), "gateways and shops", "left alone for now"),
-        ("held", app.controls.held(now), "stages, gateways, shops", "by an operator"),
-        ("abandoned", abandoned, "stages of this process", "nobody works there"),
-    ];
-    let tile = |(name, count, note, broken): (&str, usize, &str, &str)| Tile {
-        name: name.into(),
-        value: count.to_string(),
-        note: note.into(),
-        broken: (count > 0).then(|| broken.into()),
-        link: Some("/console/stages".into()),
-        spark: Spark(Vec::new()),
-    };
-    let waiting = last.reading.stages.iter().map(|queue| at_stage(queue, samples, last.at));
-    waiting.chain(counted.map(tile)).collect()
-}
-
-fn at_stage(queue: &InStage, samples: &[Sample], now: Instant) -> Tile {
-    let stage = queue.stage;
-    let depth = |sample: &Sample| {
-        let then = sample.reading.stages.iter().find(|then| then.stage == stage);
-        then.map_or(0.0, |then| then.depth as f64)
-    };
-    let oldest = Duration::milliseconds((queue.oldest_seconds * 1000.0) as i64);
-    let due = queue.next_attempt.map_or(Duration::zero(), |at| now - at);
-    let (broken, link) = if due > OVERDUE {
-        (Some(format!("not begun for {}", show::span(due))), "/console/stages".to_owned())
-    } else {
-        let stuck = (oldest > STUCK).then(|| format!("longer than {}", show::span(STUCK)));
-        (stuck, format!("/console/orders?tab=struggling&q=stage%3A{stage}"))
-    };
-    Tile {
-        name: format!("to {}", show::plain(stage.word())),
-        value: show::grouped(queue.depth),
-        note: if oldest > Duration::zero() { format!("oldest {}", show::span(oldest)) } else { String::new() },
-        broken,
-        link: Some(link),
-        spark: Spark(samples.iter().map(depth).collect()),
-    }
-}
-
-fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
-    let mut tiles = Vec::new();
-    for (currency, held, taken) in &last.reading.held_and_taken {
-        let of = |sample: &Sample, which: fn(&(String, i64, i64)) -> i64| {
-            sample.reading.held_and_taken.iter().find(|(other, ..)| other == currency).map_or(0, which) as f64
-        };
-        for (name, amount, which, about, payment) in [
-            ("authorized", held, (|row| row.1) as fn(&(String, i64, i64)) -> i64, "held, not taken yet", "authorized"),
-            ("captured", taken, |row| row.2, "taken, under way", "captured"),
-        ] {
-            tiles.push(Tile {
-                name: format!("{name}, {currency}"),
-                value: show::amount(*amount, currency),
-                note: about.into(),
-                broken: None,
-                link: Some(format!("/console/orders?tab=in_flight&q=payment%3A{payment}")),
-                spark: Spark(samples.iter().map(|sample| of(sample, which)).collect()),
-            });
-        }
-    }
-    for (currency, amount, since) in &last.reading.owed {
-        let age = since.map(|since| last.at - since);
-        let of = |sample: &Sample| {
-            sample.reading.owed.iter().find(|(other, ..)| other == currency).map_or(0, |(_, amount, _)| *amount) as f64
-        };
-        tiles.push(Tile {
-            name: format!("owed, {currency}"),
-            value: show::amount(*amount, currency),
-            note: age.map_or_else(String::new, |age| format!("oldest {}", show::span(age))),
-            broken: age
-                .filter(|age| *age > OWED_TOO_LONG)
-                .map(|_| format!("for longer than {}", show::span(OWED_TOO_LONG))),
-            link: Some("/console/money".into()),
-            spark: Spark(samples.iter().map(of).collect()),
-        });
-    }
-    if last.reading.owed.is_empty() {
-        tiles.push(Tile {
-            name: "owed".into(),
-            value: "nothing".into(),
-            note: "to customers".into(),
-            broken: None,
-            link: Some("/console/money".into()),
-            spark: Spark(
-                samples
-                    .iter()
-                    .map(|sample| sample.reading.owed.iter().map(|(_, amount, _)| *amount as f64).sum())
-                    .collect(),
-            ),
-        });
-    }
-    tiles
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures::at;
-    use crate::lifecycle::Stage;
-    use crate::store::Reading;
-
-    /// How a queue at the stage of captures is drawn, at second 1000.
-    fn drawn(next_attempt: Option<i64>, oldest_seconds: f64) -> String {
-        let next_attempt = next_attempt.map(at);
-        let queue = InStage { stage: Stage::Capture, depth: 1200, parked: 0, next_attempt, oldest_seconds };
-        let reading = Reading { stages: vec![queue.clone()], ..Reading::default() };
-        let sample = Sample {
-            at: at(1000),
-            reading,
-            created_per_second: 0.0,
-            completed_per_second: 0.0,
-            acceptance_p95: None,
-            ended: 0,
-            failed: 0,
-        };
-        let tile = at_stage(&queue, &[sample], at(1000));
-        Tiles { groups: vec![("Worker", vec![tile])], at: Some(at(1000)), is_blind: false }.render().unwrap()
-    }
-
-    #[test]
-    fn a_stage_is_red_once_its_work_is_not_begun_or_is_repeated_in_vain_and_leads_to_the_cause() {
-        let [struggling, stages] =
-            ["href=\"/console/orders?tab=struggling&#38;q=stage%3Acapture\"", "href=\"/console/stages\""];
-        for (next, oldest, broken, told, link) in [
-            (None, 0.0, false, "1,200", struggling),
-            (Some(995), 3.0, false, "oldest 3 s", struggling),
-            (Some(994), 3.0, true, "not begun for 6 s", stages),
-            (Some(1010), 901.0, true, "longer than 15 min", struggling),
-            (Some(994), 901.0, true, "not begun for 6 s", stages),
-        ] {
-            let html = drawn(next, oldest);
-            assert_eq!(html.contains("class=\"tile broken\""), broken, "{html}");
-            assert!(html.contains(told) && html.contains(link), "{told}, {link}: {html}");
-        }
     }
 }
