@@ -3,7 +3,7 @@
 // A browser has only few connections to one server, so that a page that nobody looks at closes its stream, and asks
 // for the part anew when somebody looks again: an element with a stream holds the address that gives it anew in
 // `hx-get`, triggered by `lungo:again`. What a page asks for by itself keeps nobody logged in, and takes no form away
-// from whoever is filling it in.
+// from whoever is filling it in, or has just sent it.
 
 const open = new Map()
 
@@ -33,7 +33,7 @@ function isByItself (part) {
 }
 
 function isFilledIn (part) {
-  return part.querySelector('details[open] form') !== null
+  return part.querySelector('details[open] form, .htmx-request') !== null
 }
 
 function pause () {

@@ -90,6 +90,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/bulk/{id}/start").route(act(Action::RunBulk, bulk::start)))
         .service(resource("/console/bulk/{id}/stop").route(act(Action::StopBulk, bulk::stop)))
         .service(resource("/console/money").route(see(Action::SeeMoney, money::show_money)))
+        .service(resource("/console/money/state").route(see(Action::SeeMoney, money::show_state)))
         .service(resource("/console/money/compared").route(see(Action::LookUpPayment, money::compare)))
         .service(resource("/console/money/settlements/{id}/agree").route(act(Action::AgreeSettlement, money::agree)))
         .service(

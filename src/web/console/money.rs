@@ -32,6 +32,14 @@ const COMPARED: i64 = 100;
 #[template(path = "console/money.html")]
 struct MoneyPage {
     frame: Frame,
+    state: State,
+    may_compare: bool,
+}
+
+/// The part that is kept up to date.
+#[derive(Template)]
+#[template(path = "console/money_state.html")]
+struct State {
     unknown: Rows,
     owed: Rows,
     capture_failed: Rows,
@@ -41,10 +49,13 @@ struct MoneyPage {
     looking: Option<String>,
     lost: Vec<LostRow>,
     may_agree: bool,
-    may_compare: bool,
     /// All that is unknown can be looked up at once.
     may_look_up_all: bool,
+    token: String,
 }
+
+/// It escapes what it shows by itself.
+impl askama::filters::HtmlSafe for State {}
 
 #[derive(Template)]
 #[template(path = "console/money_order.html")]
@@ -171,41 +182,54 @@ fn age_name(age: usize) -> String {
     }
 }
 
+impl State {
+    async fn read(visitor: &Visitor, app: &App, now: Instant) -> Result<Self, Failure> {
+        let astray = app.store.astray(SHOWN, now).await?;
+        let said = app.store.settlements(SHOWN).await?;
+        let debts = astray.debts.iter().map(|debt| DebtRow {
+            age: age_name(debt.age),
+            amount: show::amount(debt.amount, &debt.currency),
+            orders: debt.orders,
+            is_old: debt.age > 0,
+        });
+        let said = said.into_iter().map(|said| SaidRow::new(said, visitor));
+        let (waiting, settled) = said.partition(|row| row.is_waiting);
+        let loss = app.store.loss().await?;
+        let released = AuditFilter { action: Some(RELEASE_LOST.into()), ..AuditFilter::default() };
+        let lost = app.store.audit(released, SHOWN).await?;
+        let of_looking_up = [Action::LookUpPayment, Action::CountBulk, Action::RunBulk];
+        Ok(Self {
+            debts: debts.collect(),
+            unknown: Rows::new(app, astray.unknown, now, |order| order.placed.total.amount),
+            owed: Rows::new(app, astray.owed, now, Order::owed),
+            capture_failed: Rows::new(app, astray.capture_failed, now, Order::amount_due),
+            waiting,
+            settled,
+            looking: loss.map(|loss| {
+                let [from, to, at] = [loss.made.start, loss.made.end, loss.look_at].map(|at| show::instant(&at));
+                format!("Payments from {from} to {to} are looked through, next at {at}.")
+            }),
+            lost: lost.into_iter().map(LostRow::new).collect(),
+            may_agree: visitor.may(Action::AgreeSettlement),
+            may_look_up_all: of_looking_up.iter().all(|action| visitor.may(*action)) && app.payment.books.is_some(),
+            token: visitor.token.clone(),
+        })
+    }
+}
+
 /// `GET /console/money`
 pub async fn show_money(visitor: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let now = now();
-    let astray = app.store.astray(SHOWN, now).await.map_err(Failure::from)?;
-    let said = app.store.settlements(SHOWN).await.map_err(Failure::from)?;
-    let debts = astray.debts.iter().map(|debt| DebtRow {
-        age: age_name(debt.age),
-        amount: show::amount(debt.amount, &debt.currency),
-        orders: debt.orders,
-        is_old: debt.age > 0,
-    });
-    let said = said.into_iter().map(|said| SaidRow::new(said, &visitor));
-    let (waiting, settled) = said.partition(|row| row.is_waiting);
-    let loss = app.store.loss().await.map_err(Failure::from)?;
-    let released = AuditFilter { action: Some(RELEASE_LOST.into()), ..AuditFilter::default() };
-    let lost = app.store.audit(released, SHOWN).await.map_err(Failure::from)?;
     let shown = MoneyPage {
         frame: visitor.frame("Money"),
-        debts: debts.collect(),
-        unknown: Rows::new(&app, astray.unknown, now, |order| order.placed.total.amount),
-        owed: Rows::new(&app, astray.owed, now, Order::owed),
-        capture_failed: Rows::new(&app, astray.capture_failed, now, Order::amount_due),
-        waiting,
-        settled,
-        looking: loss.map(|loss| {
-            let [from, to, at] = [loss.made.start, loss.made.end, loss.look_at].map(|at| show::instant(&at));
-            format!("Payments from {from} to {to} are looked through, next at {at}.")
-        }),
-        lost: lost.into_iter().map(LostRow::new).collect(),
-        may_agree: visitor.may(Action::AgreeSettlement),
+        state: State::read(&visitor, &app, now()).await?,
         may_compare: visitor.may(Action::LookUpPayment) && app.payment.books.is_some(),
-        may_look_up_all: [Action::LookUpPayment, Action::CountBulk, Action::RunBulk].iter().all(|a| visitor.may(*a))
-            && app.payment.books.is_some(),
     };
     Ok(page(&shown)?)
+}
+
+/// `GET /console/money/state`: the part that is kept up to date.
+pub async fn show_state(visitor: Visitor, app: Data<App>) -> Result<HttpResponse, Problem> {
+    Ok(page(&State::read(&visitor, &app, now()).await?)?)
 }
 
 /// Where to go on comparing.

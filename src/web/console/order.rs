@@ -133,9 +133,7 @@ impl State {
             let mut detail = serde_json::to_value(event.event()?)
                 .map_err(|fault| Failure::new(Code::InternalError, "").because(fault))?;
             hide(&mut detail);
-            if let Some(members) = detail.as_object_mut() {
-                members.remove("type");
-            }
+            tell(&mut detail, order.placed.total.currency.as_str());
             Ok::<_, Failure>(EventRow { event, before, detail: show::members(&detail) })
         };
         Ok(Self {
@@ -307,6 +305,20 @@ pub fn money(order: &Order, now: Instant) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// What an event says, as people read it: amounts in its currency, instants to the second.
+fn tell(detail: &mut Value, currency: &str) {
+    let Some(members) = detail.as_object_mut() else { return };
+    members.remove("type");
+    for value in members.values_mut() {
+        if let Some(at) = value.as_str().and_then(|text| text.parse::<Instant>().ok()) {
+            *value = json!(format!("{} UTC", show::instant(&at)));
+        }
+    }
+    if let Some(amount) = members.get_mut("amount") {
+        *amount = amount.as_i64().map_or(Value::Null, |minor| json!(show::amount(minor, currency)));
+    }
+}
+
 /// Takes personal values out of an order or an event, wherever they stand.
 fn hide(value: &mut Value) {
     match value {
@@ -324,6 +336,16 @@ fn hide(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_event_says_is_told_in_words() {
+        let mut detail = json!({"type": "payment_authorized", "amount": 820, "capture_before": "2026-12-02T19:37:44.06Z", "reference": "sim_1"});
+        tell(&mut detail, "EUR");
+        assert_eq!(
+            show::members(&detail),
+            "amount: 8.20 EUR, capture before: 2026-12-02 19:37:44 UTC, reference: sim_1"
+        );
+    }
 
     #[test]
     fn personal_values_are_hidden_wherever_they_stand() {

@@ -30,15 +30,20 @@ pub fn money(money: &Money) -> String {
 
 /// Minor units of a currency, by its code.
 pub fn amount(minor: i64, currency: &str) -> String {
+    format!("{} {currency}", number(minor, currency))
+}
+
+/// Minor units of a currency without its code: `8.20`.
+pub fn number(minor: i64, currency: &str) -> String {
     let digits = iso_currency::Currency::from_code(currency).and_then(|known| known.exponent()).unwrap_or(2);
     let unit = 10_i64.pow(u32::from(digits));
     let sign = if minor < 0 { "-" } else { "" };
     let (whole, rest) = (minor.abs() / unit, minor.abs() % unit);
     let whole = grouped(whole);
     if digits == 0 {
-        return format!("{sign}{whole} {currency}");
+        return format!("{sign}{whole}");
     }
-    format!("{sign}{whole}.{rest:0width$} {currency}", width = usize::from(digits))
+    format!("{sign}{whole}.{rest:0width$}", width = usize::from(digits))
 }
 
 /// An amount as people type it, `4.10` or `4,1`, in minor units of a currency. `None` if it is none.

@@ -85,6 +85,8 @@ fn present(order: &Order, events: &[Recorded], now: Instant) -> Option<Stretch> 
     let is_later = task.next_attempt_at.is_some_and(|at| at > now);
     let doing = match task.stage {
         _ if task.parked_at.is_some() => Doing::Waiting,
+        // As it will be called once it is over.
+        Some(_) if events.last().is_some_and(|event| is_try(event.kind)) => Doing::BackingOff,
         Some(_) if is_held => Doing::Acting,
         Some(_) if is_later && task.attempts > 0 => Doing::BackingOff,
         Some(_) if is_later => Doing::Waiting,

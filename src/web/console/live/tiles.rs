@@ -239,7 +239,7 @@ fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
         ] {
             tiles.push(Tile {
                 name: format!("{name}, {currency}"),
-                value: show::amount(*amount, currency),
+                value: show::number(*amount, currency),
                 note: about.into(),
                 broken: None,
                 link: Some(format!("/console/orders?tab=in_flight&q=payment%3A{payment}")),
@@ -254,7 +254,7 @@ fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
         };
         tiles.push(Tile {
             name: format!("owed, {currency}"),
-            value: show::amount(*amount, currency),
+            value: show::number(*amount, currency),
             note: age.map_or_else(String::new, |age| format!("oldest {}", show::span(age))),
             broken: age
                 .filter(|age| *age > OWED_TOO_LONG)
