@@ -10,3 +10,6 @@ watchNotices()
 watchStreams()
 watchSuggestions()
 watchTables()
+
+// On a phone the sections are wider than the window: where one is has to be seen.
+document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' })
