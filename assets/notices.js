@@ -13,7 +13,9 @@ export function notice (text, kind = 'note') {
 
 export function watchNotices () {
   document.body.addEventListener('lungo:notice', event => notice(event.detail.text))
-  document.body.addEventListener('htmx:sendError', () => notice('The server cannot be reached. Nothing was sent.', 'fault'))
+  document.body.addEventListener('htmx:sendError', event => notice(event.target.matches('[data-by-itself]')
+    ? 'The server cannot be reached: what you see is old.'
+    : 'The server cannot be reached. Nothing was sent.', 'fault'))
   document.body.addEventListener('htmx:timeout', () => notice('The server did not answer in time: look whether it was done before you repeat it.', 'fault'))
   // What came before is not about what is done next.
   document.body.addEventListener('submit', () => document.getElementById('notice').replaceChildren())

@@ -23,6 +23,10 @@ export function watchStreams () {
     const { requestConfig: { elt }, target } = event.detail
     if (isByItself(elt) && isFilledIn(target)) event.detail.shouldSwap = false
   })
+  for (const failed of ['htmx:sendError', 'htmx:timeout']) {
+    document.body.addEventListener(failed, event => { if (isByItself(event.target)) event.target.dataset.state = 'lost' })
+  }
+  document.body.addEventListener('htmx:afterOnLoad', event => { if (isByItself(event.target)) delete event.target.dataset.state })
   document.body.addEventListener('htmx:configRequest', event => {
     if (isByItself(event.target)) event.detail.headers['Lungo-By-Itself'] = '1'
   })

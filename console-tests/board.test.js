@@ -148,6 +148,13 @@ test('without a network steps are kept, also over a reload, and each is heard on
   await page.context().close()
 })
 
+test('a server that answers, and not with what there is, is not called live', async () => {
+  await tablet.route('**/board/shop/orders', route => route.fulfill({ status: 503, contentType: 'application/problem+json', body: '{"code":"database_unavailable"}' }))
+  await tablet.locator('#connection').getByText('not up to date').waitFor({ timeout: 20_000 })
+  await tablet.unroute('**/board/shop/orders')
+  await tablet.locator('#connection').getByText('live').waitFor()
+})
+
 test('an order that the customer cancels stays, struck through, until it is touched', async () => {
   const { id, ticket, tap } = await place()
   await service.call(service.keys.partner, 'POST', `/v1/orders/${id}/cancel`)

@@ -201,6 +201,20 @@ test('an order that waits for its shop is given more time, told once more, and n
   assert.deepEqual(admin.faults, [])
 })
 
+test('a page that cannot reach the server says that what it shows is old', async () => {
+  const page = await openPage(browser)
+  await page.context().addCookies(await admin.context().cookies())
+  await page.goto(`${service.url}/console/orders?tab=done`)
+  await page.locator('table.orders').getByRole('link').first().waitFor()
+  await page.context().setOffline(true)
+  await page.locator('#notice').getByText('what you see is old').waitFor()
+  await page.locator('#list[data-state=lost]').waitFor()
+  await page.locator('table.orders').getByRole('link').first().waitFor()
+  await page.context().setOffline(false)
+  await page.locator('#list:not([data-state])').waitFor()
+  await page.context().close()
+})
+
 test('the session may end while a page keeps itself up to date', async () => {
   const other = await startService('--console-idle', '2s')
   const page = await openPage(browser)

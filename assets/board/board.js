@@ -10,6 +10,8 @@ import * as steps from './steps.js'
 import * as tickets from './tickets.js'
 
 const LOOK_MS = 2000
+/// What has not been seen anew for so long may have changed.
+const OLD_MS = 8000
 const RING_MS = 3000
 
 const main = document.getElementById('board')
@@ -60,10 +62,12 @@ const now = () => told.at + performance.now() - told.when
 // ---- Asking.
 let tag = null
 let lastHeard = null
+let lastSeen = performance.now()
 let isOut = false
 
 async function look () {
   const answer = await ask('GET', '/orders', null, tag)
+  if (answer.status === 200 || answer.status === 304) lastSeen = performance.now()
   heard(answer.status)
   if (answer.status === 200) {
     tag = answer.tag
@@ -224,7 +228,9 @@ function draw () {
 }
 
 function connection () {
-  const [kind, text] = isOut ? ['bad', 'signed out'] : lastHeard === null ? ['bad', 'offline'] : ['good', 'live']
+  // Somebody may answer, and not with what there is.
+  const isOld = performance.now() - lastSeen > OLD_MS
+  const [kind, text] = isOut ? ['bad', 'signed out'] : lastHeard === null ? ['bad', 'offline'] : isOld ? ['bad', 'not up to date'] : ['good', 'live']
   const badge = find('connection')
   if (badge.textContent === text) return
   badge.className = `badge ${kind}`
@@ -314,7 +320,7 @@ setInterval(() => { if (!isMuted && tickets.ringing(board, isWaiting).length) ri
 addEventListener('online', () => { changeQueue(queue => steps.hurry(queue, Date.now())); lookAndAgain(); send() })
 addEventListener('offline', () => heard(0))
 document.addEventListener('visibilitychange', () => { if (!document.hidden) { tag = null; lookAndAgain() } })
-setInterval(() => { draw(); send() }, 500)
+setInterval(() => { draw(); send(); connection() }, 500)
 watchTheme()
 showSound()
 draw()

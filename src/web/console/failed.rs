@@ -19,6 +19,7 @@ pub fn answer(request: PageRequest, failure: &Failure, occurrence: &Occurrence) 
         faults: failure.faults.iter().map(|fault| &*fault.detail).collect(),
         request_id: &occurrence.request_id,
         retryable: failure.code.is_retryable(),
+        has_address: !request.is_deed,
     };
     let body = if request.is_part {
         FailedPart { what: &what }.render()
@@ -59,4 +60,6 @@ struct What<'a> {
     faults: Vec<&'a str>,
     request_id: &'a str,
     retryable: bool,
+    /// Loading the page again asks for the same once more.
+    has_address: bool,
 }

@@ -103,7 +103,7 @@ fn statuses(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile>
     let parked = Tile {
         name: "parked".into(),
         value: show::grouped(last.reading.parked),
-        note: "wait for an operator".into(),
+        note: if last.reading.parked > 0 { "" } else { "wait for an operator" }.into(),
         broken: (last.reading.parked > 0).then(|| "somebody has to look".into()),
         link: Some("/console/orders?tab=parked".into()),
         spark: Spark(samples.iter().map(|sample| sample.reading.parked as f64).collect()),
@@ -137,9 +137,9 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
             spark: curve(|sample| sample.completed_per_second),
         },
         Tile {
-            name: "acceptance, p95".into(),
-            value: p95.map_or_else(|| "none lately".into(), |seconds| format!("{seconds:.1} s")),
-            note: "by shops, in 5 min".into(),
+            name: "acceptance p95".into(),
+            value: p95.map_or_else(|| "–".into(), |seconds| format!("{seconds:.1} s")),
+            note: if p95.is_some() { "by shops, in 5 min" } else { "none in 5 min" }.into(),
             broken: p95
                 .filter(|seconds| *seconds > slow.num_seconds() as f64)
                 .map(|_| format!("slower than {}", show::span(slow))),
@@ -148,8 +148,11 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
         },
         Tile {
             name: "failure rate".into(),
-            value: rate.map_or_else(|| "none ended".into(), |rate| format!("{:.1} %", rate * 100.0)),
-            note: format!("{} of {} in 5 min", show::grouped(last.failed), show::grouped(last.ended)),
+            value: rate.map_or_else(|| "–".into(), |rate| format!("{:.1} %", rate * 100.0)),
+            note: match rate {
+                Some(_) => format!("{} of {} in 5 min", show::grouped(last.failed), show::grouped(last.ended)),
+                None => "none ended in 5 min".into(),
+            },
             broken: rate
                 .filter(|rate| *rate > TOO_MANY_FAILURES && last.ended >= ENOUGH_TO_TELL)
                 .map(|_| format!("more than {:.0} %", TOO_MANY_FAILURES * 100.0)),
@@ -168,8 +171,8 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
     let wanted = settings.replica_lag.map_or(0.0, |lag| lag.0.as_secs_f64());
     tiles.push(Tile {
         name: "replica lag".into(),
-        value: last.reading.replica_age.map_or_else(|| "no replica".into(), |age| format!("{age:.1} s")),
-        note: String::new(),
+        value: last.reading.replica_age.map_or_else(|| "–".into(), |age| format!("{age:.1} s")),
+        note: if last.reading.replica_age.is_some() { "" } else { "no replica" }.into(),
         broken: last
             .reading
             .replica_age
