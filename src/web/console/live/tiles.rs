@@ -309,7 +309,9 @@ mod tests {
             failed: 0,
         };
         let tile = at_stage(&queue, &[sample], at(1000));
-        Tiles { groups: vec![("Worker", vec![tile])], at: Some(at(1000)), is_blind: false, durability: "" }.render().unwrap()
+        Tiles { groups: vec![("Worker", vec![tile])], at: Some(at(1000)), is_blind: false, durability: "" }
+            .render()
+            .unwrap()
     }
 
     #[test]
