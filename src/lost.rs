@@ -11,9 +11,9 @@
 //!   that is listed now and whose order the database does not know now is not early: its order is gone.
 //! - **The primary says so**, in a transaction that commits, which finds itself in the history that noticed the loss. No
 //!   replica is asked. A primary that was left behind by a failover is in the old timeline, where no loss is known:
-//!   nothing is listed there, however much it does not know. So is a copy of the database on another system, and one that
-//!   was restored from a dump. A copy of the files that was promoted elsewhere (to try something) must not be given the
-//!   gateway's key: nothing tells it from the one that goes on, and it would work off the same orders anyway.
+//!   nothing is listed there, however much it does not know. A dump that was restored elsewhere is on another system, and
+//!   has lost nothing either. What nobody can tell from the one that goes on is a copy of the files that was promoted, or a
+//!   copy that fails over itself: none may be given the gateway's key, with which it would work off the same orders anyway.
 //! - **Only what was made in the time of the loss is listed**: after the last note that survived and before the loss was
 //!   noticed, with some minutes on both sides.
 //! - **Nobody can make that order again.** An order's id is made anew for each creation; only a draft keeps its id, and one

@@ -227,7 +227,7 @@ meters! {
         "Writes turned away because the queue was full.";
     lane_troubles: Family<Counter, LaneTrouble>,
         Counter "lungo_lane_troubles_total" ["trouble"], Count, NONE,
-        "What went wrong in writing: whole batches, and callers whose patience ended.";
+        "What went wrong in writing: whole batches, callers whose patience ended, and new orders that a full disk kept out.";
 
     read_fill: Family<Gauge, ()>,
         Gauge "lungo_read_queue_fill_ratio" [], Ratio, NONE,

@@ -37,6 +37,7 @@ mod queue;
 mod readers;
 mod recent;
 mod replicas;
+mod room;
 mod rows;
 mod schema;
 mod search;

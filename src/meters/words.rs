@@ -130,6 +130,8 @@ words! {
         NoConnection,
         /// A caller was told "unknown" because the commit took too long.
         PatienceEnded,
+        /// Somebody new was not let in, because a write a moment ago found no room on the disk.
+        DiskFull,
     }
 
     /// From where a customer's list was read.

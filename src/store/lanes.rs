@@ -21,6 +21,7 @@ use super::checkpoint::Checkpoints;
 use super::claim::Handoff;
 use super::engine::Manager;
 use super::position::{Place, here, here_on_primary};
+use super::room::Room;
 use super::sql::Conn;
 use super::tx::{AfterCommit, Handover, Touching, Tx, Urgency};
 use super::{Error, Pool, Result};
@@ -77,6 +78,7 @@ pub(super) struct Lane {
     patience: Duration,
     /// Goes into the audit log with what is written through here.
     entry: Option<Arc<Entry>>,
+    room: Room,
 }
 
 impl Lane {
@@ -98,7 +100,7 @@ impl Lane {
                 .name(format!("lane-{writer}"))
                 .spawn(move || write(&pool, checkpoints, &handoff, &control, &create))?;
         }
-        Ok(Self { control, create, patience, entry: None })
+        Ok(Self { control, create, patience, entry: None, room: Room::default() })
     }
 
     /// The same way in, for writes that belong in the audit log.
@@ -109,9 +111,9 @@ impl Lane {
     /// Runs `write` in the next transaction and answers once that is durable. It may be run more than once, each time
     /// in a transaction where it has not yet happened.
     ///
-    /// Errors: those of `write`, after which nothing was done; [`Error::Overloaded`] when the channel is full
-    /// (nothing was done), [`Error::OutcomeUnknown`] when the commit takes longer than a caller should wait, or its
-    /// fate is not known.
+    /// Errors: those of `write`, after which nothing was done; [`Error::Overloaded`] when the channel is full, and
+    /// [`Error::Unavailable`] for new work when the disk is (nothing was done); [`Error::OutcomeUnknown`] when the commit
+    /// takes longer than a caller should wait, or its fate is not known.
     pub async fn write<T: Send + 'static>(
         &self,
         urgency: Urgency,
@@ -136,6 +138,10 @@ impl Lane {
             Ok(done)
         };
         let asked = Monotonic::now();
+        if urgency == Urgency::Create && self.room.is_short(asked) {
+            METERS.lane_troubles.of(LaneTrouble::DiskFull).increment(1);
+            return Err(Error::Unavailable("its disk is full".into()));
+        }
         let (answer, answered) = oneshot::channel();
         let outcome = Err(Error::OutcomeUnknown("it never came to its turn".into()));
         let job: Box<dyn Job> = Box::new(Write { write, touching, outcome, answer });
@@ -153,7 +159,7 @@ impl Lane {
         let answered = tokio::time::timeout(self.patience, answered).await;
         METERS.lane_write.of(urgency.into()).record(asked.elapsed());
         match answered {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => result.inspect_err(|fault| self.room.note(fault, Monotonic::now())),
             Ok(Err(_)) => Err(Error::OutcomeUnknown("the writing thread dropped the answer".into())),
             Err(_) => {
                 METERS.lane_troubles.of(LaneTrouble::PatienceEnded).increment(1);

@@ -199,8 +199,8 @@ impl History {
         if is_standby {
             return Err(Error::Unavailable("the server is not the primary any more".into()));
         }
-        let system = sql::<Text>("(SELECT system_identifier::text FROM pg_control_system())");
-        let system = diesel::select(system).get_result(postgres)?;
+        let system = "(SELECT system_identifier::text || ' ' || current_database() FROM pg_control_system())";
+        let system = diesel::select(sql::<Text>(system)).get_result(postgres)?;
         Ok(Self { seen_at: now, timeline: place.timeline, system })
     }
 

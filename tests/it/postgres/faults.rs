@@ -118,6 +118,7 @@ fn on_a_full_disk_creates_are_turned_away_cancels_work_where_they_can_and_nothin
     println!("{} orders until it was full; then {worked} of {} cancels worked", accepted.len(), held.len());
     assert!(worked > 0, "where they can");
     server.get("/livez").expect(200);
+    assert!(server.log().contains("store.disk_full"), "it is said what is wrong");
 
     cluster.limit_files(None);
     let mut late = Intent::new();
