@@ -48,6 +48,7 @@ test('a payment is looked up, and a small sum settled by one', async () => {
   const id = await sold()
   await admin.goto(`${service.url}/console/money/${id}`)
   await admin.locator('summary', { hasText: 'Look up' }).click()
+  await admin.locator('form[action$="/look-up"]').getByLabel('Reason').fill('the customer rang')
   await admin.getByRole('button', { name: 'Look it up' }).click()
   await admin.locator('#notice').getByText('says what the order says').waitFor()
   await settle(admin, id, '9.00')

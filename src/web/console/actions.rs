@@ -53,7 +53,7 @@ actions! {
     NoteOrder       [Support, Finance, ShopOps] why   "write a note on an order";
     KeepView        [Support, Finance, ShopOps] plain "keep a list of orders under a name";
     SeeMoney        [Support, Finance, ShopOps] plain "see money that is not where it should be";
-    LookUpPayment   [Support, Finance]          plain "ask the gateway what has become of a payment";
+    LookUpPayment   [Support, Finance]          why   "ask the gateway what has become of a payment";
     VoidPayment     [Finance]                   why   "give up a hold that could not be taken";
     SettlePayment   [Finance]                   why   "settle a payment by evidence";
     AgreeSettlement [Finance]                   why   "agree to what somebody else settled by evidence";
@@ -66,7 +66,7 @@ actions! {
     MakeKey         []                          why   "make a key";
     RevokeKey       []                          why   "revoke a key";
     SwitchWebhook   [Support]                   why   "switch a webhook on or off";
-    ResendDelivery  [Support]                   plain "have a webhook's delivery sent again";
+    ResendDelivery  [Support]                   why   "have a webhook's delivery sent again";
     SeeRequests     [Support]                   plain "see what was asked for, and what was decided";
     SeeStages       [Support, Finance, ShopOps] plain "see what waits at each stage, and who works on it";
     HoldWork        [Support]                   why   "hold a stage, or somebody outside, for a while";
