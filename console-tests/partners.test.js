@@ -82,7 +82,7 @@ test('a delivery that failed is sent again', async () => {
   await admin.getByRole('button', { name: 'Send it again' }).click()
   await admin.locator('#notice').getByText('sent again').waitFor()
   await open('Switch off')
-  await admin.getByLabel('Reason').fill('they asked for it')
+  await admin.locator('form[action$="/switch"]').getByLabel('Reason').fill('they asked for it')
   await admin.getByRole('button', { name: 'Send nothing more' }).click()
   await admin.getByText('an operator switched it off').waitFor()
   assert.deepEqual(admin.faults, [])
