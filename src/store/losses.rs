@@ -84,7 +84,8 @@ impl Store {
                 if let Some(known) = &known
                     && here.went_back_since(known)
                 {
-                    tracing::error!(timeline = here.timeline, since = %known.seen_at, "store.history_lost");
+                    // Perhaps nothing was lost: the gateway will tell.
+                    tracing::warn!(timeline = here.timeline, since = %known.seen_at, "store.another_history");
                     note(tx, known.seen_at - BEFORE..now + AFTER, now + wait)?;
                 }
                 if known.is_none_or(|known| !known.is_same(&here) || known.seen_at < here.seen_at) {
