@@ -160,9 +160,9 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
             spark: curve(|sample| sample.failure_rate().unwrap_or(0.0)),
         },
         Tile {
-            name: "deadline overdue".into(),
+            name: "overdue".into(),
             value: show::span(overdue(last)),
-            note: "the first of all".into(),
+            note: "the first deadline".into(),
             broken: (overdue(last) > OVERDUE).then(|| "the timer does not keep up".into()),
             link: Some("/console/orders?tab=in_flight".into()),
             spark: Spark(samples.iter().map(|sample| overdue(sample).num_seconds() as f64).collect()),
