@@ -12,10 +12,11 @@
 
 #[path = "support/lives.rs"]
 mod lives;
+#[path = "support/sending.rs"]
+mod sending;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use color_eyre::eyre::{Result, bail, eyre};
 use futures_util::future::try_join_all;
 use hyper::Uri;
 use lives::{accept, catalogue, event, now, take};
+use sending::{USUAL, on_one_thread, plan, read_lists, useful};
 use lungo::catalogue::demo::demo;
 use lungo::lifecycle::Stage;
 use lungo::load::client::{Answer, Connection, Target};
@@ -37,11 +39,8 @@ use lungo::load::report::{Machine, Quantiles, Report};
 use lungo::load::server::{Server, Setup};
 use lungo::load::{LoadArgs, Run, run, run_plan, send_only};
 use lungo::store::{Options, Outcome, Policy, Store};
-use tokio::task::JoinSet;
 
 const CONNECTIONS: [usize; 4] = [1, 16, USUAL, 256];
-/// The number of connections that goals are set for.
-const USUAL: usize = 64;
 /// Orders that the store alone is given at once: what its writer takes into one transaction.
 const BATCH: usize = 128;
 /// Orders a second of a shop that is not busy, and for how many seconds they come.
@@ -159,18 +158,6 @@ fn service(flags: &[&str]) -> Result<Report> {
     useful(run(&Load::try_parse_from(flags)?.args)?)
 }
 
-fn useful(report: Report) -> Result<Report> {
-    if !report.is_sound() || !report.errors.is_empty() {
-        bail!("these figures are of no use:\n{report}");
-    }
-    Ok(report)
-}
-
-fn plan(connections: usize, orders: u64, arrivals: Arrivals) -> Result<Plan> {
-    let mix = "visa=1".parse().map_err(|fault: String| eyre!(fault))?;
-    Ok(Plan::new(orders, connections, arrivals, mix, Duration::from_secs(600)))
-}
-
 /// A 202 as the service gives it.
 fn one_answer() -> Result<Answer> {
     let server = Server::start(None, Setup::default())?;
@@ -252,7 +239,7 @@ impl Bare {
 fn lists(lists: u64) -> Result<()> {
     let server = Server::start(None, Setup::default())?;
     let plan = plan(USUAL, LISTED, Arrivals::WhenAnswered)?;
-    let uris: Vec<Uri> = (0..LISTED)
+    let uris: Arc<[Uri]> = (0..LISTED)
         .map(|number| format!("/v1/orders/ongoing?customer_id={}", plan.customer(number)).parse())
         .collect::<Result<_, _>>()?;
     let (sending, ..) = send_only(plan, &server.target)?;
@@ -268,47 +255,6 @@ fn lists(lists: u64) -> Result<()> {
         service / alone * 100.0
     );
     Ok(())
-}
-
-/// Reads lists in turn over as many connections as usual: how many a second, how long each took, and the last answer.
-fn read_lists(uris: &[Uri], target: &Target, lists: u64) -> Result<(f64, Quantiles, Answer)> {
-    on_one_thread(async {
-        let next = Arc::new(AtomicU64::new(0));
-        let started = Instant::now();
-        let mut readers = JoinSet::new();
-        for _ in 0..USUAL {
-            let (mut connection, next, uris) = (Connection::new(target.clone()), next.clone(), uris.to_vec());
-            readers.spawn(async move {
-                let (mut took, mut last) = (Vec::new(), None);
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= lists {
-                        return Ok((took, last));
-                    }
-                    let asked = Instant::now();
-                    let answer = connection.get(&uris[(number % LISTED) as usize]).await;
-                    let answer = answer.map_err(|silence| eyre!("no answer: {silence:?}"))?;
-                    if answer.status.as_u16() != 200 {
-                        bail!("a list was answered with {}", answer.status);
-                    }
-                    took.push(asked.elapsed());
-                    last = Some(answer);
-                }
-            });
-        }
-        let (mut took, mut sample) = (Vec::new(), None);
-        while let Some(read) = readers.join_next().await {
-            let (some, last) = read??;
-            took.extend(some);
-            sample = last.or(sample);
-        }
-        let per_s = took.len() as f64 / started.elapsed().as_secs_f64();
-        Ok((per_s, Quantiles::of(took), sample.ok_or_else(|| eyre!("no list was read"))?))
-    })
-}
-
-fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Whole lives a second: created, authorized, accepted by the shop.

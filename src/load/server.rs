@@ -30,7 +30,7 @@ const ROWS: i64 = 10_000;
 
 /// What is different from one server to another. Other settings come from the environment, as always.
 #[derive(Clone, Copy, Debug)]
-pub struct Setup {
+pub struct Setup<'a> {
     /// How fast the simulated bank and shops are.
     pub pace: Pace,
     /// How old the snapshot may be that lists are read from.
@@ -38,10 +38,10 @@ pub struct Setup {
     /// Whether admission refuses the same coffee.
     pub refuse_similar: bool,
     /// Settings of the service, as they are given to it.
-    pub flags: &'static [&'static str],
+    pub flags: &'a [&'a str],
 }
 
-impl Default for Setup {
+impl Default for Setup<'_> {
     /// The service as it is, with simulators that take no time and keep their ledger in memory.
     fn default() -> Self {
         Self { pace: Pace::Zero, replica_lag: None, refuse_similar: true, flags: &[] }
@@ -65,14 +65,14 @@ impl Server {
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start(parent: Option<&Path>, setup: Setup) -> Result<Self> {
+    pub fn start(parent: Option<&Path>, setup: Setup<'_>) -> Result<Self> {
         let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = tempfile::Builder::new().prefix("lungo-load-").tempdir_in(parent)?;
         let fsync_ms = fsync_ms(directory.path())?;
         let own = ["lungo", "--listen", "127.0.0.1:0", "--demo", "true", "--gateway", "simulator"];
         // Only what the service can do is to limit the load.
         let flags = own.into_iter().chain(setup.flags.iter().copied()).chain(["--partner-rate", "1000000", "--data"]);
-        let flags = flags.map(Into::into).chain([directory.path().as_os_str().to_owned()]);
+        let flags = flags.map(std::ffi::OsString::from).chain([directory.path().as_os_str().to_owned()]);
         let matches = Settings::augment_args(clap::Command::new("lungo")).try_get_matches_from(flags)?;
         let settings = Settings {
             pace: setup.pace,

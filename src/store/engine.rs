@@ -139,6 +139,16 @@ impl Database {
         Ok(())
     }
 
+    /// What a connection needs besides, of which there are few, that writes.
+    pub fn prepare_to_write(conn: &mut Conn) -> QueryResult<()> {
+        match conn {
+            // The writer alone keeps what it has read: everybody else's pages are void with each commit.
+            Conn::Sqlite(conn) => conn.batch_execute("PRAGMA cache_size = -16000"),
+            // All that is written is found by an index. On a table that was small a moment ago the planner does not know.
+            Conn::Postgres(conn) => conn.batch_execute("SET enable_seqscan = off"),
+        }
+    }
+
     pub fn pool(&self, connections: usize) -> Result<Pool> {
         Pool::builder()
             .max_size(u32::try_from(connections).unwrap_or(u32::MAX))

@@ -6,6 +6,7 @@ use diesel::sql_types::{BigInt, Double, Nullable, Text};
 use strum::VariantArray;
 
 use super::lists::age_in_seconds;
+use super::queue::{earliest_attempt, earliest_deadline};
 use super::rows::{instant, millis, word};
 use super::schema::orders;
 use super::sql::{At, Conn, Millis, Native};
@@ -131,12 +132,6 @@ pub(super) fn read(conn: &mut Conn, now: Instant) -> Result<Waiting> {
         .group_by(orders::status)
         .select((orders::status, diesel::dsl::count_star()))
         .load(conn)?;
-    let next_deadline: Option<Option<Millis>> = orders::table
-        .filter(orders::deadline_at.is_not_null())
-        .order(orders::deadline_at)
-        .select(orders::deadline_at)
-        .get_result(conn)
-        .optional()?;
     let made_late: Counted = diesel::sql_query(MADE_LATE.of(conn))
         .bind::<At, _>(millis(now))
         .bind::<BigInt, _>(LOOKED_AT)
@@ -144,7 +139,7 @@ pub(super) fn read(conn: &mut Conn, now: Instant) -> Result<Waiting> {
     let owed: Vec<Owed> = diesel::sql_query(OWED).load(conn)?;
     Ok(Waiting {
         ongoing: by_status.into_iter().map(|(status, count)| Ok((word(&status)?, count))).collect::<Result<_>>()?,
-        next_deadline: next_deadline.flatten().map(instant),
+        next_deadline: earliest_deadline(conn)?,
         made_late: made_late.orders,
         stages: in_stages(conn, now)?,
         owed: owed.into_iter().map(|row| (row.currency, row.amount, row.orders, row.since.map(instant))).collect(),
@@ -157,8 +152,6 @@ pub(super) fn in_stages(conn: &mut Conn, now: Instant) -> Result<Vec<InStage>> {
     let mut stages = Vec::new();
     for stage in Stage::VARIANTS {
         let waiting = || orders::table.filter(orders::stage.eq(stage.word())).filter(orders::parked_at.is_null());
-        let next_attempt: Option<Option<Millis>> =
-            waiting().order(orders::next_attempt_at).select(orders::next_attempt_at).get_result(conn).optional()?;
         let oldest: Oldest = diesel::sql_query(OLDEST_IN_STAGE.of(conn))
             .bind::<At, _>(millis(now))
             .bind::<Text, _>(stage.word())
@@ -168,7 +161,7 @@ pub(super) fn in_stages(conn: &mut Conn, now: Instant) -> Result<Vec<InStage>> {
             stage: *stage,
             depth: waiting().count().get_result(conn)?,
             parked: parked.iter().filter(|parked| parked.as_deref() == Some(stage.word())).count() as i64,
-            next_attempt: next_attempt.flatten().map(instant),
+            next_attempt: earliest_attempt(conn, *stage)?,
             oldest_seconds: oldest.seconds.unwrap_or(0.0).max(0.0),
         });
     }

@@ -12,14 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
-use diesel::connection::SimpleConnection;
 use diesel::r2d2::PooledConnection;
 use tokio::sync::oneshot;
 
 use super::audit::{self, Entry};
 use super::checkpoint::Checkpoints;
 use super::claim::Handoff;
-use super::engine::Manager;
+use super::engine::{Database, Manager};
 use super::position::{Place, here, here_on_primary};
 use super::room::Room;
 use super::sql::Conn;
@@ -214,9 +213,9 @@ fn write(
         used = Monotonic::now();
         if conn.is_none() {
             conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
-            // The writer alone keeps what it has read: everybody else's pages are void with each commit.
-            if let Some(Conn::Sqlite(conn)) = conn.as_deref_mut() {
-                let _ = conn.batch_execute("PRAGMA cache_size = -16000");
+            let prepared = conn.as_deref_mut().map(Database::prepare_to_write);
+            if let Some(Err(fault)) = prepared {
+                tracing::error!(%fault, "store.connection_refused_its_settings");
             }
         }
         let Some(connection) = conn.as_mut() else {

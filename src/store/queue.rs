@@ -78,22 +78,9 @@ impl Store {
             .read(|conn| {
                 let mut stages = Vec::new();
                 for stage in Stage::VARIANTS {
-                    let earliest: Option<Option<Millis>> = orders::table
-                        .filter(orders::stage.eq(stage.word()))
-                        .filter(orders::parked_at.is_null())
-                        .order(orders::next_attempt_at)
-                        .select(orders::next_attempt_at)
-                        .get_result(conn)
-                        .optional()?;
-                    stages.extend(earliest.flatten().map(|at| (*stage, instant(at))));
+                    stages.extend(earliest_attempt(conn, *stage)?.map(|at| (*stage, at)));
                 }
-                let deadline: Option<Option<Millis>> = orders::table
-                    .filter(orders::deadline_at.is_not_null())
-                    .order(orders::deadline_at)
-                    .select(orders::deadline_at)
-                    .get_result(conn)
-                    .optional()?;
-                Ok((stages, deadline.flatten().map(instant)))
+                Ok((stages, earliest_deadline(conn)?))
             })
             .await
     }
@@ -123,4 +110,24 @@ impl Store {
             })
             .await
     }
+}
+
+/// When a row of a stage is next due. An earliest one is asked for as `min`, which both engines read from the index: one
+/// row of many would be the first that SQLite reads, and all that PostgreSQL sends.
+pub(super) fn earliest_attempt(conn: &mut Conn, stage: Stage) -> Result<Option<Instant>> {
+    let earliest: Option<Millis> = orders::table
+        .filter(orders::stage.eq(stage.word()))
+        .filter(orders::parked_at.is_null())
+        .select(diesel::dsl::min(orders::next_attempt_at))
+        .get_result(conn)?;
+    Ok(earliest.map(instant))
+}
+
+/// When a deadline next comes, or has come and was not acted upon.
+pub(super) fn earliest_deadline(conn: &mut Conn) -> Result<Option<Instant>> {
+    let earliest: Option<Millis> = orders::table
+        .filter(orders::deadline_at.is_not_null())
+        .select(diesel::dsl::min(orders::deadline_at))
+        .get_result(conn)?;
+    Ok(earliest.map(instant))
 }

@@ -119,6 +119,7 @@ pub struct Id;
 #[derive(Clone, Copy, Debug, Default, SqlType, diesel::query_builder::QueryId)]
 #[diesel(sqlite_type(name = "Long"), postgres_type(oid = 1184, array_oid = 1185))]
 pub struct At;
+impl diesel::sql_types::SqlOrd for At {}
 
 /// A JSON document: `TEXT`, or `jsonb`.
 #[derive(Clone, Copy, Debug, Default, SqlType, diesel::query_builder::QueryId)]

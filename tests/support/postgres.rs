@@ -122,15 +122,23 @@ impl Cluster {
     /// # Panics
     /// If PostgreSQL is not installed, or does not start.
     pub fn start(replicas: usize, synchronous: bool) -> Self {
-        Self::start_by(replicas, synchronous, &[])
+        Self::start_by(replicas, synchronous, &[], "")
+    }
+
+    /// The same, with lines for the configuration of all of its servers.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not installed, or does not start.
+    pub fn start_with(replicas: usize, settings: &str) -> Self {
+        Self::start_by(replicas, false, &[], settings)
     }
 
     /// A primary alone whose files may be small: see [`Self::limit_files`].
     pub fn start_small() -> Self {
-        Self::start_by(0, false, &["--wal-segsize=1"])
+        Self::start_by(0, false, &["--wal-segsize=1"], "")
     }
 
-    fn start_by(replicas: usize, synchronous: bool, of_initdb: &[&str]) -> Self {
+    fn start_by(replicas: usize, synchronous: bool, of_initdb: &[&str], settings: &str) -> Self {
         let began = Instant::now();
         let directory = tempfile::Builder::new().prefix("lungo-pg-").tempdir().expect("a temporary directory").keep();
         // What its owner may read is checked by the servers themselves.
@@ -143,7 +151,7 @@ impl Cluster {
         let watch = watch.spawn().expect("there is a shell");
         let servers = (0..=replicas).map(|_| Mutex::new(None)).collect();
         let cluster = Self { directory, servers, watch };
-        cluster.create_primary(of_initdb);
+        cluster.create_primary(of_initdb, settings);
         let created = began.elapsed();
         thread::scope(|scope| {
             for replica in 0..replicas {
@@ -354,14 +362,14 @@ impl Cluster {
         std::iter::once(Node::Primary).chain((0..replicas).map(Node::Replica))
     }
 
-    fn create_primary(&self, of_initdb: &[&str]) {
+    fn create_primary(&self, of_initdb: &[&str], more: &str) {
         let data = self.create_home(Node::Primary);
         let mut initdb = self.program("initdb");
         initdb.arg("-D").arg(&data).args(["-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
         initdb.args(of_initdb);
         finish(&mut initdb, "initdb");
         let mut settings = File::options().append(true).open(data.join("postgresql.conf")).expect("initdb wrote it");
-        settings.write_all(SETTINGS.as_bytes()).expect("there is room");
+        settings.write_all(format!("{SETTINGS}{more}").as_bytes()).expect("there is room");
         self.run(Node::Primary).unwrap_or_else(|fault| panic!("{fault}"));
     }
 
