@@ -4,6 +4,8 @@
 //! trip away, so that a batch asks about all of its customers at once; each is looked up through `LATERAL … LIMIT`, for
 //! which it uses the index, whereas `= ANY` or a plain join was planned as a scan of all of a partner's orders.
 
+use std::cmp::Reverse;
+
 use diesel::connection::DefaultLoadingMode;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -132,51 +134,62 @@ set_questions! {
     OngoingOfAll: (BigInt, orders::SqlType), "SELECT c.place, ongoing.* FROM unnest(?, ?) WITH ORDINALITY AS c (partner, name, place)
          CROSS JOIN LATERAL (SELECT * FROM orders WHERE partner_id = c.partner AND customer_id = c.name AND ongoing
              ORDER BY number DESC LIMIT 1000) AS ongoing";
-    /// Number, nonce and creation of the newest orders of customers.
-    NewestOfAll: (BigInt, BigInt, BigInt, At),
-        "SELECT c.place, number, nonce, created_at FROM unnest(?, ?) WITH ORDINALITY AS c (partner, name, place)
-         CROSS JOIN LATERAL (SELECT number, nonce, created_at FROM order_names
-             WHERE partner_id = c.partner AND customer_id = c.name AND number > 0 ORDER BY number DESC LIMIT 32) AS newest";
-    /// Id, fingerprint and deletion of the orders that customers have under keys.
-    OrdersOfKeys: (BigInt, Id, Binary, Nullable<At>),
-        "SELECT c.place, order_id, fingerprint, deleted_at
-         FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, key, place)
-         CROSS JOIN LATERAL (SELECT order_id, fingerprint FROM order_names WHERE partner_id = c.partner
-             AND customer_id = c.name AND number = 0 AND idempotency_key = c.key LIMIT 1) AS known
-         CROSS JOIN LATERAL (SELECT deleted_at FROM orders WHERE id = order_id LIMIT 1) AS its_order";
+    /// Of customers: number, nonce, creation and end of the newest orders, and with the number 0 the order that has the
+    /// key: its id, fingerprint and deletion.
+    NamesOfAll: (BigInt, BigInt, BigInt, At, Nullable<At>, Id, Binary, Nullable<At>),
+        "SELECT c.place, name.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, key, place)
+         CROSS JOIN LATERAL (
+             (SELECT number, nonce, created_at, closed_at, order_id, fingerprint, NULL::timestamptz FROM order_names
+              WHERE partner_id = c.partner AND customer_id = c.name AND number > 0 ORDER BY number DESC LIMIT 32)
+             UNION ALL
+             (SELECT 0, nonce, created_at, closed_at, order_id, fingerprint,
+                  (SELECT deleted_at FROM orders WHERE id = order_id) FROM order_names
+              WHERE partner_id = c.partner AND customer_id = c.name AND number = 0 AND idempotency_key = c.key LIMIT 1)
+         ) AS name";
 }
+
+/// As many of a customer's newest orders are looked at together with those of all others.
+const NEWEST: usize = 32;
 
 /// What is found of a customer together with all others: number, nonce and creation of the newest orders beside it.
 type Found = (Result<Customer>, Vec<(i64, i64, Millis)>);
 
 fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Found>> {
     let mut found: Vec<Found> = inquiries.iter().map(|_| (Ok(Customer::default()), Vec::new())).collect();
-    let customers = |inquiries: &[&Inquiry]| {
-        let partners = inquiries.iter().map(|inquiry| raw(inquiry.partner)).collect();
-        let names = inquiries.iter().map(|inquiry| inquiry.customer.0.clone()).collect();
+    let customers = |asking: &mut dyn Iterator<Item = usize>| {
+        let asking = asking.map(|place| (raw(inquiries[place].partner), inquiries[place].customer.0.clone()));
+        let (partners, names) = asking.unzip();
         [Values::Ids(partners), Values::Texts(names)]
     };
-    let ongoing: Vec<(i64, OrderRow)> = AskAll::<OngoingOfAll, 2>::with(customers(inquiries)).load(conn)?;
-    for (place, row) in ongoing {
-        add(&mut found[index(place)].0, row.into_order(), |customer, order| customer.orders.push(order));
-    }
-    let names: Vec<(i64, i64, i64, Millis)> = AskAll::<NewestOfAll, 2>::with(customers(inquiries)).load(conn)?;
-    for (place, number, nonce, created_at) in names {
-        found[index(place)].1.push((number, nonce, created_at));
-    }
-    let with_key: Vec<usize> = (0..inquiries.len()).filter(|place| inquiries[*place].key.is_some()).collect();
-    if !with_key.is_empty() {
-        let asking: Vec<&Inquiry> = with_key.iter().map(|place| inquiries[*place]).collect();
-        let keys = asking.iter().filter_map(|inquiry| inquiry.key.clone()).collect();
-        let [partners, names] = customers(&asking);
-        let asked = AskAll::<OrdersOfKeys, 3>::with([partners, names, Values::Texts(keys)]);
-        for (place, id, fingerprint, deleted_at) in asked.load::<(i64, RawId, Vec<u8>, Option<Millis>)>(conn)? {
+    let [partners, names] = customers(&mut (0..inquiries.len()));
+    // No order has the empty key.
+    let keys = inquiries.iter().map(|inquiry| inquiry.key.clone().unwrap_or_default()).collect();
+    let mut may_have_ongoing = vec![false; inquiries.len()];
+    let asked = AskAll::<NamesOfAll, 3>::with([partners, names, Values::Texts(keys)]);
+    for (place, number, nonce, created_at, closed_at, id, fingerprint, deleted_at) in asked.load::<NameFound>(conn)? {
+        let (customer, newest) = &mut found[index(place)];
+        if number == 0 {
             let known = keyed((id, fingerprint, deleted_at));
-            add(&mut found[with_key[index(place)]].0, known, |customer, keyed| customer.keyed = Some(keyed));
+            add(customer, known, |customer, keyed| customer.keyed = Some(keyed));
+        } else {
+            newest.push((number, nonce, created_at));
+            may_have_ongoing[index(place)] |= closed_at.is_none() || newest.len() == NEWEST;
+        }
+    }
+    found.iter_mut().for_each(|(_, newest)| newest.sort_unstable_by_key(|(number, ..)| Reverse(*number)));
+    let asking: Vec<usize> = (0..inquiries.len()).filter(|place| may_have_ongoing[*place]).collect();
+    if !asking.is_empty() {
+        let asked = AskAll::<OngoingOfAll, 2>::with(customers(&mut asking.iter().copied()));
+        for (place, row) in asked.load::<(i64, OrderRow)>(conn)? {
+            let customer = &mut found[asking[index(place)]].0;
+            add(customer, row.into_order(), |customer, order| customer.orders.push(order));
         }
     }
     Ok(found)
 }
+
+/// A row of [`NamesOfAll`].
+type NameFound = (i64, i64, i64, Millis, Option<Millis>, RawId, Vec<u8>, Option<Millis>);
 
 /// Adds to what is known of a customer; what cannot be read leaves nothing known of it.
 fn add<T>(customer: &mut Result<Customer>, read: Result<T>, add: impl FnOnce(&mut Customer, T)) {

@@ -145,7 +145,10 @@ impl Database {
             // The writer alone keeps what it has read: everybody else's pages are void with each commit.
             Conn::Sqlite(conn) => conn.batch_execute("PRAGMA cache_size = -16000"),
             // All that is written is found by an index. On a table that was small a moment ago the planner does not know.
-            Conn::Postgres(conn) => conn.batch_execute("SET enable_seqscan = off"),
+            Conn::Postgres(conn) => conn.batch_execute(
+                "SET enable_seqscan = off;
+                 PREPARE lock(bigint[]) AS SELECT pg_advisory_xact_lock(key) FROM unnest($1) AS key",
+            ),
         }
     }
 

@@ -22,7 +22,7 @@ use super::engine::{Database, Manager};
 use super::position::{Place, here, here_on_primary};
 use super::room::Room;
 use super::sql::Conn;
-use super::tx::{AfterCommit, Handover, Touching, Tx, Urgency};
+use super::tx::{AfterCommit, Claims, Handover, Touching, Tx, Urgency};
 use super::{Error, Pool, Result};
 use crate::meters::{Happened, LaneTrouble, METERS};
 
@@ -337,10 +337,23 @@ fn transact(
     handoff: &Handoff,
     batch: &mut [Box<dyn Job>],
 ) -> std::result::Result<(AfterCommit, Place), RolledBack> {
+    match attempt(conn, handoff, batch, Claims::Trusted) {
+        Err(RolledBack::Together(_)) if conn.is_postgres() => attempt(conn, handoff, batch, Claims::LookedAt),
+        done => done,
+    }
+}
+
+fn attempt(
+    conn: &mut Conn,
+    handoff: &Handoff,
+    batch: &mut [Box<dyn Job>],
+    claims: Claims,
+) -> std::result::Result<(AfterCommit, Place), RolledBack> {
+    let keys: Vec<i64> = batch.iter().flat_map(|job| job.touching().keys()).collect();
     let mut has_begun = false;
-    let done = conn.write(|conn| {
+    let done = conn.write(keys, |conn| {
         has_begun = true;
-        let mut tx = Tx::begin(conn, handoff, batch.iter().map(|job| job.touching()))?;
+        let mut tx = Tx::begin(conn, handoff, batch.iter().map(|job| job.touching()), claims)?;
         if let Some(failed) = batch.iter_mut().position(|job| !job.run(&mut tx)) {
             return Err(RolledBack::Job(failed));
         }

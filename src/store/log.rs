@@ -19,8 +19,6 @@ pub(super) const BITS_IN_TRANSACTION: u32 = 20;
 set_questions! {
     /// The oldest transaction that still runs.
     Oldest: BigInt, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
-    /// The present transaction.
-    Own: BigInt, "SELECT pg_current_xact_id()::text::bigint";
     /// Whether all events are of transactions that this server has had.
     AreItsOwn: Bool, "SELECT COALESCE(max(position), 0) >> 20 < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
         FROM order_events";
@@ -43,15 +41,11 @@ pub(super) fn end_on_postgres(conn: &mut PgConnection) -> QueryResult<i64> {
     Ok((oldest << BITS_IN_TRANSACTION) - 1)
 }
 
-/// The position before the first one that the present transaction writes.
-pub(super) fn before_next(conn: &mut Conn) -> Result<i64> {
-    match conn {
-        Conn::Sqlite(_) => end(conn),
-        Conn::Postgres(conn) => {
-            let own: i64 = AskAll::<Own, 0>::with([]).get_result(conn)?;
-            Ok(own << BITS_IN_TRANSACTION)
-        }
-    }
+/// The columns of new events as they are written on PostgreSQL: positions that are counted within the present transaction
+/// become those in the log.
+pub(super) fn placed(columns: &str) -> String {
+    let rest = columns.strip_prefix("position").unwrap_or_default();
+    format!("(SELECT pg_current_xact_id()::text::bigint << {BITS_IN_TRANSACTION}) + position{rest}")
 }
 
 /// Whether what is written from now on comes behind all that is there. A copy that was made row by row, on a server with

@@ -150,6 +150,16 @@ rows! {
     }
 }
 
+rows! {
+    /// When the order of a number was closed, as it stands beside that number.
+    pub(super) struct NameEndRow / NameEndRows in order_names {
+        partner_id: RawId,
+        customer_id: String,
+        number: i64,
+        closed_at: Option<Millis>,
+    }
+}
+
 /// What only the code reads of an order.
 #[derive(Serialize, Deserialize)]
 struct Details {
@@ -235,6 +245,17 @@ impl Details {
 /// The hash that binds what was accepted to the order it was accepted for.
 fn placed_hash(RawId(id): &RawId, customer_id: &str, RawId(shop_id): &RawId, placed: &str) -> Hash {
     Hash::of_bytes(&[id, customer_id.as_bytes(), shop_id, placed.as_bytes()].join(&0))
+}
+
+impl NameEndRow {
+    pub fn of(order: &Order) -> Self {
+        Self {
+            partner_id: raw(order.partner_id),
+            customer_id: order.customer_id.0.clone(),
+            number: order.number,
+            closed_at: order.closed_at.map(millis),
+        }
+    }
 }
 
 impl OrderRow {

@@ -6,10 +6,14 @@ use std::marker::PhantomData;
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Text};
 
-use super::rows::{ChangedColumns, ChangedRows, SeldomChangedColumns, SeldomChangedRows};
-use super::sql::{At, Id, Millis, RawId};
+use super::log;
+use super::rows::event::NewEventRows;
+use super::rows::{
+    ChangedColumns, ChangedRows, NameEndRows, NameRows, OrderRows, SeldomChangedColumns, SeldomChangedRows,
+};
+use super::sql::{Id, RawId};
 use crate::state::Order;
 
 /// Many rows, column by column.
@@ -23,29 +27,6 @@ pub(super) trait Rows: 'static {
     /// The columns, separated by commas.
     fn push_arrays<'b>(&'b self, pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()>;
 }
-
-/// `INSERT` of all of them.
-pub(super) struct InsertAll<'a, R>(pub &'a R);
-
-impl<R: Rows> QueryFragment<Pg> for InsertAll<'_, R> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        pass.push_sql("INSERT INTO ");
-        pass.push_sql(R::TABLE);
-        pass.push_sql(" (");
-        pass.push_sql(R::NAMES);
-        pass.push_sql(") SELECT * FROM unnest(");
-        self.0.push_arrays(&mut pass)?;
-        pass.push_sql(")");
-        Ok(())
-    }
-}
-
-impl<R: Rows> QueryId for InsertAll<'_, R> {
-    type QueryId = InsertAll<'static, R>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl<R> RunQueryDsl<PgConnection> for InsertAll<'_, R> {}
 
 /// Changes of orders, each by compare-and-set as [`super::statements::Update`] has it.
 #[derive(Default)]
@@ -74,41 +55,120 @@ impl UpdateAll {
     pub fn holds(&self, id: &RawId) -> bool {
         self.ids.contains(id)
     }
-}
 
-impl QueryFragment<Pg> for UpdateAll {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    /// The rows are locked in the order of their ids, as everybody does it: nobody waits for somebody who waits for him.
+    fn push_update<'b>(&'b self, pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         pass.push_sql("UPDATE orders SET ");
         pass.push_sql(ChangedRows::CHANGES);
         pass.push_sql(", ");
         pass.push_sql(SeldomChangedRows::CHANGES);
-        pass.push_sql(" FROM unnest(");
+        pass.push_sql(" FROM (SELECT * FROM unnest(");
         pass.push_bind_param::<Array<Id>, Vec<RawId>>(&self.ids)?;
         pass.push_sql(", ");
         pass.push_bind_param::<Array<BigInt>, Vec<i64>>(&self.fences)?;
         pass.push_sql(", ");
         pass.push_bind_param::<Array<BigInt>, Vec<i64>>(&self.versions)?;
         pass.push_sql(", ");
-        self.changed.push_arrays(&mut pass)?;
+        self.changed.push_arrays(pass)?;
         pass.push_sql(", ");
-        self.seldom.push_arrays(&mut pass)?;
+        self.seldom.push_arrays(pass)?;
         pass.push_sql(") AS new (id_before, fence_before, version_before, ");
         pass.push_sql(ChangedRows::NAMES);
         pass.push_sql(", ");
         pass.push_sql(SeldomChangedRows::NAMES);
         pass.push_sql(
-            ") WHERE orders.id = id_before AND orders.fence = fence_before AND orders.version = version_before",
+            ") ORDER BY id_before) AS new
+            WHERE orders.id = id_before AND orders.fence = fence_before AND orders.version = version_before RETURNING 1",
         );
         Ok(())
     }
 }
 
-impl QueryId for UpdateAll {
-    type QueryId = Self;
-    const HAS_STATIC_QUERY_ID: bool = true;
+/// All that a batch writes, in one statement and thereby one trip.
+#[derive(Default)]
+pub(super) struct WriteAll {
+    pub updates: UpdateAll,
+    pub ends: NameEndRows,
+    pub births: OrderRows,
+    pub names: NameRows,
+    /// Their positions are counted within the transaction.
+    pub events: NewEventRows,
 }
 
-impl RunQueryDsl<PgConnection> for UpdateAll {}
+impl WriteAll {
+    pub fn is_empty(&self) -> bool {
+        let Self { updates, ends, births, names, events } = self;
+        updates.len() == 0 && ends.is_empty() && births.is_empty() && names.is_empty() && events.is_empty()
+    }
+
+    /// Gives how many orders were changed, each by compare-and-set.
+    pub fn write(self, conn: &mut PgConnection) -> QueryResult<usize> {
+        let changed: i64 = self.get_result(conn)?;
+        Ok(usize::try_from(changed).unwrap_or_default())
+    }
+}
+
+impl QueryFragment<Pg> for WriteAll {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let Self { updates, ends, births, names, events } = self;
+        // What there is nothing of is left out: the server prepares itself for it, and that takes longer than a row.
+        pass.push_sql("WITH changed AS (");
+        match updates.len() {
+            0 => pass.push_sql("SELECT WHERE FALSE"),
+            _ => updates.push_update(&mut pass)?,
+        }
+        if !ends.is_empty() {
+            pass.push_sql("), ended AS (UPDATE order_names AS old SET closed_at = new.closed_at FROM unnest(");
+            ends.push_arrays(&mut pass)?;
+            pass.push_sql(") AS new (");
+            pass.push_sql(NameEndRows::NAMES);
+            pass.push_sql(
+                ") WHERE old.partner_id = new.partner_id AND old.customer_id = new.customer_id
+                    AND old.number = new.number AND old.idempotency_key = ''",
+            );
+        }
+        if !births.is_empty() {
+            pass.push_sql("), born AS (");
+            insert_all(births, "*", &mut pass)?;
+        }
+        if !names.is_empty() {
+            pass.push_sql("), named AS (");
+            insert_all(names, "*", &mut pass)?;
+        }
+        if !events.is_empty() {
+            pass.push_sql("), told AS (");
+            insert_all(events, &log::placed(NewEventRows::NAMES), &mut pass)?;
+        }
+        pass.push_sql(") SELECT count(*) FROM changed");
+        Ok(())
+    }
+}
+
+fn insert_all<'b, R: Rows>(rows: &'b R, selected: &str, pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    pass.push_sql("INSERT INTO ");
+    pass.push_sql(R::TABLE);
+    pass.push_sql(" (");
+    pass.push_sql(R::NAMES);
+    pass.push_sql(") SELECT ");
+    pass.push_sql(selected);
+    pass.push_sql(" FROM unnest(");
+    rows.push_arrays(pass)?;
+    pass.push_sql(") AS new (");
+    pass.push_sql(R::NAMES);
+    pass.push_sql(")");
+    Ok(())
+}
+impl QueryId for WriteAll {
+    type QueryId = ();
+    // Its text depends on what there is of it.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for WriteAll {
+    type SqlType = BigInt;
+}
+
+impl RunQueryDsl<PgConnection> for WriteAll {}
 
 /// A question about many things at once, or something that is done to them.
 pub(super) trait SetQuestion: 'static {
@@ -121,8 +181,6 @@ pub(super) trait SetQuestion: 'static {
 pub(super) enum Values {
     Ids(Vec<RawId>),
     Texts(Vec<String>),
-    Numbers(Vec<i64>),
-    Instants(Vec<Option<Millis>>),
 }
 
 /// A question with its arrays.
@@ -145,8 +203,6 @@ impl<Q: SetQuestion, const N: usize> QueryFragment<Pg> for AskAll<Q, N> {
             match values {
                 Values::Ids(ids) => pass.push_bind_param::<Array<Id>, Vec<RawId>>(ids)?,
                 Values::Texts(texts) => pass.push_bind_param::<Array<Text>, Vec<String>>(texts)?,
-                Values::Instants(at) => pass.push_bind_param::<Array<Nullable<At>>, Vec<Option<Millis>>>(at)?,
-                Values::Numbers(numbers) => pass.push_bind_param::<Array<BigInt>, Vec<i64>>(numbers)?,
             }
         }
         parts.for_each(|part| pass.push_sql(part));

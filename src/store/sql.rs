@@ -3,6 +3,7 @@
 //! PostgreSQL has native types for ids, instants and documents; SQLite keeps them as BLOB, INTEGER and TEXT. Here they
 //! are one type each, so that a query stands once for both.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use diesel::backend::Backend;
@@ -41,9 +42,24 @@ pub(super) use native;
 
 impl Conn {
     /// Runs `work` in a transaction that may write. Of SQLite it is the only one from its first statement on: one that
-    /// read first and wrote then would fail as busy. On PostgreSQL each statement sees what was committed before it.
-    pub fn write<T, E: From<Fault>>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
-        self.transaction_by("BEGIN IMMEDIATE", "BEGIN", work)
+    /// read first and wrote then would fail as busy. On PostgreSQL each statement sees what was committed before it, and
+    /// nobody else holds one of the `keys` meanwhile; everybody takes them in the order of their numbers.
+    pub fn write<T, E: From<Fault>>(
+        &mut self,
+        keys: impl IntoIterator<Item = i64>,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let keys: BTreeSet<i64> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return self.transaction_by("BEGIN IMMEDIATE", "BEGIN", work);
+        }
+        let keys: Vec<String> = keys.iter().map(i64::to_string).collect();
+        self.transaction_by("BEGIN IMMEDIATE", &format!("BEGIN; EXECUTE lock('{{{}}}')", keys.join(",")), work)
+    }
+
+    /// Whether it is one to PostgreSQL.
+    pub fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
     }
 
     /// Runs `work` on one snapshot.

@@ -4,22 +4,19 @@
 //! batch locks and reads at its beginning what its writes said that they touch, and collects what they write until
 //! somebody needs it to be there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use tokio::sync::mpsc;
 
 use super::claim::{Claim, Handoff, lease};
 use super::customers::{self, Customer, Inquiry};
-use super::rows::event::{NewEventRow, NewEventRows};
-use super::rows::{
-    ChangedColumns, NameRow, NameRows, OrderRow, OrderRows, SeldomChangedColumns, TaskColumns, millis, raw,
-};
+use super::rows::event::NewEventRow;
+use super::rows::{ChangedColumns, NameEndRow, NameRow, OrderRow, SeldomChangedColumns, TaskColumns, millis, raw};
 use super::schema::orders;
-use super::sets::{AskAll, InsertAll, Rows, UpdateAll, Values, set_questions};
-use super::sql::{Conn, Id, Millis, RawId, native};
+use super::sets::{AskAll, Values, WriteAll, set_questions};
+use super::sql::{Conn, Id, RawId, native};
 use super::statements::{CloseName, Insert, Update};
 use super::{Error, Result, lists, log};
 use crate::meters::{self, Happened};
@@ -94,6 +91,11 @@ impl Touching {
         }
     }
 
+    /// What it locks by name.
+    pub fn keys(&self) -> impl Iterator<Item = i64> {
+        self.keys.iter().copied()
+    }
+
     fn asking(self, inquiry: Inquiry) -> Self {
         Self { inquiry: Some(inquiry), ..self }
     }
@@ -111,7 +113,7 @@ pub(super) struct Tx<'c> {
     handoff: &'c Handoff,
     /// What PostgreSQL has not been told yet, and what it has told.
     batch: Batch,
-    /// The position of the last event that was written in it.
+    /// The position of the last event that was written in it; on PostgreSQL counted within the transaction.
     last_position: Option<i64>,
     after_commit: AfterCommit,
     /// Whether the present write has said that it does not do what it was asked for.
@@ -123,7 +125,7 @@ pub(super) struct Tx<'c> {
 pub(super) struct AfterCommit {
     pub handovers: Vec<Handover>,
     pub happened: Vec<Happened>,
-    /// The position of the last event that was written.
+    /// The position of the last event that was written; on PostgreSQL counted within the transaction.
     pub last_position: Option<i64>,
 }
 
@@ -144,39 +146,42 @@ type Owner = (PartnerId, CustomerId);
 /// A batch on PostgreSQL.
 #[derive(Default)]
 struct Batch {
+    /// Orders that are thought to be as whoever writes them knows them.
+    trusted: HashSet<OrderId>,
     /// Fence and version of the orders that are locked, as they are now.
     marks: HashMap<OrderId, (i64, i64)>,
     /// Orders that were read, as they are now.
     orders: HashMap<OrderId, Result<Order>>,
     /// Customers that were asked about and have not changed since.
     customers: HashMap<Owner, Vec<Result<Customer>>>,
-    updates: UpdateAll,
-    closed: Vec<(Owner, i64, Option<Millis>)>,
-    births: OrderRows,
-    names: NameRows,
-    events: NewEventRows,
-    writes: usize,
+    /// What the server has not been told yet.
+    writes: WriteAll,
+}
+
+/// Whether the orders of claims are looked at before they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claims {
+    /// They hardly ever were changed by somebody else: that they were not is seen when they are written, and if one was,
+    /// the batch comes to nothing and is made again.
+    Trusted,
+    LookedAt,
 }
 
 set_questions! {
-    /// Keys of [`Touching`].
-    Lock: (), "SELECT pg_advisory_xact_lock(key) FROM unnest(?) AS key";
     /// Fence and version of orders, which nobody else changes until the transaction ends.
     Marks: (Id, BigInt, BigInt), "SELECT id, fence, version FROM orders WHERE id = ANY(?) ORDER BY id FOR UPDATE";
     OrdersOfIds: orders::SqlType, "SELECT * FROM orders WHERE id = ANY(?)";
-    /// Partners, customers, numbers, and when the orders of those numbers were closed.
-    CloseNames: (), "UPDATE order_names SET closed_at = new.at FROM unnest(?, ?, ?, ?) AS new (partner, name, of, at)
-        WHERE partner_id = new.partner AND customer_id = new.name AND number = new.of AND idempotency_key = ''";
 }
 
 impl<'c> Tx<'c> {
     /// Keeps others from what the writes of a batch touch, and reads it. Everybody locks in the same order, so that
-    /// nobody waits for somebody who waits for him. To lock is a statement of its own: those that follow see what was
-    /// committed by whoever held the locks before.
+    /// nobody waits for somebody who waits for him. The keys are locked already, by a statement of its own: those that
+    /// follow see what was committed by whoever held them before.
     pub fn begin<'t>(
         conn: &'c mut Conn,
         handoff: &'c Handoff,
         touching: impl Iterator<Item = &'t Touching>,
+        claims: Claims,
     ) -> Result<Self> {
         let mut tx = Self {
             conn,
@@ -187,21 +192,17 @@ impl<'c> Tx<'c> {
             is_refused: false,
         };
         let Conn::Postgres(postgres) = &mut *tx.conn else { return Ok(tx) };
-        let (mut keys, mut ids, mut to_read, mut inquiries) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut ids, mut to_read, mut inquiries) = (Vec::new(), Vec::new(), Vec::new());
         for one in touching {
-            keys.extend_from_slice(&one.keys);
-            ids.extend(one.orders.iter().copied().map(raw));
+            ids.extend_from_slice(&one.orders);
             to_read.extend(one.to_read.iter().copied().map(raw));
             inquiries.extend(&one.inquiry);
         }
-        keys.sort_unstable();
-        keys.dedup();
-        ids.sort_unstable();
-        ids.dedup();
-        if !keys.is_empty() {
-            AskAll::<Lock, 1>::with([Values::Numbers(keys)]).execute(postgres)?;
-        }
-        if !ids.is_empty() {
+        // Whoever looks at one order looks at all, in the same order as everybody.
+        if claims == Claims::Trusted && to_read.is_empty() {
+            tx.batch.trusted = ids.into_iter().collect();
+        } else if !ids.is_empty() {
+            let ids = ids.into_iter().map(raw).collect();
             let marks: Vec<(RawId, i64, i64)> = AskAll::<Marks, 1>::with([Values::Ids(ids)]).load(postgres)?;
             for (id, fence, version) in marks {
                 tx.batch.marks.insert(OrderId(super::rows::uuid(&id)?), (fence, version));
@@ -269,14 +270,15 @@ impl<'c> Tx<'c> {
 
     /// Writes what has changed of an order. False, and nothing done, if the row is no longer as it was `before`.
     pub fn update(&mut self, before: &Order, after: &Order) -> Result<bool> {
-        match self.batch.marks.get(&before.id) {
-            Some(mark) if *mark != (before.task.fence, before.version) => return Ok(false),
+        let mark = (before.task.fence, before.version);
+        match self.batch.marks.get(&before.id).copied().or(self.batch.trusted.get(&before.id).map(|_| mark)) {
+            Some(now) if now != mark => return Ok(false),
             Some(_) => {
                 // Two steps of one order would look like one that the lifecycle does not have.
-                if self.batch.updates.holds(&raw(before.id)) {
+                if self.batch.writes.updates.holds(&raw(before.id)) {
                     self.flush()?;
                 }
-                self.batch.updates.push(before, after);
+                self.batch.writes.updates.push(before, after);
                 self.batch.marks.insert(after.id, (after.task.fence, after.version));
                 self.batch.orders.entry(after.id).and_modify(|order| *order = Ok(after.clone()));
                 self.batch.forget(before);
@@ -296,7 +298,7 @@ impl<'c> Tx<'c> {
 
     /// Writes only what a claim changes.
     pub fn update_task(&mut self, before: &Order, after: &Order) -> Result<()> {
-        if self.batch.marks.contains_key(&before.id) {
+        if self.batch.marks.contains_key(&before.id) || self.batch.trusted.contains(&before.id) {
             self.update(before, after)?;
             return Ok(());
         }
@@ -306,15 +308,11 @@ impl<'c> Tx<'c> {
 
     /// Writes beside the number of an order when it was closed.
     pub fn close_name(&mut self, order: &Order) -> Result<()> {
-        let closed_at = order.closed_at.map(millis);
         match &mut *self.conn {
             Conn::Sqlite(conn) => {
-                CloseName { order, closed_at }.execute(conn)?;
+                CloseName { order, closed_at: order.closed_at.map(millis) }.execute(conn)?;
             }
-            Conn::Postgres(_) => {
-                self.batch.closed.push(((order.partner_id, order.customer_id.clone()), order.number, closed_at));
-                self.batch.writes += 1;
-            }
+            Conn::Postgres(_) => self.batch.writes.ends.push(NameEndRow::of(order)),
         }
         Ok(())
     }
@@ -331,9 +329,8 @@ impl<'c> Tx<'c> {
                 }
             }
             Conn::Postgres(_) => {
-                self.batch.births.push(row);
-                names.into_iter().flatten().for_each(|name| self.batch.names.push(name));
-                self.batch.writes += 1;
+                self.batch.writes.births.push(row);
+                names.into_iter().flatten().for_each(|name| self.batch.writes.names.push(name));
                 self.batch.forget(order);
             }
         }
@@ -342,20 +339,19 @@ impl<'c> Tx<'c> {
 
     /// Appends to the event log.
     pub fn append(&mut self, mut row: NewEventRow, happened: Happened) -> Result<()> {
-        let position = match self.last_position {
-            Some(last) => last + 1,
-            None => log::before_next(self.conn)? + 1,
+        let before = match (self.last_position, &mut *self.conn) {
+            (Some(last), _) => last,
+            (None, conn @ Conn::Sqlite(_)) => log::end(conn)?,
+            // Counted within the transaction.
+            (None, Conn::Postgres(_)) => 0,
         };
-        self.last_position = Some(position);
-        row.position = position;
+        row.position = before + 1;
+        self.last_position = Some(row.position);
         match &mut *self.conn {
             Conn::Sqlite(conn) => {
                 Insert(row).execute(conn)?;
             }
-            Conn::Postgres(_) => {
-                self.batch.events.push(row);
-                self.batch.writes += 1;
-            }
+            Conn::Postgres(_) => self.batch.writes.events.push(row),
         }
         self.after_commit.happened.push(happened);
         Ok(())
@@ -382,68 +378,26 @@ impl<'c> Tx<'c> {
         self.is_refused = true;
     }
 
+    /// Writes what was collected. What is unique is not freed and taken in one batch: each name and id is given once.
     fn flush(&mut self) -> Result<()> {
-        match &mut *self.conn {
-            Conn::Postgres(conn) if self.batch.has_something() => self.batch.flush(conn),
-            _ => Ok(()),
+        let Conn::Postgres(conn) = &mut *self.conn else { return Ok(()) };
+        if self.batch.writes.is_empty() {
+            return Ok(());
+        }
+        let writes = std::mem::take(&mut self.batch.writes);
+        let expected = writes.updates.len();
+        match writes.write(conn)? {
+            changed if changed == expected => Ok(()),
+            changed => Err(Error::Damaged(format!("{changed} of {expected} orders were as they had been read"))),
         }
     }
 }
 
 impl Batch {
-    fn has_something(&self) -> bool {
-        self.writes > 0 || self.updates.len() > 0
-    }
-
     /// What is known of the customer of an order that changes is known no longer.
     fn forget(&mut self, order: &Order) {
         if !self.customers.is_empty() {
             self.customers.remove(&(order.partner_id, order.customer_id.clone()));
         }
     }
-
-    /// Writes what was collected: what changes before what is new, so that a unique name is free before it is taken.
-    fn flush(&mut self, conn: &mut PgConnection) -> Result<()> {
-        let batch = Self {
-            marks: std::mem::take(&mut self.marks),
-            orders: std::mem::take(&mut self.orders),
-            customers: std::mem::take(&mut self.customers),
-            ..Self::default()
-        };
-        let Self { updates, closed, births, names, events, .. } = std::mem::replace(self, batch);
-        if updates.len() > 0 {
-            let expected = updates.len();
-            let changed = updates.execute(conn)?;
-            if changed != expected {
-                return Err(Error::Damaged(format!("{changed} of {expected} locked orders could be changed")));
-            }
-        }
-        if !closed.is_empty() {
-            close_names(conn, closed)?;
-        }
-        insert_all(conn, &births)?;
-        insert_all(conn, &names)?;
-        insert_all(conn, &events)?;
-        Ok(())
-    }
-}
-
-fn insert_all<R: Rows>(conn: &mut PgConnection, rows: &R) -> Result<()> {
-    if !rows.is_empty() {
-        InsertAll(rows).execute(conn)?;
-    }
-    Ok(())
-}
-
-fn close_names(conn: &mut PgConnection, closed: Vec<(Owner, i64, Option<Millis>)>) -> Result<()> {
-    let (mut partners, mut names, mut numbers, mut instants) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for ((partner, name), number, at) in closed {
-        partners.push(raw(partner));
-        names.push(name.0);
-        numbers.push(number);
-        instants.push(at);
-    }
-    let columns = [Values::Ids(partners), Values::Texts(names), Values::Numbers(numbers), Values::Instants(instants)];
-    AskAll::<CloseNames, 4>::with(columns).execute(conn)?;
-    Ok(())
 }
