@@ -30,15 +30,15 @@ use color_eyre::eyre::{Result, bail, eyre};
 use futures_util::future::try_join_all;
 use hyper::Uri;
 use lives::{accept, catalogue, event, now, take};
-use sending::{USUAL, on_one_thread, plan, read_lists, useful};
 use lungo::catalogue::demo::demo;
 use lungo::lifecycle::Stage;
 use lungo::load::client::{Answer, Connection, Target};
-use lungo::load::plan::{Arrivals, Plan};
+use lungo::load::plan::Arrivals;
 use lungo::load::report::{Machine, Quantiles, Report};
 use lungo::load::server::{Server, Setup};
 use lungo::load::{LoadArgs, Run, run, run_plan, send_only};
 use lungo::store::{Options, Outcome, Policy, Store};
+use sending::{USUAL, on_one_thread, plan, read_lists, useful};
 
 const CONNECTIONS: [usize; 4] = [1, 16, USUAL, 256];
 /// Orders that the store alone is given at once: what its writer takes into one transaction.

@@ -66,6 +66,22 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub fn start(parent: Option<&Path>, setup: Setup<'_>) -> Result<Self> {
+        Self::start_for(parent, setup, |address, directory| Target::new(address, &key(directory, "LUNGO_PARTNER_KEY")?))
+    }
+
+    /// Starts one more instance beside this one, on the database of its flags, which has its keys already.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn beside(&self, setup: Setup<'_>) -> Result<Self> {
+        Self::start_for(self.directory.path().parent(), setup, |address, _| Ok(self.target.at(address)))
+    }
+
+    fn start_for(
+        parent: Option<&Path>,
+        setup: Setup<'_>,
+        target: impl FnOnce(SocketAddr, &Path) -> Result<Target>,
+    ) -> Result<Self> {
         let parent = parent.map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = tempfile::Builder::new().prefix("lungo-load-").tempdir_in(parent)?;
         let fsync_ms = fsync_ms(directory.path())?;
@@ -106,7 +122,7 @@ impl Server {
         let (address, store, gateway): (SocketAddr, _, _) =
             starting.recv()?.map_err(|fault: String| eyre!("the server did not start: {fault}"))?;
         Ok(Self {
-            target: Target::new(address, &key(directory.path(), "LUNGO_PARTNER_KEY")?)?,
+            target: target(address, directory.path())?,
             fsync_ms,
             store: Some(store),
             gateway,

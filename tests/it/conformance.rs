@@ -57,6 +57,7 @@ contract! {
     the_next_stage_is_handed_over_as_well
     a_claim_given_back_costs_no_attempt
     a_lost_lease_changes_nothing
+    a_lost_lease_takes_nothing_with_it_that_is_written_beside_it
     a_lease_that_lapses_counts_as_a_crash_and_three_of_them_park_the_row
     eight_errors_park_the_row_and_silence_never_does
     a_deadline_decides_what_is_parked
@@ -281,6 +282,27 @@ async fn a_lost_lease_changes_nothing(bench: &mut Bench) {
     assert_eq!(bench.order(order.id).await, before);
     assert!(matches!(commit(bench, quick, done(authorized(PRICE)), 32).await, Committed::Done(_)));
     assert_eq!(bench.order(order.id).await.status, Status::AwaitingShop);
+}
+
+async fn a_lost_lease_takes_nothing_with_it_that_is_written_beside_it(bench: &mut Bench) {
+    for number in 0..30 {
+        bench.create(Customer::new(&format!("cus_{number}")).asks(&["lungo"])).await;
+    }
+    let slow = bench.store.claim(Stage::Authorize, 100, at(0)).await.unwrap();
+    let quick = bench.store.claim(Stage::Authorize, 5, at(30)).await.unwrap();
+    let overtaken: Vec<_> = quick.iter().map(|claim| claim.order().id).collect();
+    let commits = slow.into_iter().map(|claim| {
+        let (store, id) = (bench.store.clone(), claim.order().id);
+        tokio::spawn(async move { (id, store.commit(claim, done(authorized(PRICE)), at(31)).await.unwrap()) })
+    });
+    let commits: Vec<_> = join_all(commits).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!((commits.len(), overtaken.len()), (30, 5));
+    for (id, committed) in commits {
+        let is_lost = matches!(committed, Committed::Lost);
+        assert_eq!(is_lost, overtaken.contains(&id), "{committed:?}");
+        let status = bench.order(id).await.status;
+        assert_eq!(status, if is_lost { Status::New } else { Status::AwaitingShop });
+    }
 }
 
 async fn a_lease_that_lapses_counts_as_a_crash_and_three_of_them_park_the_row(bench: &mut Bench) {
