@@ -67,7 +67,7 @@ fn main() -> Result<()> {
     two_instances(&alone, orders)?;
     drop(alone);
     let replicated = Cluster::start_with(2, SETTINGS);
-    print!("with two replicas:\n");
+    println!("with two replicas:");
     one_instance(&replicated, USUAL, orders)?;
     lists(&replicated, orders)
 }

@@ -1,6 +1,7 @@
 //! Between rows and what they mean. The only place that knows how an order is laid out in columns.
 
 pub(super) mod event;
+pub(super) mod name;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -136,30 +137,6 @@ columns! {
     }
 }
 
-rows! {
-    /// A row of `order_names`.
-    pub(super) struct NameRow / NameRows in order_names {
-        partner_id: RawId,
-        customer_id: String,
-        number: i64,
-        idempotency_key: String,
-        order_id: RawId,
-        nonce: i64,
-        fingerprint: Vec<u8>,
-        created_at: Millis,
-    }
-}
-
-rows! {
-    /// When the order of a number was closed, as it stands beside that number.
-    pub(super) struct NameEndRow / NameEndRows in order_names {
-        partner_id: RawId,
-        customer_id: String,
-        number: i64,
-        closed_at: Option<Millis>,
-    }
-}
-
 /// What only the code reads of an order.
 #[derive(Serialize, Deserialize)]
 struct Details {
@@ -245,17 +222,6 @@ impl Details {
 /// The hash that binds what was accepted to the order it was accepted for.
 fn placed_hash(RawId(id): &RawId, customer_id: &str, RawId(shop_id): &RawId, placed: &str) -> Hash {
     Hash::of_bytes(&[id, customer_id.as_bytes(), shop_id, placed.as_bytes()].join(&0))
-}
-
-impl NameEndRow {
-    pub fn of(order: &Order) -> Self {
-        Self {
-            partner_id: raw(order.partner_id),
-            customer_id: order.customer_id.0.clone(),
-            number: order.number,
-            closed_at: order.closed_at.map(millis),
-        }
-    }
 }
 
 impl OrderRow {
@@ -409,22 +375,6 @@ impl TaskColumns {
             crashes: order.task.crashes,
             leased_until: order.task.leased_until.map(millis),
             next_attempt_at: order.task.next_attempt_at.map(millis),
-        }
-    }
-}
-
-impl NameRow {
-    /// The name of an order among its customer's: its number, or else its Idempotency-Key.
-    pub(super) fn of(order: &Order, key: Option<&str>, fingerprint: Hash) -> Self {
-        Self {
-            partner_id: raw(order.partner_id),
-            customer_id: order.customer_id.0.clone(),
-            number: if key.is_some() { 0 } else { order.number },
-            idempotency_key: key.unwrap_or_default().to_owned(),
-            order_id: raw(order.id),
-            nonce: order.nonce,
-            fingerprint: fingerprint.0.to_vec(),
-            created_at: millis(order.created_at),
         }
     }
 }

@@ -10,9 +10,8 @@ use diesel::sql_types::{Array, BigInt, Text};
 
 use super::log;
 use super::rows::event::NewEventRows;
-use super::rows::{
-    ChangedColumns, ChangedRows, NameEndRows, NameRows, OrderRows, SeldomChangedColumns, SeldomChangedRows,
-};
+use super::rows::name::{NameEndRows, NameRows};
+use super::rows::{ChangedColumns, ChangedRows, OrderRows, SeldomChangedColumns, SeldomChangedRows};
 use super::sql::{Id, RawId};
 use crate::state::Order;
 
