@@ -84,9 +84,9 @@ fn start(flags: &[String]) -> Result<Server> {
 
 fn one_instance(cluster: &Cluster, connections: usize, orders: u64) -> Result<()> {
     let server = start(&flags(&cluster.fresh_database()))?;
-    let before = processor_times();
+    let before = processor_times(cluster);
     let run = run_plan(plan(connections, orders, Arrivals::WhenAnswered)?, PATIENCE, &server)?;
-    let took = processor_times();
+    let took = processor_times(cluster);
     let Report { accepted_per_s, completed_per_s, acceptance_ms, .. } = useful(run.report)?;
     print!(
         "{connections:>11}  {accepted_per_s:>10.0} {completed_per_s:>11.0} {:>8.1} {:>8.1} {:>8.1}  ",
@@ -228,9 +228,9 @@ fn pgbench(url: &str, script: &Path, clients: usize) -> Result<f64> {
     tps.ok_or_else(|| eyre!("pgbench: {said}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Processor time in seconds that everybody has had so far: the threads of this process by what they are called, and all
+/// Processor time in seconds that everybody has had so far: the threads of this process by what they are called, and the
 /// processes of the servers.
-fn processor_times() -> BTreeMap<String, f64> {
+fn processor_times(cluster: &Cluster) -> BTreeMap<String, f64> {
     let mut times = BTreeMap::new();
     let mut add = |of: &Path, who: &str| {
         let nanos = fs::read_to_string(of.join("schedstat")).ok().and_then(|text| text.split(' ').next()?.parse().ok());
@@ -247,11 +247,8 @@ fn processor_times() -> BTreeMap<String, f64> {
         };
         add(&task.path(), who);
     }
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let command = fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
-        if command.starts_with("postgres: ") || command.contains("lungo-pg-") {
-            add(&process.path(), "PostgreSQL");
-        }
+    for process in cluster.processes() {
+        add(&Path::new("/proc").join(process.to_string()), "PostgreSQL");
     }
     times
 }

@@ -357,6 +357,12 @@ impl Cluster {
         fs::write(self.directory.join(name), text).expect("there is room");
     }
 
+    /// All processes of the servers that run.
+    pub fn processes(&self) -> Vec<u32> {
+        let servers = self.nodes().filter_map(|node| self.server(node).as_ref().map(Child::id));
+        servers.flat_map(with_children).collect()
+    }
+
     pub fn nodes(&self) -> impl Iterator<Item = Node> + use<> {
         let replicas = self.servers.len() - 1;
         std::iter::once(Node::Primary).chain((0..replicas).map(Node::Replica))
