@@ -314,7 +314,7 @@ enum RolledBack {
     Job(usize),
     /// What they touch could not be read, or what they wrote together was refused.
     Together(Error),
-    /// It could not be begun: the connection was dead already.
+    /// It could not be begun, mostly because the connection was dead already; nothing but keys can have been locked.
     NotBegun(diesel::result::Error),
     /// It could not be committed or rolled back.
     Whole(diesel::result::Error),

@@ -9,7 +9,8 @@ use super::Error;
 /// How long nobody new is let in after a write found no room. The next one finds out.
 const SHUT_FOR: Duration = Duration::from_secs(1);
 
-/// How the engines say it: PostgreSQL of a table, and of any file; SQLite.
+/// How the engines say it: PostgreSQL of a table, and of any file; SQLite. Its code (53100) does not come through diesel.
+/// A server that speaks another language than English (`lc_messages`) sheds nothing then, and loses nothing either.
 const WORDS: [&str; 3] = ["could not extend file", "No space left on device", "database or disk is full"];
 
 /// What is known of the room.

@@ -255,7 +255,7 @@ impl<'c> Tx<'c> {
 
     /// An order that was just read, and locked by the statement that read it.
     pub fn is_locked(&mut self, order: &Order) {
-        if matches!(self.conn, Conn::Postgres(_)) {
+        if self.conn.is_postgres() {
             self.batch.marks.insert(order.id, (order.task.fence, order.version));
         }
     }
