@@ -784,6 +784,11 @@ export interface components {
              * @description The wanted time; absent or null for as soon as possible.
              */
             at?: string | null;
+            /**
+             * @description The name that is called out when the order is ready. Blanks around it are cut off; it may not be all blank.
+             * @example Ada
+             */
+            name?: string | null;
             note?: string | null;
             type?: components["schemas"]["PickupType"] | null;
             vehicle?: string | null;
@@ -796,6 +801,8 @@ export interface components {
         /** @description Where and when the customer picks the order up; `at` is null for as soon as possible. */
         PickupView: {
             at: components["schemas"]["Timestamp"] | null;
+            /** @description What to call out when it is ready. */
+            name: string | null;
             note: string | null;
             type: components["schemas"]["PickupType"];
             vehicle: string | null;

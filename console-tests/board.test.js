@@ -243,9 +243,10 @@ test('whatever somebody wrote is only ever text', async () => {
   const { ticket, tap } = await place(tablet, {
     lines: [{ item_id: 'nasty', quantity: 1, options: ['o'] }],
     total: { amount: 100, currency: 'EUR' },
-    pickup: { type: 'curbside', note: `${NASTY} ${'long'.repeat(30)}`, vehicle: NASTY.slice(0, 50) }
+    pickup: { type: 'curbside', note: `${NASTY} ${'long'.repeat(30)}`, vehicle: NASTY.slice(0, 50), name: NASTY.slice(0, 40) }
   })
   assert.equal(await ticket.locator('.note-of').innerText(), `${NASTY} ${'long'.repeat(30)}`)
+  assert.equal(await ticket.locator('.called').innerText(), NASTY.slice(0, 40).trim())
   await ticket.locator('.name', { hasText: NASTY }).waitFor()
   await ticket.locator('.options li', { hasText: NASTY }).waitFor()
   await tap(/^Sold out/)

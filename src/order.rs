@@ -126,6 +126,10 @@ pub struct Pickup {
     pub at: Option<Instant>,
     pub note: Option<String>,
     pub vehicle: Option<String>,
+    /// What is called out at the counter; nothing where nobody said a name, so that what was stored and fingerprinted
+    /// before there were names reads as it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// What the customer wants when a line is sold out.

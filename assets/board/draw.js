@@ -45,6 +45,7 @@ export function fill (place, view, now) {
   const parts = [
     element('div', { className: 'head' },
       element('h3', { className: 'code', textContent: order.short_code }),
+      order.pickup.name && element('bdi', { className: 'called', textContent: order.pickup.name }),
       view.isRinging && element('span', { className: 'badge info', textContent: 'NEW' }),
       isHere && element('span', { className: 'badge here', textContent: 'HERE' }),
       element('span', { className: 'badge', textContent: place_of(order) }),

@@ -125,5 +125,6 @@ export function times (order, status, now) {
 /// The lines of an order in words, for those who hear the board.
 export function spoken (order) {
   const line = ({ quantity, name, options }) => `${quantity} ${name}${options.length ? ` with ${options.join(', ')}` : ''}`
-  return `${order.short_code}: ${order.lines.filter(({ dropped }) => !dropped).map(line).join('; ')}`
+  const whose = order.pickup?.name ? ` for ${order.pickup.name}` : ''
+  return `${order.short_code}${whose}: ${order.lines.filter(({ dropped }) => !dropped).map(line).join('; ')}`
 }

@@ -30,7 +30,7 @@ export async function everyCall(id: string, coffee: NewOrder, signal: AbortSigna
   const until: string = (await api.createDraft({ shop_id: id, lines: [{ item_id: 'x', quantity: 1 }], payment: { method: 'm' } })).valid_until;
   const items = (await api.getMenu((await api.listShops()).shops[0]!.shop_id)).items.map((item) => item.price.amount);
   const deleted: string = (await api.deleteOrder(id)).deleted_at;
-  await api.putPickup(id, { type: 'counter', note: 'red coat' }, { version: order.version });
+  await api.putPickup(id, { type: 'counter', note: 'red coat', name: 'Ada' }, { version: order.version });
   for await (const seen of api.follow(id, { signal })) if (!seen.ongoing) return seen.reason?.code;
   return [status, cents, cursor, events, why, until, items, deleted];
 }

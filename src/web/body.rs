@@ -271,7 +271,7 @@ mod tests {
             "customer_id": "cus_82f1", "shop_id": "0197c000-0000-7000-8000-00000000beef",
             "lines": [{"item_id": "lungo", "quantity": 2, "options": ["milk_oat"]}],
             "total": {"amount": 820, "currency": "EUR"}, "payment": {"method": "pm_card_visa"},
-            "pickup": {"type": "counter", "at": null, "note": null}, "on_unavailable": "cancel", "metadata": {}
+            "pickup": {"type": "counter", "at": null, "note": null, "name": null}, "on_unavailable": "cancel", "metadata": {}
         })
     }
 
@@ -378,6 +378,10 @@ mod tests {
             ("/customer_id", "Käthe ☕", 200),
             ("/pickup/note", "two\nlines", 200),
             ("/pickup/note", "\u{0}", 400),
+            ("/pickup/name", "Zoë Ó Briain", 200),
+            ("/pickup/name", "two\nlines", 400),
+            ("/pickup/name", "\u{0}", 400),
+            ("/pickup/name", " \t", 400),
             ("/lines/0/options/0", "\u{7f}", 400),
             ("/metadata", "", 400),
         ] {

@@ -113,6 +113,14 @@ pub struct PickupRequest {
     note: Option<String>,
     #[schema(max_length = 80, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     vehicle: Option<String>,
+    /// The name that is called out when the order is ready. Blanks around it are cut off; it may not be all blank.
+    #[schema(
+        min_length = 1,
+        max_length = 40,
+        example = "Ada",
+        pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$"
+    )]
+    name: Option<String>,
 }
 
 impl PickupRequest {
@@ -123,6 +131,7 @@ impl PickupRequest {
             at: self.at.and_then(|at| Instant::from_timestamp_millis(at.timestamp_millis())),
             note: self.note,
             vehicle: self.vehicle,
+            name: self.name.map(|name| name.trim().to_owned()),
         }
     }
 }
@@ -160,7 +169,7 @@ mod tests {
         let short = json!({"customer_id": "c", "shop_id": shop, "lines": [{"item_id": "lungo", "quantity": 2}],
             "total": {"amount": 820, "currency": "EUR"}, "payment": {"method": "pm"}});
         let mut long = short.clone();
-        long["pickup"] = json!({"type": "counter", "at": null, "note": null, "vehicle": null});
+        long["pickup"] = json!({"type": "counter", "at": null, "note": null, "vehicle": null, "name": null});
         long["on_unavailable"] = json!("cancel");
         long["metadata"] = json!({});
         long["replaces_order_id"] = json!(null);

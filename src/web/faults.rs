@@ -72,6 +72,9 @@ fn collect(error: &ValidationError<'_>, found: &mut Vec<Fault>) {
                 None => add(at.to_owned(), "not_allowed", "This value is not allowed.".into()),
             }
         }
+        Kind::Pattern { .. } if error.instance().as_str().is_some_and(is_blank) => {
+            add(at.to_owned(), "too_short", "It holds nothing that can be seen.".into());
+        }
         kind => {
             let (code, detail) = describe(kind);
             add(at.to_owned(), code, detail);
@@ -120,6 +123,10 @@ fn words_of(options: &Value) -> String {
         other => vec![other.to_string()],
     };
     words.join(", ")
+}
+
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|letter| letter.is_whitespace() && !letter.is_control())
 }
 
 fn is_null_wanted(branch: &[ValidationError<'_>]) -> bool {

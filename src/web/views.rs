@@ -244,12 +244,15 @@ pub struct PickupView {
     pub note: Option<String>,
     #[schema(required)]
     pub vehicle: Option<String>,
+    /// What to call out when it is ready.
+    #[schema(required)]
+    pub name: Option<String>,
 }
 
 impl PickupView {
     pub fn new(pickup: &Pickup) -> Self {
-        let Pickup { kind, at, note, vehicle } = pickup.clone();
-        Self { kind, at: Timestamp::maybe(at), note, vehicle }
+        let Pickup { kind, at, note, vehicle, name } = pickup.clone();
+        Self { kind, at: Timestamp::maybe(at), note, vehicle, name }
     }
 }
 
@@ -448,7 +451,7 @@ pub mod tests {
             ("/amount_due", eur(820)),
             ("/payment/status", json!("none")),
             ("/payment/action", json!(null)),
-            ("/pickup", json!({"type": "counter", "at": null, "note": "hot", "vehicle": null})),
+            ("/pickup", json!({"type": "counter", "at": null, "note": "hot", "vehicle": null, "name": null})),
             ("/reason", json!(null)),
             ("/allowed_actions", json!(["cancel", "update_pickup"])),
             ("/created_at", json!("2026-01-02T03:04:05.000Z")),

@@ -32,6 +32,8 @@ const SHOWN: i64 = 300;
 const BAR: i64 = 1000;
 /// What personal values are called, in an order and in its events.
 const PERSONAL: &[&str] = &["customer_id", "note", "vehicle", "metadata"];
+/// What is personal in the pickup part only: elsewhere it is the name of a thing.
+const NAME: &str = "name";
 
 #[derive(Template)]
 #[template(path = "console/order.html")]
@@ -325,7 +327,14 @@ fn hide(value: &mut Value) {
         Value::Object(members) => {
             for (name, value) in members {
                 let is_personal = PERSONAL.contains(&name.as_str()) && !value.is_null();
-                if is_personal { *value = json!("hidden") } else { hide(value) }
+                if is_personal {
+                    *value = json!("hidden")
+                } else {
+                    hide(value)
+                }
+                if name == "pickup" {
+                    value.get_mut(NAME).filter(|name| !name.is_null()).map(|name| *name = json!("hidden"));
+                }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(hide),
@@ -349,9 +358,9 @@ mod tests {
 
     #[test]
     fn personal_values_are_hidden_wherever_they_stand() {
-        let mut value = json!({"customer_id": "c", "pickup": {"note": "n", "vehicle": null}, "events": [{"data": {"note": "x"}}], "id": 1});
+        let mut value = json!({"customer_id": "c", "lines": [{"name": "Tea"}], "pickup": {"note": "n", "vehicle": null, "name": "Ada"}, "events": [{"data": {"note": "x"}}], "id": 1});
         hide(&mut value);
-        let hidden = json!({"customer_id": "hidden", "pickup": {"note": "hidden", "vehicle": null}, "events": [{"data": {"note": "hidden"}}], "id": 1});
+        let hidden = json!({"customer_id": "hidden", "lines": [{"name": "Tea"}], "pickup": {"note": "hidden", "vehicle": null, "name": "hidden"}, "events": [{"data": {"note": "hidden"}}], "id": 1});
         assert_eq!(value, hidden);
     }
 }

@@ -32,7 +32,7 @@ fn a_draft_is_priced_and_kept() {
     assert_eq!(at("valid_until") - at("created_at"), chrono::Duration::minutes(10));
     let expected = json!({
         "order_id": id, "customer_id": customer, "shop_id": made.body["shop_id"], "lines": made.body["lines"],
-        "total": made.body["total"], "pickup": {"type": "counter", "at": null, "note": null, "vehicle": null},
+        "total": made.body["total"], "pickup": {"type": "counter", "at": null, "note": null, "vehicle": null, "name": null},
         "valid_until": made.body["valid_until"], "confirmed": false, "created_at": made.body["created_at"],
     });
     assert_eq!(made.body, expected);

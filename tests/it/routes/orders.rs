@@ -29,7 +29,7 @@ mod creating {
         let server = ordinary();
         let customer = fresh("cus");
         let mut body = two_lungos(&customer);
-        body["pickup"] = json!({"type": "curbside", "note": "by the door", "vehicle": "blue van"});
+        body["pickup"] = json!({"type": "curbside", "note": "by the door", "vehicle": "blue van", "name": " Ada "});
         body["metadata"] = json!({"table": "4"});
         let before = Utc::now();
         let answer =
@@ -72,7 +72,7 @@ mod creating {
                     "status": "none", "authorized": euro(0), "captured": euro(0), "refunded": euro(0),
                     "owed": euro(0), "action": null, "refusal": null, "pending_operation": null,
                 },
-                "pickup": {"type": "curbside", "at": null, "note": "by the door", "vehicle": "blue van"},
+                "pickup": {"type": "curbside", "at": null, "note": "by the door", "vehicle": "blue van", "name": "Ada"},
                 "on_unavailable": "cancel", "metadata": {"table": "4"}, "replaces_order_id": null, "reason": null,
                 "promise_at": null, "allowed_actions": ["cancel", "update_pickup"], "arrived_at": null,
                 "created_at": order["created_at"], "updated_at": order["created_at"], "closed_at": null,
@@ -102,7 +102,7 @@ mod creating {
         assert_eq!(create(&body).expect(202).id(), first.id());
         // As a structured-field string, with its members in another order and its defaults spelled out.
         let mut spelled_out = body.clone();
-        spelled_out["pickup"] = json!({"note": null, "type": "counter", "at": null});
+        spelled_out["pickup"] = json!({"note": null, "type": "counter", "at": null, "name": null});
         spelled_out["on_unavailable"] = json!("cancel");
         let quoted = format!("\"{key}\"");
         let again =
@@ -115,6 +115,9 @@ mod creating {
         assert_eq!(late.body["revision"], first.body["revision"]);
 
         create(&teas(&customer, 2, "pm_declined", None)).problem(422, "idempotency_key_reused");
+        let mut for_another = body.clone();
+        for_another["pickup"] = json!({"name": "Ada"});
+        create(&for_another).problem(422, "idempotency_key_reused");
         // Keys belong to a customer: another one's are his own.
         let other = create(&teas(&fresh("cus"), 1, "pm_declined", None)).expect(202);
         assert_ne!(other.id(), first.id());
@@ -671,7 +674,7 @@ mod living {
         let changed = put(Some(&version), &curbside).expect(200);
         assert_eq!(
             changed.body["pickup"],
-            json!({"type": "curbside", "at": null, "note": null, "vehicle": "red bicycle"})
+            json!({"type": "curbside", "at": null, "note": null, "vehicle": "red bicycle", "name": null})
         );
         assert_ne!(changed.header("etag"), version);
         let stale = put(Some(&version), &curbside).problem(412, "stale_version");
@@ -681,6 +684,18 @@ mod living {
         let inside = put(None, &json!({"note": "inside after all"})).expect(200);
         let again = put(Some(inside.header("etag")), &json!({"note": "inside after all"})).expect(200);
         assert_eq!(again.header("etag"), inside.header("etag"), "said again, it changes nothing");
+        let named = put(None, &json!({"name": "  Zoë  "})).expect(200);
+        assert_eq!(named.body["pickup"]["name"], "Zoë");
+        for (name, code) in [
+            (json!(7), "wrong_type"),
+            (json!(""), "too_short"),
+            (json!("  "), "too_short"),
+            (json!("x".repeat(41)), "too_long"),
+            (json!("Ada\u{0}"), "bad_format"),
+        ] {
+            let refused = put(None, &json!({"name": name})).problem(400, "invalid_request");
+            assert!(refused.faults().contains(&("/name".into(), code.into())), "{}", refused.text);
+        }
         put(None, &json!({"at": quarter(8)})).problem(409, "too_late");
         put(None, &json!({"note": 7, "type": "drone", "door": 1})).problem(400, "invalid_request");
         server.cancel(&id).expect(200);
