@@ -9,7 +9,7 @@ use strum::{Display, EnumString, VariantArray};
 
 use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::{order_names, orders, partners};
-use super::sql::{Conn, Millis, MultiBackend, RawId};
+use super::sql::{Conn, Millis, MultiBackend, Native, RawId};
 use super::{Result, Store};
 use crate::lifecycle::{PaymentStatus, Reason, Stage, Status};
 use crate::order::{Instant, OrderId, PartnerId, ShopId};
@@ -160,13 +160,18 @@ fn sifted<'q>(sieve: &Sieve) -> Query<'q> {
     query
 }
 
+/// What only the code reads stands in `details`.
+const PROMISED: Native = Native {
+    sqlite: "status <> 'ready' AND COALESCE(json_extract(details, '$.promise_at'), \
+             json_extract(details, '$.expected_ready_at')) < ",
+    postgres: "status <> 'ready' AND COALESCE((details->>'promise_at')::bigint, \
+               (details->>'expected_ready_at')::bigint) < ",
+};
+
 fn in_flight(conn: &mut Conn, sieve: &Sieve, only_late: bool, now: Instant) -> Result<Found> {
     let mut query = sifted(sieve).filter(orders::ongoing);
     if only_late {
-        // What only the code reads stands in `details`.
-        let promised = "status <> 'ready' AND COALESCE(json_extract(details, '$.promise_at'), \
-                        json_extract(details, '$.expected_ready_at')) < ";
-        query = query.filter(sql::<Bool>(promised).bind::<BigInt, _>(now.timestamp_millis()));
+        query = query.filter(sql::<Bool>(PROMISED.of(conn)).bind::<BigInt, _>(now.timestamp_millis()));
     }
     let mut is_partial = false;
     if sieve.shop.is_some() || sieve.customer.is_some() {

@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use super::browse::{self, Sieve};
 use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::orders;
-use super::sql::{At, Conn};
+use super::sql::{At, Conn, Native};
 use super::{Result, Store};
 use crate::order::{Instant, OrderId};
 use crate::state::Order;
@@ -46,11 +46,18 @@ pub struct Astray {
 /// Debts are told by age, from the youngest: younger than each of these.
 pub const DEBT_AGES: [Duration; 3] = [Duration::minutes(15), Duration::hours(1), Duration::days(1)];
 
-const DEBTS: &str = "
+const DEBTS: Native = Native {
+    sqlite: "
     SELECT currency, SUM(owed) AS amount, COUNT(*) AS orders,
         CASE WHEN closed_at IS NULL OR closed_at > ?1 THEN 0 WHEN closed_at > ?2 THEN 1 WHEN closed_at > ?3 THEN 2
         ELSE 3 END AS age
-    FROM orders WHERE owed > 0 GROUP BY currency, age ORDER BY currency, age";
+    FROM orders WHERE owed > 0 GROUP BY currency, age ORDER BY currency, age",
+    postgres: "
+    SELECT currency, SUM(owed)::bigint AS amount, COUNT(*) AS orders,
+        CASE WHEN closed_at IS NULL OR closed_at > $1 THEN 0 WHEN closed_at > $2 THEN 1 WHEN closed_at > $3 THEN 2
+        ELSE 3 END AS age
+    FROM orders WHERE owed > 0 GROUP BY currency, age ORDER BY currency, age",
+};
 
 #[derive(QueryableByName)]
 struct DebtRow {
@@ -70,8 +77,11 @@ impl Store {
         self.readers
             .read(move |conn| {
                 let [young, older, old] = DEBT_AGES.map(|age| millis(now - age));
-                let debts: Vec<DebtRow> =
-                    diesel::sql_query(DEBTS).bind::<At, _>(young).bind::<At, _>(older).bind::<At, _>(old).load(conn)?;
+                let debts: Vec<DebtRow> = diesel::sql_query(DEBTS.of(conn))
+                    .bind::<At, _>(young)
+                    .bind::<At, _>(older)
+                    .bind::<At, _>(old)
+                    .load(conn)?;
                 let debts = debts.into_iter().map(|row| {
                     let age = usize::try_from(row.age).unwrap_or_default();
                     Debt { currency: row.currency, age, orders: row.orders, amount: row.amount }
