@@ -2,6 +2,9 @@
 //! whoever sees it go wrong can stop it.
 //!
 //! Nothing is remembered here: whatever ran when the service died is found running, and gone on with.
+//!
+//! What needs nobody outside, and what the gateway is asked for, are worked off side by side, a job of each at a time: a
+//! gateway that does not answer holds up nothing else, and ends the job that asks it.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,13 +14,15 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::order::{Instant, OrderId};
-use crate::store::{self, Deed, Duty, Store};
+use crate::store::{self, Asks, BulkJob, Duty, Entry, Store};
 
 /// Whether a look-up was news; `None` if there is no such order, and why not if nothing was found out.
 pub type LookedUp = Result<Option<bool>, String>;
 
 /// How often somebody looks for a job that was started.
 const LOOK_ROUND: Duration = Duration::from_millis(500);
+/// A gateway that has left so many look-ups unanswered, one after the other, is not asked for the rest.
+const SILENT_AFTER: usize = 20;
 /// How often some orders are acted on, where `per_second` allows more than one at a time.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -30,12 +35,11 @@ pub async fn run<L: Future<Output = LookedUp>>(
     clock: fn() -> Instant,
     mut stop: watch::Receiver<bool>,
 ) {
-    let per_step = (f64::from(per_second.get()) * STEP.as_secs_f64()).max(1.0) as usize;
-    let pause = Duration::from_secs_f64(per_step as f64 / f64::from(per_second.get()));
-    let work = async {
+    let work = async |asks: Asks| {
+        let mut unanswered = 0;
         loop {
-            match step(&store, per_step, &look_up, clock).await {
-                Ok(true) => sleep(pause).await,
+            match step(&store, asks, per_step(per_second), &look_up, &mut unanswered, clock).await {
+                Ok(true) => sleep(pause(per_second)).await,
                 Ok(false) => sleep(LOOK_ROUND).await,
                 Err(fault) => {
                     tracing::warn!(%fault, "bulk.step_failed");
@@ -47,35 +51,80 @@ pub async fn run<L: Future<Output = LookedUp>>(
     tokio::select! {
         // The sender is gone only when the process is on its way out.
         _ = stop.wait_for(|stopped| *stopped) => {}
-        () = work => {}
+        () = async { futures_util::join!(work(Asks::Nobody), work(Asks::TheGateway)); } => {}
     }
 }
 
-/// Whether there was something to do.
+/// Orders that are acted on at once.
+fn per_step(per_second: NonZeroU32) -> usize {
+    (f64::from(per_second.get()) * STEP.as_secs_f64()).max(1.0) as usize
+}
+
+fn pause(per_second: NonZeroU32) -> Duration {
+    Duration::from_secs_f64(per_step(per_second) as f64 / f64::from(per_second.get()))
+}
+
+/// Whether there was something to do in the oldest running job of these. `unanswered` counts the look-ups, one after the
+/// other, that came to nothing.
 async fn step<L: Future<Output = LookedUp>>(
     store: &Store,
+    asks: Asks,
     limit: usize,
     look_up: impl Fn(OrderId) -> L,
+    unanswered: &mut usize,
     clock: fn() -> Instant,
 ) -> store::Result<bool> {
-    match store.running_bulk().await? {
-        Some(_) if !store.on_duty(Duty::Act, clock()).await? => Ok(false),
-        Some(job) if job.deed == Deed::LookUpPayment => {
-            let next = store.next_of_bulk(&job, limit).await?;
-            let asked = next.into_iter().map(|(order, not)| {
-                let answer = not.is_none().then(|| look_up(order));
-                async move {
-                    match answer {
-                        None => (order, not),
-                        Some(answer) => (order, unresolved(answer.await)),
-                    }
+    let Some(job) = store.running_bulk(asks).await? else {
+        *unanswered = 0;
+        return Ok(false);
+    };
+    if !store.on_duty(Duty::Act, clock()).await? {
+        return Ok(false);
+    }
+    if asks == Asks::Nobody {
+        return Ok(store.work_bulk(job.id, limit, clock()).await? > 0);
+    }
+    let next = store.next_of_bulk(&job, limit).await?;
+    let asked = next.into_iter().map(|(order, not)| {
+        let answer = not.is_none().then(|| look_up(order));
+        async move {
+            match answer {
+                None => (order, not, None),
+                Some(answer) => {
+                    let answer = answer.await;
+                    let is_answered = answer.is_ok();
+                    (order, unresolved(answer), Some(is_answered))
                 }
-            });
-            let became = join_all(asked).await;
-            Ok(store.pass_bulk(&job, became, clock()).await? > 0)
+            }
         }
-        Some(job) => Ok(store.work_bulk(job.id, limit, clock()).await? > 0),
-        None => Ok(false),
+    });
+    let became = join_all(asked).await;
+    for is_answered in became.iter().filter_map(|(.., is_answered)| *is_answered) {
+        *unanswered = if is_answered { 0 } else { *unanswered + 1 };
+    }
+    let became = became.into_iter().map(|(order, not, _)| (order, not)).collect();
+    let passed = store.pass_bulk(&job, became, clock()).await?;
+    if *unanswered >= SILENT_AFTER {
+        let entry = silence(&job, *unanswered, clock());
+        let by = format!("{}, because {}", entry.user_name, entry.reason.as_deref().unwrap_or_default());
+        let stopped = store.recording(entry).stop_bulk(job.id, by, clock()).await?;
+        tracing::warn!(job = %job.id, unanswered, stopped, "bulk.gateway_silent");
+        *unanswered = 0;
+    }
+    Ok(passed > 0)
+}
+
+/// What stands in the audit log when a job is stopped because nobody answers.
+fn silence(job: &BulkJob, unanswered: usize, at: Instant) -> Entry {
+    Entry {
+        at,
+        user_id: None,
+        user_name: "lungo".into(),
+        action: "stop_bulk".into(),
+        subject: format!("bulk:{}", job.id),
+        reason: Some(format!("the gateway left the last {unanswered} look-ups unanswered")),
+        detail: serde_json::json!({}),
+        request_id: job.request_id.clone(),
     }
 }
 
@@ -98,7 +147,7 @@ mod tests {
     use super::*;
     use crate::clock::now;
     use crate::lifecycle::{Actor, Event, Reason, Refund, Status};
-    use crate::store::{AuditFilter, BulkJob, BulkState, Counted, Entry, Lot, Sieve, Started};
+    use crate::store::{AuditFilter, BulkState, Counted, Deed, Lot, Sieve, Started};
     use crate::web::harness::House;
 
     const CANCEL: Deed = Deed::CancelOrder { why: Reason::EquipmentFailure, refund: Refund::Full };
@@ -125,6 +174,11 @@ mod tests {
 
     async fn nobody(_: OrderId) -> LookedUp {
         panic!("nobody is asked")
+    }
+
+    /// One step of what needs nobody outside.
+    async fn acted(store: &Store, limit: usize) -> store::Result<bool> {
+        step(store, Asks::Nobody, limit, nobody, &mut 0, now).await
     }
 
     /// Counts and proposes to cancel what waits for its shop.
@@ -154,16 +208,16 @@ mod tests {
         let job = proposed(&house, user).await;
         let due = store.order(orders[0]).await.unwrap().unwrap().0.amount_due();
         assert_eq!((job.total, job.counted.left_out, job.counted.sums[0].void), (3, 0, 3 * due));
-        assert!(store.running_bulk().await.unwrap().is_none(), "nothing happens before it is confirmed");
+        assert!(store.running_bulk(Asks::Nobody).await.unwrap().is_none(), "nothing happens before it is confirmed");
 
         assert_eq!(store.start_bulk(job.id, by(user, now())).await.unwrap(), Started::Done);
         assert_eq!(store.start_bulk(job.id, by(user, now())).await.unwrap(), Started::Already);
         let accepted = Event::ShopAccepted { minutes: None, dropped_lines: vec![] };
         house.hear(orders[1], Actor::Shop, accepted).await;
-        assert!(step(store, 2, nobody, now).await.unwrap());
+        assert!(acted(store, 2).await.unwrap());
         assert_eq!((read(&house, job.id).await.place, read(&house, job.id).await.state), (2, BulkState::Running));
-        assert!(step(store, 2, nobody, now).await.unwrap());
-        assert!(!step(store, 2, nobody, now).await.unwrap(), "it is done");
+        assert!(acted(store, 2).await.unwrap());
+        assert!(!acted(store, 2).await.unwrap(), "it is done");
 
         let done = read(&house, job.id).await;
         assert_eq!((done.state, done.done, done.refused), (BulkState::Done, 2, 1));
@@ -193,15 +247,15 @@ mod tests {
         assert_eq!(store.start_bulk(job.id, by(user, late)).await.unwrap(), Started::Stale);
         assert_eq!(store.start_bulk(Uuid::now_v7(), by(user, now())).await.unwrap(), Started::Unknown);
         assert_eq!(store.start_bulk(job.id, by(user, now())).await.unwrap(), Started::Done);
-        assert!(step(store, 1, nobody, now).await.unwrap());
+        assert!(acted(store, 1).await.unwrap());
         assert!(store.stop_bulk(job.id, "eve".into(), now()).await.unwrap());
-        assert!(!step(store, 1, nobody, now).await.unwrap());
+        assert!(!acted(store, 1).await.unwrap());
         assert_eq!(store.work_bulk(job.id, 1, now()).await.unwrap(), 0, "also for whoever had seen it run");
         let stopped = read(&house, job.id).await;
         assert_eq!((stopped.state, stopped.place, stopped.stopped_by.as_deref()), (BulkState::Stopped, 1, Some("eve")));
 
         assert_eq!(store.start_bulk(job.id, by(other, late)).await.unwrap(), Started::Done);
-        assert!(step(store, 9, nobody, now).await.unwrap());
+        assert!(acted(store, 9).await.unwrap());
         let done = read(&house, job.id).await;
         assert_eq!((done.state, done.done, done.user_id), (BulkState::Done, 2, other));
         for order in orders {
@@ -255,18 +309,55 @@ mod tests {
             asked.lock().unwrap().push(order);
             if order == orders[0] { Ok(Some(true)) } else { Err("the gateway did not answer".into()) }
         };
-        assert!(step(store, 2, look_up, now).await.unwrap());
+        assert!(step(store, Asks::TheGateway, 2, look_up, &mut 0, now).await.unwrap());
         // Stopped while the last one is asked for: that it was asked is not forgotten.
-        let running = store.running_bulk().await.unwrap().unwrap();
+        let running = store.running_bulk(Asks::TheGateway).await.unwrap().unwrap();
         assert!(store.stop_bulk(job.id, "eve".into(), now()).await.unwrap());
         let became = vec![(orders[2], unresolved(look_up(orders[2]).await))];
         assert_eq!(store.pass_bulk(&running, became.clone(), now()).await.unwrap(), 1);
         assert_eq!(store.pass_bulk(&running, became, now()).await.unwrap(), 0, "nobody passes the same place twice");
-        assert!(!step(store, 2, look_up, now).await.unwrap());
+        assert!(!step(store, Asks::TheGateway, 2, look_up, &mut 0, now).await.unwrap());
         assert_eq!(*asked.lock().unwrap(), [orders[0], orders[2]], "what is known meanwhile is not asked for");
         let done = read(&house, job.id).await;
         assert_eq!((done.state, done.done, done.refused), (BulkState::Done, 1, 2));
         let told = ["it no longer fits the filter", "the gateway did not answer"].map(str::to_owned);
         assert_eq!(done.refusals, [(orders[1], told[0].clone()), (orders[2], told[1].clone())]);
+    }
+
+    #[actix_web::test]
+    async fn a_silent_gateway_ends_the_job_that_asks_it_and_holds_up_no_other() {
+        let (house, user) = (House::open().await, Uuid::now_v7());
+        let store = &house.app.store;
+        for _ in 0..SILENT_AFTER + 5 {
+            unknown(&house).await;
+        }
+        let (ids, counted) =
+            store.count_bulk(Deed::LookUpPayment, Lot::Unknown, Sieve::default(), now()).await.unwrap();
+        let meant = (Lot::Unknown, "payment:unknown".to_owned(), Sieve::default());
+        let asking = BulkJob::proposed(Deed::LookUpPayment, meant, (ids.len(), counted), (user, "ada".into()), now());
+        store.propose_bulk(asking.clone(), ids).await.unwrap();
+        store.start_bulk(asking.id, by(user, now())).await.unwrap();
+        house.awaiting().await;
+        let other = proposed(&house, user).await;
+        store.start_bulk(other.id, by(user, now())).await.unwrap();
+        // As long as the gateway says nothing, whatever asks it waits.
+        let (mut none, silent) = (0, |_| std::future::pending());
+        let waits = step(store, Asks::TheGateway, 9, silent, &mut none, now);
+        assert!(tokio::time::timeout(Duration::from_millis(200), waits).await.is_err());
+        assert!(acted(store, 9).await.unwrap());
+        assert_eq!(read(&house, other.id).await.state, BulkState::Done);
+
+        let mut unanswered = 0;
+        let mut ask = async |limit, answer: LookedUp| {
+            let look_up = |_| std::future::ready(answer.clone());
+            step(store, Asks::TheGateway, limit, look_up, &mut unanswered, now).await.unwrap()
+        };
+        let silent = || Err("the gateway did not answer".to_owned());
+        assert!(ask(1, silent()).await && ask(1, Ok(Some(false))).await && ask(SILENT_AFTER - 1, silent()).await);
+        assert_eq!(read(&house, asking.id).await.state, BulkState::Running, "it answered in between");
+        assert!(ask(1, silent()).await);
+        let stopped = read(&house, asking.id).await;
+        assert_eq!((stopped.state, stopped.total - stopped.place), (BulkState::Stopped, 3), "{stopped:?}");
+        assert!(stopped.stopped_by.unwrap().contains("the last 20 look-ups unanswered"));
     }
 }

@@ -17,6 +17,7 @@ use strum::VariantArray;
 use crate::breaker::Breaker;
 use crate::lifecycle::Stage;
 use crate::meters::{METERS, Port};
+use crate::order::OrderId;
 use crate::turns::Peer;
 
 /// Peers whose breaker is remembered, open ones apart.
@@ -74,6 +75,18 @@ pub struct Silent {
     pub is_pausing: bool,
 }
 
+/// Somebody is being asked about an order, for as long as this lives.
+pub struct AskedLong<'c> {
+    controls: &'c Controls,
+    order: OrderId,
+}
+
+impl Drop for AskedLong<'_> {
+    fn drop(&mut self) {
+        self.controls.asking().remove(&self.order);
+    }
+}
+
 /// Shared by the worker and those who look at it.
 #[derive(Default)]
 pub struct Controls {
@@ -81,6 +94,8 @@ pub struct Controls {
     holds: ArcSwap<HashMap<Held, Instant>>,
     breakers: Mutex<HashMap<Peer, Breaker>>,
     at_work: Mutex<HashMap<Stage, (Instant, AtWork)>>,
+    /// Orders about which somebody has been asked for a while, and since when.
+    asked_long: Mutex<HashMap<OrderId, Instant>>,
     /// Of each stage, how many results are to be lost.
     losing: [AtomicUsize; Stage::VARIANTS.len()],
 }
@@ -161,6 +176,23 @@ impl Controls {
     /// A stage says what it is doing.
     pub fn note(&self, stage: Stage, doing: AtWork, now: Instant) {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, (now, doing));
+    }
+
+    /// Somebody has been asked about an order since then, and has not answered yet.
+    pub fn asks_long(&self, order: OrderId, since: Instant) -> AskedLong<'_> {
+        self.asking().insert(order, since);
+        AskedLong { controls: self, order }
+    }
+
+    /// The orders about which somebody has been asked for longest.
+    pub fn asked_longest(&self, limit: usize) -> Vec<OrderId> {
+        let mut asked: Vec<(Instant, OrderId)> = self.asking().iter().map(|(order, since)| (*since, *order)).collect();
+        asked.sort();
+        asked.into_iter().take(limit).map(|(_, order)| order).collect()
+    }
+
+    fn asking(&self) -> MutexGuard<'_, HashMap<OrderId, Instant>> {
+        self.asked_long.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next result of a stage is to be lost, as if whoever found it out had died.
@@ -267,6 +299,19 @@ mod tests {
         controls.lose_next(Stage::Capture);
         let lost = [Stage::Offer, Stage::Capture, Stage::Capture].map(|stage| controls.loses(stage));
         assert_eq!(lost, [false, true, false]);
+    }
+
+    #[test]
+    fn who_is_asked_for_long_is_known_until_it_answers() {
+        let (controls, now) = (Controls::default(), Instant::now());
+        let (late, early) = (OrderId::new(), OrderId::new());
+        let asked = controls.asks_long(late, now + PAUSE);
+        let first = controls.asks_long(early, now);
+        assert_eq!((controls.asked_longest(1), controls.asked_longest(9)), (vec![early], vec![early, late]));
+        drop(first);
+        assert_eq!(controls.asked_longest(9), [late]);
+        drop(asked);
+        assert!(controls.asked_longest(9).is_empty());
     }
 
     #[test]

@@ -34,7 +34,7 @@
 //! `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
 //! knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
 //! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
-//! asks what an operator holds; `lost` gives back money whose order the database has lost. `serve` wires it all. Whoever is not pure may count in
+//! asks what an operator holds, `instance` where each process says what it is doing; `lost` gives back money whose order the database has lost. `serve` wires it all. Whoever is not pure may count in
 //! `meters`, which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds
 //! this.
 
@@ -54,6 +54,7 @@ pub mod error;
 mod fixtures;
 pub mod foreign;
 pub mod gateway;
+pub mod instance;
 pub mod journal;
 pub mod keys;
 pub mod lifecycle;

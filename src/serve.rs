@@ -40,7 +40,7 @@ use crate::shop::simulator::ShopSimulator;
 use crate::stages::Ports;
 use crate::state::Order;
 use crate::store::{self, Policy, Store};
-use crate::{access, bulk, web, worker};
+use crate::{access, bulk, instance, web, worker};
 
 /// Who holds it works in the data directory.
 const LOCK: &str = "lock";
@@ -254,6 +254,7 @@ pub async fn serve_by(
         stopped,
     ));
     let mut refreshing = tokio::spawn(refresh(app.clone().into_inner()));
+    let saying = tokio::spawn(instance::say(app.clone().into_inner(), now));
 
     let keys = actix::Data::from(app.keys.clone());
     let rate = settings.partner_rate;
@@ -314,6 +315,7 @@ pub async fn serve_by(
     }
     let _ = stop_worker.send(true);
     refreshing.abort();
+    saying.abort();
     let rest = async {
         if !notifying.is_finished()
             && let Err(fault) = notifying.await
@@ -324,6 +326,9 @@ pub async fn serve_by(
             && let Err(fault) = working.await
         {
             tracing::error!(%fault, "serve.worker_failed");
+        }
+        if let Err(fault) = app.store.sign_off().await {
+            tracing::warn!(%fault, "serve.not_signed_off");
         }
         if let Some(watched) = watched {
             watched.stop(false).await;

@@ -17,6 +17,9 @@ use crate::state::Order;
 use crate::store::{Again, Claim, Outcome, Strike};
 use crate::turns::Peer;
 
+/// Most calls are answered sooner.
+const LONG: Duration = Duration::from_secs(1);
+
 /// The outside world, as the stages see it.
 pub struct Ports {
     pub gateway: Arc<dyn Gateway>,
@@ -64,14 +67,25 @@ impl Ports {
             count(stage, peer, Called::BreakerOpen);
             return Err(E::unavailable(why));
         }
-        let result = match tokio::time::timeout(self.timeout, call).await {
-            Ok(result) => result,
-            Err(_) => Err(E::unanswered(format!("no answer within {:?}", self.timeout))),
+        let result = match self.patiently(order, call).await {
+            Some(result) => result,
+            None => Err(E::unanswered(format!("no answer within {:?}", self.timeout))),
         };
         count(stage, peer, result.as_ref().map_or_else(Silence::counted, |_| Called::Answered));
         let answered = !matches!(&result, Err(error) if error.is_silence());
         self.controls.tell(peer, answered, Instant::now(), self.pause);
         result
+    }
+
+    /// What comes of a call in time. Who is asked for long is told to those who look.
+    async fn patiently<T>(&self, order: &Order, call: impl Future<Output = T> + Send) -> Option<T> {
+        let (mut call, began) = (std::pin::pin!(call), Instant::now());
+        let soon = LONG.min(self.timeout);
+        if let Ok(done) = tokio::time::timeout(soon, &mut call).await {
+            return Some(done);
+        }
+        let _asked = self.controls.asks_long(order.id, began);
+        tokio::time::timeout(self.timeout - soon, call).await.ok()
     }
 }
 

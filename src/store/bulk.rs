@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 use uuid::Uuid;
 
+pub use self::asked::Asks;
 use self::row::{JobRow, find, save};
 use super::audit::{self, Entry};
 use super::browse::{Lot, Sieve};
@@ -113,8 +114,9 @@ pub struct BulkJob {
     pub started_at: Option<Instant>,
     pub ended_at: Option<Instant>,
     pub stopped_by: Option<String>,
+    /// Of the request that started it.
+    pub request_id: String,
     sieve: Sieve,
-    request_id: String,
 }
 
 impl BulkJob {
@@ -266,12 +268,13 @@ impl Store {
             .await
     }
 
-    /// The job that is to be worked on, if there is one.
-    pub async fn running_bulk(&self) -> Result<Option<BulkJob>> {
+    /// The job that is to be worked on, if there is one: of those that ask the same, the one that was started first.
+    pub async fn running_bulk(&self, asks: Asks) -> Result<Option<BulkJob>> {
         self.readers
-            .read(|conn| {
-                let row: Option<JobRow> = running().first(conn).optional()?;
-                row.map(JobRow::into_job).transpose()
+            .read(move |conn| {
+                let rows: Vec<JobRow> = running().load(conn)?;
+                let jobs: Vec<BulkJob> = rows.into_iter().map(JobRow::into_job).collect::<Result<_>>()?;
+                Ok(jobs.into_iter().find(|job| job.deed.asks() == asks))
             })
             .await
     }

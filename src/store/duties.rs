@@ -42,6 +42,12 @@ impl Default for Duties {
     }
 }
 
+impl Duties {
+    pub fn instance(&self) -> Uuid {
+        self.instance
+    }
+}
+
 impl Store {
     /// Whether this instance has a duty now: whoever asks first while nobody has it. It is to be asked every second or
     /// so, or somebody else has it.

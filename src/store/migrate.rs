@@ -58,6 +58,9 @@ const TABLES: &[&str] = &[
     "settlements",
 ];
 
+/// What is not moved: whoever worked on the source works there no more.
+const LEFT_BEHIND: &[&str] = &["instances"];
+
 const CLUSTER: &str = "cluster";
 /// What `meta` says of a database itself, and is not moved.
 const OF_ITSELF: [&str; 4] = [CLUSTER, MOVING_FROM, MOVED_FROM, MOVED_TO];
@@ -257,7 +260,7 @@ fn move_and_leave(
 
 /// All tables. Nothing is changed by whoever asks.
 fn shapes(source: &mut SqliteConnection, target: &mut PgConnection) -> std::result::Result<Vec<Shape>, NotMoved> {
-    Shape::check_nothing_is_left(source, TABLES)?;
+    Shape::check_nothing_is_left(source, &[TABLES, LEFT_BEHIND].concat())?;
     let shape = |name: &&'static str| {
         let shape = Shape::read(target, name)?;
         shape.check_source(source)?;

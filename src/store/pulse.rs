@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 
+use chrono::Duration;
+use diesel::dsl::{count_star, min};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::gauges::{InStage, OWED, in_stages};
+use super::instances::{self, Instance};
 use super::log;
-use super::rows::{instant, word};
+use super::rows::{instant, millis, word};
 use super::schema::{order_events, orders};
-use super::sql::{Millis, Native};
+use super::sql::{Conn, Millis, Native};
 use super::{Result, Store};
-use crate::lifecycle::{EventKind, Status};
+use crate::lifecycle::{EventKind, PaymentStatus, Stage, Status};
 use crate::order::Instant;
 
 /// Acceptances of one look whose durations are told.
@@ -35,6 +38,13 @@ pub struct Reading {
     pub first_deadline: Option<Instant>,
     /// How old the replica's snapshot is, in seconds; `None` without a replica.
     pub replica_age: Option<f64>,
+    /// Replicas, and those of them of which nothing is proven.
+    pub replicas: usize,
+    pub replicas_unproven: usize,
+    /// Who works on this database.
+    pub instances: Vec<Instance>,
+    /// Orders of whose payment the gateway has not said what became of it, and when the first of them was made.
+    pub unknown: (i64, Option<Instant>),
     /// The place in the log up to which events were counted.
     pub position: i64,
     /// Events since the look before, by kind.
@@ -103,6 +113,8 @@ impl Store {
                 reading.first_deadline = first.flatten().map(instant);
                 let owed: Vec<super::gauges::Owed> = diesel::sql_query(OWED).load(conn)?;
                 reading.owed = owed.into_iter().map(|row| (row.currency, row.amount, row.since.map(instant))).collect();
+                reading.instances = instances::read(conn)?;
+                reading.unknown = unknown(conn, now)?;
                 let Some(after) = after else { return Ok(reading) };
                 let after = after.max(log::back(conn, COUNTED)?);
                 let counts: Vec<(String, Option<String>, String, i64)> = order_events::table
@@ -134,6 +146,32 @@ impl Store {
             })
             .await?;
         reading.replica_age = self.replicas.oldest(now);
+        let replicas = self.replicas.seen(now);
+        reading.replicas = replicas.len();
+        reading.replicas_unproven = replicas.iter().filter(|replica| replica.age_seconds.is_none()).count();
         Ok(reading)
     }
+}
+
+/// An unknown payment is asked for again within this time, however often that came to nothing; what is due later waits
+/// for its last look, and its payment is known.
+const ASKED_AGAIN_WITHIN: Duration = Duration::minutes(20);
+
+/// Whatever is not known is work that is pending soon, or is parked: there are indexes of both.
+fn unknown(conn: &mut Conn, now: Instant) -> Result<(i64, Option<Instant>)> {
+    let is_unknown = || orders::payment_status.eq(PaymentStatus::Unknown.word());
+    let soon = millis(now + ASKED_AGAIN_WITHIN);
+    let mut found: Vec<(i64, Option<Millis>)> = Vec::new();
+    for stage in [Stage::Authorize, Stage::LookUp, Stage::Release] {
+        let pending = orders::table
+            .filter(orders::stage.eq(stage.word()))
+            .filter(orders::parked_at.is_null())
+            .filter(orders::next_attempt_at.le(soon))
+            .filter(is_unknown());
+        found.push(pending.select((count_star(), min(orders::created_at))).first(conn)?);
+    }
+    let parked = orders::table.filter(orders::parked_at.is_not_null()).filter(is_unknown());
+    found.push(parked.select((count_star(), min(orders::created_at))).first(conn)?);
+    let first = found.iter().filter_map(|(_, first)| *first).map(instant).min();
+    Ok((found.iter().map(|(count, _)| count).sum(), first))
 }

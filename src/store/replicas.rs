@@ -16,6 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::engine::Database;
+use super::instances::ReplicaSeen;
 use super::lists::age_in_seconds;
 use super::position::{Forks, Place, here};
 use super::readers::{Job, LaggingReader, enqueue};
@@ -110,6 +111,19 @@ impl Replicas {
         self.looks().into_iter().flatten().map(|as_of| age_in_seconds(as_of, now)).max_by(f64::total_cmp)
     }
 
+    /// How old each of them is at most.
+    pub fn seen(&self, now: Instant) -> Vec<ReplicaSeen> {
+        let names: Vec<&str> = match self {
+            Self::Embedded(lagging) => lagging.iter().map(|_| "a snapshot of the same database").collect(),
+            Self::Servers { all, .. } => all.iter().map(|replica| &*replica.name).collect(),
+        };
+        let seen = |(name, look): (&str, Option<Instant>)| ReplicaSeen {
+            name: name.to_owned(),
+            age_seconds: look.map(|as_of| age_in_seconds(as_of, now)),
+        };
+        names.into_iter().zip(self.looks()).map(seen).collect()
+    }
+
     /// Replicas of which nothing is proven now: they do not answer, or lag far behind.
     pub fn unproven(&self) -> usize {
         self.looks().iter().filter(|look| look.is_none()).count()
@@ -156,6 +170,8 @@ impl Chosen<'_> {
 
 /// A server that follows the primary.
 pub(super) struct Replica {
+    /// Its address, as it may be shown.
+    name: String,
     jobs: Sender<Job>,
     seen: Arc<ArcSwapOption<Seen>>,
 }
@@ -172,7 +188,7 @@ impl Replica {
                 .spawn(move || serve(&server, &waiting, &seen))
                 .map_err(|fault| Error::Unavailable(fault.to_string()))?;
         }
-        Ok(Self { jobs, seen })
+        Ok(Self { name: server.name(), jobs, seen })
     }
 
     fn seen(&self) -> Option<Seen> {

@@ -378,6 +378,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{At, Document, Id};
+
+    instances (id) {
+        id -> Id,
+        name -> Text,
+        version -> Text,
+        started_at -> At,
+        seen_at -> At,
+        report -> Document,
+    }
+}
+
 diesel::joinable!(deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(orders, order_names, order_events, drafts);
 diesel::allow_tables_to_appear_in_same_query!(webhooks, deliveries);

@@ -10,7 +10,10 @@ use lungo::admission::{Rules, Verdict};
 use lungo::catalogue::Refusal;
 use lungo::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
 use lungo::order::{OrderId, PartnerId};
-use lungo::store::{Again, Claim, Committed, Options, Outcome, Policy, Received, Recorded, Source, Strike, Unreadable};
+use lungo::store::{
+    Again, Claim, Committed, Lot, Options, Outcome, Policy, Received, Recorded, Report, Sieve, Source, Strike,
+    Unreadable, Worked,
+};
 
 use crate::support::{Ask, Bench, Customer, PRICE, at, authorized, options};
 
@@ -75,7 +78,9 @@ contract! {
     positions_only_grow
     nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
     an_order_that_ended_is_told_for_a_while
-    reopening_keeps_everything;
+    reopening_keeps_everything
+    operators_see_what_is_late_astray_and_unknown
+    instances_know_of_each_other_until_they_end_or_fall_silent;
 
     // Of servers they are the tests with real replicas.
     a_lagging_list_is_genuinely_old_and_says_so
@@ -684,4 +689,68 @@ async fn reopening_keeps_everything(bench: &mut Bench) {
     assert_eq!(format!("{again:?}"), format!("{before:?}"));
     let replay = Ask { slot: Some(at(9000)), ..cus.asks(&["lungo", "roll"]).key("k") };
     assert_eq!(bench.ask(replay).await.verdict, Verdict::Replay(order.id));
+}
+
+async fn operators_see_what_is_late_astray_and_unknown(bench: &mut Bench) {
+    let [unsaid, owed, late] = ["unsaid", "owed", "late"].map(|name| Customer::new(name).asks(&["lungo"]));
+    let (unsaid, owed) = (bench.create(unsaid).await, bench.create(owed).await);
+    bench.tell(&unsaid, Actor::Worker, Event::PaymentUnanswered, at(1)).await;
+    let accepted = Event::ShopAccepted { minutes: None, dropped_lines: vec![] };
+    bench.tell(&owed, Actor::Gateway, authorized(PRICE), at(2)).await;
+    bench.tell(&owed, Actor::Shop, accepted.clone(), at(3)).await;
+    bench.tell(&owed, Actor::Shop, Event::PreparationStarted, at(4)).await;
+    bench.tell(&owed, Actor::Gateway, Event::PaymentCaptured { amount: PRICE }, at(5)).await;
+    bench.tell(&owed, Actor::Shop, Event::ShopCancelled { reason: Reason::ShopClosed }, at(6)).await;
+    let late = bench.create(late).await;
+    bench.tell(&late, Actor::Gateway, authorized(PRICE), at(7)).await;
+    bench.tell(&late, Actor::Shop, accepted, at(8)).await;
+
+    let found = bench.store.astray(10, at(9)).await.unwrap();
+    assert_eq!((found.unknown.count, found.unknown.orders[0].id), (1, unsaid.id));
+    assert_eq!((found.owed.count, found.owed.orders[0].id), (1, owed.id));
+    let debts = async |seconds| bench.store.astray(10, at(seconds)).await.unwrap().debts;
+    let told = |debts: Vec<lungo::store::Debt>| (debts[0].age, debts[0].orders, debts[0].amount, debts.len());
+    assert_eq!((told(debts(9).await), told(debts(100_000).await)), ((0, 1, PRICE, 1), (3, 1, PRICE, 1)));
+    let look = bench.store.look(None, at(9)).await.unwrap();
+    assert_eq!((look.unknown, look.instances.len()), ((1, Some(unsaid.created_at)), 0));
+
+    let list = |lot, seconds| {
+        let listed = bench.store.browse(lot, Sieve::default(), 0, None, 10, at(seconds));
+        async move { listed.await.unwrap().orders.into_iter().map(|order| order.id).collect::<Vec<_>>() }
+    };
+    assert_eq!(list(Lot::Late, 9).await, []);
+    assert!(list(Lot::Late, 100_000).await.contains(&late.id));
+    assert_eq!(list(Lot::Unknown, 9).await, [unsaid.id]);
+    assert_eq!(list(Lot::Done, 9).await, [owed.id]);
+    assert_eq!(list(Lot::Parked, 9).await, []);
+    assert_eq!(list(Lot::InFlight, 9).await.len(), 2);
+    assert!(list(Lot::Struggling, 9).await.len() <= 3);
+}
+
+async fn instances_know_of_each_other_until_they_end_or_fall_silent(bench: &mut Bench) {
+    let first = bench.store.clone();
+    let worked = Worked { stage: Stage::Offer, is_at_work: true, under_way: 2, limit: 8, waiting: 1 };
+    let order = OrderId::new();
+    let report = Report { stages: vec![worked], asking: vec![order], ..Report::default() };
+    first.say_instance("a:1".into(), Report::default(), at(0)).await.unwrap();
+    first.say_instance("a:1".into(), report.clone(), at(2)).await.unwrap();
+    let known = first.instances().await.unwrap();
+    assert_eq!((known.len(), known[0].id, &known[0].report), (1, first.instance(), &report));
+    assert_eq!((known[0].started_at, known[0].seen_at), (at(0), at(2)));
+    assert_eq!([at(12), at(13)].map(|now| known[0].is_silent(now)), [false, true]);
+
+    drop(bench.reopen(options()));
+    let second = bench.store.clone();
+    second.say_instance("b:2".into(), Report::default(), at(13)).await.unwrap();
+    let names = async || -> Vec<String> {
+        let known = second.instances().await.unwrap();
+        known.into_iter().map(|instance| instance.name).collect()
+    };
+    // Nobody else can work where one has the database to itself: whoever was there before is dead.
+    let both: &[&str] = if second.is_alone() { &["b:2"] } else { &["a:1", "b:2"] };
+    assert_eq!(names().await, both);
+    second.say_instance("b:2".into(), Report::default(), at(303)).await.unwrap();
+    assert_eq!(names().await, ["b:2"], "who is silent for long is forgotten");
+    second.sign_off().await.unwrap();
+    assert_eq!(names().await, [""; 0]);
 }

@@ -153,13 +153,18 @@ impl Server {
 
     /// Starts another instance on the same database, with a directory of its own and the same keys.
     pub fn beside(&self) -> Self {
+        self.beside_with(self.flags.clone())
+    }
+
+    /// The same with other flags.
+    pub fn beside_with(&self, flags: Vec<String>) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let env = "demo.env";
         std::fs::copy(self.data().join(env), directory.path().join(env)).expect("the first one wrote it");
-        let process = Process::start(directory.path(), &self.flags, &self.environment, "127.0.0.1:0");
+        let process = Process::start(directory.path(), &flags, &self.environment, "127.0.0.1:0");
         let process = process.unwrap_or_else(|log| panic!("{log}"));
         let partner = Client { url: process.url.clone(), key: self.partner.key.clone() };
-        Self { partner, directory, flags: self.flags.clone(), environment: self.environment.clone(), process }
+        Self { partner, directory, flags, environment: self.environment.clone(), process }
     }
 
     pub fn data(&self) -> &Path {

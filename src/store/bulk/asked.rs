@@ -6,12 +6,29 @@ use diesel::prelude::*;
 
 use super::super::sql::RawId;
 use super::row::{find, save};
-use super::{BulkJob, BulkState, UNFIT, UNKNOWN, damage, next};
+use super::{BulkJob, BulkState, Deed, UNFIT, UNKNOWN, damage, next};
 use crate::order::{Instant, OrderId};
 use crate::store::rows::{OrderRow, raw, uuid};
 use crate::store::schema::orders;
 use crate::store::tx::Urgency;
 use crate::store::{Result, Store, audit};
+
+/// Whom a job has to ask before it can act on an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    Nobody,
+    TheGateway,
+}
+
+impl Deed {
+    /// Whom a job that does this has to ask first.
+    pub(super) fn asks(self) -> Asks {
+        match self {
+            Self::CancelOrder { .. } | Self::RetryOrder | Self::ForceComplete => Asks::Nobody,
+            Self::LookUpPayment => Asks::TheGateway,
+        }
+    }
+}
 
 impl Store {
     /// The next orders of a job, up to `limit`, each with why it is to be left alone, if it is.

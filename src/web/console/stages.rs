@@ -14,9 +14,10 @@ use crate::app::App;
 use crate::clock::now;
 use crate::controls::{AtWork, Held};
 use crate::error::{Code, Failure};
+use crate::instance;
 use crate::lifecycle::Stage;
-use crate::order::Instant;
-use crate::store::{Hold, InStage, Leased};
+use crate::order::{Instant, OrderId};
+use crate::store::{Hold, InStage, Instance, Leased, ReplicaSeen, Worked};
 use crate::turns::Peer;
 use crate::web::pages::page;
 use crate::web::problem::Problem;
@@ -49,6 +50,9 @@ struct State {
     alarms: Vec<String>,
     silent: Vec<SilentRow>,
     leases: Vec<LeaseRow>,
+    stages: &'static [Stage],
+    instances: Vec<InstanceRow>,
+    replicas: Vec<ReplicaRow>,
     holds: Vec<HoldRow>,
     may_hold: bool,
     may_close: bool,
@@ -59,9 +63,8 @@ struct State {
 impl askama::filters::HtmlSafe for State {}
 
 struct StageRow {
-    /// Whether this instance is to work on it.
-    is_here: bool,
     queue: InStage,
+    /// What all instances together do there.
     doing: Option<AtWork>,
     held: Option<String>,
     next: String,
@@ -79,6 +82,26 @@ struct SilentRow {
 struct LeaseRow {
     leased: Leased,
     left: String,
+    /// The instance that holds it, where that is known.
+    by: Option<String>,
+}
+
+struct InstanceRow {
+    name: String,
+    version: String,
+    started_at: Instant,
+    is_this: bool,
+    /// For how long nothing was heard of it, if that is too long.
+    silent_for: Option<String>,
+    /// What it does at each stage; `None` where it is not to work.
+    worked: Vec<Option<Worked>>,
+}
+
+struct ReplicaRow {
+    instance: String,
+    name: String,
+    /// How old it is at most; `None` while nothing is proven of it.
+    age: Option<String>,
 }
 
 struct HoldRow {
@@ -106,7 +129,7 @@ fn name_of(app: &App, subject: &str) -> String {
 impl State {
     async fn read(visitor: &Visitor, app: &App, now: Instant) -> Result<Self, Failure> {
         let (holds, monotonic) = (app.store.holds().await?, std::time::Instant::now());
-        let at_work = app.controls.at_work(monotonic);
+        let instances = app.instances(app.store.instances().await?, now);
         let (mut rows, mut alarms, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for hold in &holds {
             let left = show::span(hold.until_at - now);
@@ -114,9 +137,8 @@ impl State {
             alarms.push(format!("{what} is held by {} for another {left}. Deadlines run on.", hold.user_name));
         }
         for queue in app.store.stages(now).await? {
-            let doing = at_work.iter().find(|(stage, _)| *stage == queue.stage).and_then(|(_, doing)| *doing);
-            let is_here = app.settings.stages.contains(queue.stage);
-            if doing.is_none() && is_here {
+            let doing = instance::together(&instances, queue.stage, now);
+            if doing.is_none() {
                 alarms.push(format!("Nobody works the stage {}.", show::plain(queue.stage.word())));
             }
             let subject = Held::Stage(queue.stage).to_string();
@@ -127,10 +149,10 @@ impl State {
                     left if left > Duration::zero() => show::span(left),
                     late => format!("lapsed {} ago", show::span(-late)),
                 };
-                leases.push(LeaseRow { leased, left });
+                let by = holder(&instances, leased.order_id).map(str::to_owned);
+                leases.push(LeaseRow { leased, left, by });
             }
             rows.push(StageRow {
-                is_here,
                 doing,
                 held: hold.map(|hold| show::span(hold.until_at - now)),
                 next: match queue.next_attempt {
@@ -152,6 +174,11 @@ impl State {
         alarms.extend(
             silent.iter().map(|row| format!("{} does not answer: {} failures in a row.", row.name, row.failures)),
         );
+        let (instances, replicas) = (instance_rows(app, &instances, now), replica_rows(&instances, now));
+        alarms.extend(instances.iter().filter_map(|row| {
+            let silent_for = row.silent_for.as_ref()?;
+            Some(format!("Nothing was heard of {} for {silent_for}: others take over what it held.", row.name))
+        }));
         let hold =
             |hold: Hold| HoldRow { name: name_of(app, &hold.subject), left: show::span(hold.until_at - now), hold };
         Ok(Self {
@@ -159,12 +186,51 @@ impl State {
             alarms,
             silent,
             leases,
+            stages: Stage::VARIANTS,
+            instances,
+            replicas,
             holds: holds.into_iter().map(hold).collect(),
             may_hold: visitor.may(Action::HoldWork),
             may_close: visitor.may(Action::CloseBreaker),
             token: visitor.token.clone(),
         })
     }
+}
+
+/// The instance that has said that it works on an order; where there is no other, the one that there is.
+fn holder(instances: &[Instance], order: OrderId) -> Option<&str> {
+    let said = instances.iter().find(|instance| instance.report.asking.contains(&order));
+    let only = || instances.first().filter(|_| instances.len() == 1);
+    said.or_else(only).map(|instance| &*instance.name)
+}
+
+fn instance_rows(app: &App, instances: &[Instance], now: Instant) -> Vec<InstanceRow> {
+    let row = |instance: &Instance| InstanceRow {
+        name: instance.name.clone(),
+        version: instance.version.clone(),
+        started_at: instance.started_at,
+        is_this: instance.id == app.store.instance(),
+        silent_for: instance.is_silent(now).then(|| show::span(now - instance.seen_at)),
+        worked: Stage::VARIANTS
+            .iter()
+            .map(|stage| instance.report.stages.iter().find(|worked| worked.stage == *stage).copied())
+            .collect(),
+    };
+    instances.iter().map(row).collect()
+}
+
+/// What each instance that is heard of knows of each replica.
+fn replica_rows(instances: &[Instance], now: Instant) -> Vec<ReplicaRow> {
+    let heard = instances.iter().filter(|instance| !instance.is_silent(now));
+    let row = |(instance, replica): (&Instance, &ReplicaSeen)| ReplicaRow {
+        instance: instance.name.clone(),
+        name: replica.name.clone(),
+        age: replica.age_seconds.map(|age| format!("{age:.2} s")),
+    };
+    heard
+        .flat_map(|instance| instance.report.replicas.iter().map(move |replica| (instance, replica)))
+        .map(row)
+        .collect()
 }
 
 fn seconds(seconds: f64) -> Duration {

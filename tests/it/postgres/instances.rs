@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Intent, flags, shared, until_at_last};
-use crate::server::{GatewayProcess, IMPATIENT, LOOK, PATIENCE, fresh, lungo, text, two_lungos, until};
+use crate::server::{Client, GatewayProcess, IMPATIENT, LOOK, PATIENCE, fresh, lungo, text, two_lungos, until};
 
 const PHONES: usize = 4;
 
@@ -97,4 +97,63 @@ fn an_order_is_never_unknown_to_another_instance() {
     for instance in [&one.partner, &other.partner, &one.partner] {
         intent.insist(&[instance], Duration::from_secs(10)).expect("it is taken");
     }
+}
+
+/// Every page of the console, as an administrator sees it.
+fn page(instance: &Client, path: &str) -> (u16, String) {
+    let answer = instance.call("GET", path).header("Cookie", "lungo_session=secret").try_send().expect("an answer");
+    (answer.status, answer.text)
+}
+
+#[test]
+fn the_console_shows_who_works_and_every_page_of_it_can_be_read() {
+    let Some(cluster) = shared() else { return };
+    let database = cluster.fresh_database();
+    let both = flags(cluster, &database);
+    let with = |stages: &str| -> Vec<String> { both.iter().cloned().chain([format!("--stages={stages}")]).collect() };
+    let start =
+        |flags: Vec<String>| crate::server::Server::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let one = start(with("payment"));
+    let id = text(&one.created(&two_lungos(&fresh("cus")))["order_id"]);
+    database.psql(
+        "INSERT INTO users VALUES (gen_random_uuid(), 'ada', NULL, 'admin', now(), NULL);
+         INSERT INTO sessions SELECT sha256('secret'), gen_random_uuid(), id, 'a', 'b', now(), now(), NULL FROM users WHERE name = 'ada'",
+    );
+    let anonymous = one.partner.with_key(None);
+    let stages = |wanted: &dyn Fn(&str) -> bool| {
+        until_at_last("the stages are told", || wanted(&page(&anonymous, "/console/stages").1).then_some(()));
+    };
+    stages(&|page| page.contains("Nobody works the stage offer") && !page.contains("Nobody works the stage capture"));
+
+    let mut other = one.beside_with(with("shop"));
+    stages(&|page| !page.contains("Nobody works") && page.matches("badge good\">there").count() == 2);
+    for path in [
+        "/console",
+        "/console/live",
+        "/console/orders",
+        "/console/orders?tab=struggling",
+        "/console/orders?tab=parked",
+        "/console/orders?tab=late",
+        "/console/orders?tab=done",
+        "/console/orders?q=age%3C1h",
+        "/console/money",
+        "/console/shops",
+        "/console/stages",
+        "/console/bulk",
+        "/console/partners",
+        "/console/requests",
+        "/console/audit",
+        "/console/users",
+        "/console/me",
+        "/console/drills",
+        &format!("/console/orders/{id}"),
+        &format!("/console/money/{id}"),
+        &format!("/console/requests?q={id}"),
+    ] {
+        let (status, page) = page(&anonymous, path);
+        assert_eq!(status, 200, "{path}: {page}");
+    }
+    other.kill_9();
+    stages(&|page| page.contains("Nobody works the stage offer") && page.contains("Nothing was heard of"));
+    assert_eq!(database.psql("SELECT count(*) FROM instances"), "2");
 }

@@ -7,10 +7,11 @@ use strum::VariantArray;
 
 use crate::app::App;
 use crate::config::Settings;
-use crate::lifecycle::Status;
+use crate::instance::together;
+use crate::lifecycle::{Stage, Status};
 use crate::order::Instant;
 use crate::pulse::Sample;
-use crate::store::InStage;
+use crate::store::{InStage, Instance};
 use crate::web::console::show;
 
 /// More failures than this part of those that ended are too many, if enough ended to tell.
@@ -18,6 +19,10 @@ const TOO_MANY_FAILURES: f64 = 0.05;
 const ENOUGH_TO_TELL: i64 = 20;
 /// Money that was owed for longer has been tried to give back several times.
 const OWED_TOO_LONG: Duration = Duration::minutes(15);
+/// A gateway that leaves so many outcomes open has trouble of its own …
+const TOO_MANY_UNKNOWN: i64 = 10;
+/// … and one that is open for longer than every deadline is found out by nobody.
+const UNKNOWN_TOO_LONG: Duration = Duration::minutes(15);
 /// Work on an order that was due for so long has been repeated in vain.
 const STUCK: Duration = Duration::minutes(15);
 /// The timer is late, or the worker.
@@ -172,13 +177,16 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
     tiles.push(Tile {
         name: "replica lag".into(),
         value: last.reading.replica_age.map_or_else(|| "–".into(), |age| format!("{age:.1} s")),
-        note: if last.reading.replica_age.is_some() { "" } else { "no replica" }.into(),
-        broken: last
-            .reading
-            .replica_age
-            .filter(|age| *age > wanted * 2.0 + REPLICA_TOO_OLD)
-            .map(|_| format!("more than the {wanted:.1} s that were asked for")),
-        link: None,
+        note: if last.reading.replicas > 0 { "" } else { "no replica" }.into(),
+        broken: match last.reading.replicas_unproven {
+            0 => last
+                .reading
+                .replica_age
+                .filter(|age| *age > wanted * 2.0 + REPLICA_TOO_OLD)
+                .map(|_| format!("more than the {wanted:.1} s that were asked for")),
+            unproven => Some(format!("nothing proven of {unproven} of {}", last.reading.replicas)),
+        },
+        link: Some("/console/stages#replicas".into()),
         spark: curve(|sample| sample.reading.replica_age.unwrap_or(0.0)),
     });
     tiles
@@ -188,11 +196,12 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
 /// these is too many.
 fn worker(app: &App, samples: &[Sample], last: &Sample) -> Vec<Tile> {
     let now = std::time::Instant::now();
-    let abandoned = app.controls.at_work(now).iter().filter(|(_, doing)| doing.is_none()).count();
+    let instances = app.instances(last.reading.instances.clone(), last.at);
+    let abandoned = Stage::VARIANTS.iter().filter(|stage| together(&instances, **stage, last.at).is_none()).count();
     let counted = [
         ("do not answer", app.controls.silent(now).len(), "gateways and shops", "left alone for now"),
         ("held", app.controls.held(now), "stages, gateways, shops", "by an operator"),
-        ("abandoned", abandoned, "stages of this process", "nobody works there"),
+        ("abandoned", abandoned, "stages, of all instances", "nobody works there"),
     ];
     let tile = |(name, count, note, broken): (&str, usize, &str, &str)| Tile {
         name: name.into(),
@@ -203,7 +212,20 @@ fn worker(app: &App, samples: &[Sample], last: &Sample) -> Vec<Tile> {
         spark: Spark(Vec::new()),
     };
     let waiting = last.reading.stages.iter().map(|queue| at_stage(queue, samples, last.at));
-    waiting.chain(counted.map(tile)).collect()
+    waiting.chain(counted.map(tile)).chain([of_instances(&instances, samples, last.at)]).collect()
+}
+
+fn of_instances(instances: &[Instance], samples: &[Sample], now: Instant) -> Tile {
+    let there = |instances: &[Instance], at| instances.iter().filter(|instance| !instance.is_silent(at)).count();
+    let silent = instances.len() - there(instances, now);
+    Tile {
+        name: "instances".into(),
+        value: there(instances, now).to_string(),
+        note: "work on this database".into(),
+        broken: (silent > 0).then(|| format!("nothing heard of {silent}")),
+        link: Some("/console/stages#instances".into()),
+        spark: Spark(samples.iter().map(|sample| there(&sample.reading.instances, sample.at) as f64).collect()),
+    }
 }
 
 fn at_stage(queue: &InStage, samples: &[Sample], now: Instant) -> Tile {
@@ -230,6 +252,25 @@ fn at_stage(queue: &InStage, samples: &[Sample], now: Instant) -> Tile {
     }
 }
 
+/// Payments of which the gateway has not said what became of them.
+fn unknown(samples: &[Sample], last: &Sample) -> Tile {
+    let (count, first) = last.reading.unknown;
+    let oldest = first.map(|first| last.at - first);
+    let too_long = oldest.filter(|oldest| *oldest > UNKNOWN_TOO_LONG);
+    Tile {
+        name: "unknown outcomes".into(),
+        value: show::grouped(count),
+        note: oldest.map_or_else(String::new, |oldest| format!("oldest order {}", show::span(oldest))),
+        broken: if count >= TOO_MANY_UNKNOWN {
+            Some(format!("{TOO_MANY_UNKNOWN} or more"))
+        } else {
+            too_long.map(|_| format!("for longer than {}", show::span(UNKNOWN_TOO_LONG)))
+        },
+        link: Some("/console/money#unknown".into()),
+        spark: Spark(samples.iter().map(|sample| sample.reading.unknown.0 as f64).collect()),
+    }
+}
+
 fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
     let mut tiles = Vec::new();
     for (currency, held, taken) in &last.reading.held_and_taken {
@@ -250,6 +291,7 @@ fn money(samples: &[Sample], last: &Sample) -> Vec<Tile> {
             });
         }
     }
+    tiles.push(unknown(samples, last));
     for (currency, amount, since) in &last.reading.owed {
         let age = since.map(|since| last.at - since);
         let of = |sample: &Sample| {
@@ -291,15 +333,10 @@ mod tests {
     use super::super::Tiles;
     use super::*;
     use crate::fixtures::at;
-    use crate::lifecycle::Stage;
     use crate::store::Reading;
 
-    /// How a queue at the stage of captures is drawn, at second 1000.
-    fn drawn(next_attempt: Option<i64>, oldest_seconds: f64) -> String {
-        let next_attempt = next_attempt.map(at);
-        let queue = InStage { stage: Stage::Capture, depth: 1200, parked: 0, next_attempt, oldest_seconds };
-        let reading = Reading { stages: vec![queue.clone()], ..Reading::default() };
-        let sample = Sample {
+    fn sample(reading: Reading) -> Sample {
+        Sample {
             at: at(1000),
             reading,
             created_per_second: 0.0,
@@ -307,8 +344,29 @@ mod tests {
             acceptance_p95: None,
             ended: 0,
             failed: 0,
-        };
-        let tile = at_stage(&queue, &[sample], at(1000));
+        }
+    }
+
+    #[test]
+    fn many_unknown_outcomes_are_red_and_so_is_one_that_nobody_finds_out() {
+        for (count, first, broken) in [
+            (0, None, None),
+            (9, Some(900), None),
+            (10, Some(990), Some("10 or more")),
+            (1, Some(99), Some("for longer than 15 min")),
+        ] {
+            let last = sample(Reading { unknown: (count, first.map(at)), ..Reading::default() });
+            let tile = unknown(std::slice::from_ref(&last), &last);
+            assert_eq!((tile.broken.as_deref(), tile.link.as_deref()), (broken, Some("/console/money#unknown")));
+        }
+    }
+
+    /// How a queue at the stage of captures is drawn, at second 1000.
+    fn drawn(next_attempt: Option<i64>, oldest_seconds: f64) -> String {
+        let next_attempt = next_attempt.map(at);
+        let queue = InStage { stage: Stage::Capture, depth: 1200, parked: 0, next_attempt, oldest_seconds };
+        let reading = Reading { stages: vec![queue.clone()], ..Reading::default() };
+        let tile = at_stage(&queue, &[sample(reading)], at(1000));
         Tiles { groups: vec![("Worker", vec![tile])], at: Some(at(1000)), is_blind: false, durability: "" }
             .render()
             .unwrap()
