@@ -29,6 +29,7 @@ pub mod shops;
 pub mod show;
 pub mod stages;
 mod timeline;
+pub mod told;
 
 use actix_web::web::{ServiceConfig, get, post, resource};
 
@@ -142,7 +143,9 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/users/{id}").route(act(Action::ChangeUser, people::change_user)))
         .service(resource("/console/users/{id}/link").route(act(Action::InviteUser, people::new_link)))
         .service(resource("/console/sessions/{id}/end").route(act(Action::EndSession, people::end_session)))
-        .service(resource("/console/audit").route(see(Action::SeeAudit, people::list_audit)));
+        .service(resource("/console/audit").route(see(Action::SeeAudit, people::list_audit)))
+        // Whoever is logged in and goes astray keeps the navigation.
+        .service(resource("/console/{elsewhere:.*}").route(see(Action::SeeOwnSessions, failed::nowhere)));
 }
 
 #[cfg(test)]

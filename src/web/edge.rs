@@ -70,6 +70,9 @@ pub async fn serve(
     }
     let method = request.method().clone();
     let page = PageRequest::of(&request);
+    if let Some(page) = page.clone() {
+        request.extensions_mut().insert(page);
+    }
     let held = Held::of(&mut request);
     let hold = |answer: HttpResponse| {
         answer.map_body(|_, body| match held {
@@ -91,7 +94,7 @@ pub async fn serve(
             let (request, mut answer) = answered.map_into_boxed_body().into_parts();
             let failure = failure_in(&answer).filter(|_| page.is_none() || !is_page(&answer));
             if let Some(failure) = &failure {
-                let mut rendered = render(failure, &occurrence, page);
+                let mut rendered = render(failure, &occurrence, page.as_ref());
                 keep_headers(answer.headers(), rendered.headers_mut());
                 answer = rendered;
             }
@@ -107,19 +110,19 @@ pub async fn serve(
         // The request went down with the panic, or with an inner middleware: the answer travels as an error.
         Ok(Err(error)) => {
             let failure = problem::failure_of(&error);
-            let answer = without_request(&failure, &method, started, &occurrence, page);
+            let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
             Err(InternalError::from_response(Problem(failure), hold(answer)).into())
         }
         Err(panic) => {
             let failure = Failure::new(Code::InternalError, "").because(format!("panic: {}", text_of(&*panic)));
-            let answer = without_request(&failure, &method, started, &occurrence, page);
+            let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
             Err(InternalError::from_response(Problem(failure), hold(answer)).into())
         }
     }
 }
 
 /// People are told in pages, programs in problem documents.
-fn render(failure: &Failure, occurrence: &Occurrence, page: Option<PageRequest>) -> HttpResponse {
+fn render(failure: &Failure, occurrence: &Occurrence, page: Option<&PageRequest>) -> HttpResponse {
     match page {
         Some(page) => failed::answer(page, failure, occurrence),
         None => problem::render(failure, occurrence),
@@ -136,7 +139,7 @@ fn without_request(
     method: &Method,
     started: Instant,
     occurrence: &Occurrence,
-    page: Option<PageRequest>,
+    page: Option<&PageRequest>,
 ) -> HttpResponse {
     let mut answer = render(failure, occurrence, page);
     complete_headers(answer.headers_mut(), &occurrence.request_id);

@@ -1,23 +1,32 @@
 //! What every page has in common, whoever it is for: how a request for one is known, and how it is answered.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use actix_web::HttpResponse;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::{Method, StatusCode, header};
 use askama::Template;
 
 use crate::error::{Code, Failure};
+use crate::web::console::frame::Frame;
 
 /// Only our own files, and nothing inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       media-src 'self'; connect-src 'self'; form-action 'self'; manifest-src 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
-/// A request for a page, as far as its failure has to know it.
-#[derive(Clone, Copy, Debug)]
+/// A request for a page, as far as its failure has to know it: in its extensions, and beside it, because a failure may
+/// take the request down with it.
+#[derive(Clone, Debug)]
 pub struct PageRequest {
     /// Only a part of the page is replaced by the answer.
     pub is_part: bool,
     pub is_deed: bool,
+    /// It is a page for the tablet of a shop.
+    pub is_board: bool,
+    /// What the failure has around it, once it is known who asks.
+    pub around: Rc<RefCell<Option<Frame>>>,
 }
 
 impl PageRequest {
@@ -30,6 +39,8 @@ impl PageRequest {
         is_page.then(|| Self {
             is_part: request.headers().contains_key("hx-request"),
             is_deed: request.method() == Method::POST,
+            is_board: is_below("/board"),
+            around: Rc::default(),
         })
     }
 }

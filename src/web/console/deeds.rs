@@ -30,18 +30,20 @@ pub async fn cancel(app: Data<App>, id: Path<String>, posted: Posted) -> Result<
     if !Reason::OPERATOR_CANCELLING.contains(&why) {
         return Err(Failure::new(Code::Unprocessable, "Operators do not cancel for that reason.").into());
     }
+    let mut detail = json!({"reason": why});
     let (refund, version) = match posted.fields.text("refund") {
         "" | "full" => (Refund::Full, None),
         "none" => (Refund::None, None),
         "partial" => {
             let order = find(&app, &id).await?;
+            detail["currency"] = json!(order.placed.total.currency.to_string());
             // A part is a part of what was seen.
             (Refund::Partial(amount(&posted, &order)?), Some(posted.fields.parse("version", "a version")?))
         }
         _ => return Err(Failure::new(Code::Unprocessable, "Give back all, a part, or nothing.").into()),
     };
     let event = Event::OperatorCancelled { reason: why, refund, note: posted.reason()? };
-    let detail = json!({"reason": why, "refund": refund});
+    detail["refund"] = json!(refund);
     say(&app, &id, &posted, event, version, detail, "It is cancelled.").await
 }
 

@@ -19,9 +19,11 @@ use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::store::Entry;
 use crate::web::edge::RequestId;
-use crate::web::pages::{html, see_other};
+use crate::web::pages::{PageRequest, html, see_other};
 use crate::web::problem::Problem;
 
+/// The title of a page that failed.
+const FAILED: &str = "Not done";
 /// Holds the session's secret.
 const COOKIE: &str = "lungo_session";
 
@@ -119,7 +121,8 @@ async fn admit(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let app = request.app_data::<Data<App>>().expect("every request can reach the App").clone();
-    let Some((session, user, secret)) = known(&app, &request).await? else {
+    let found = known(&app, &request).await.inspect_err(|_| surround(&request, Frame::of_somebody(FAILED)))?;
+    let Some((session, user, secret)) = found else {
         let answer = to_login(&request);
         return Ok(request.into_response(answer));
     };
@@ -131,6 +134,7 @@ async fn admit(
         path: request.path().to_owned(),
         request_id: request_id(request.request()),
     };
+    surround(&request, visitor.frame(FAILED));
     if !visitor.may(action) {
         let detail = format!("Your roles do not allow you to {}.", action.rule().meaning);
         if request.method() == actix_web::http::Method::POST {
@@ -141,6 +145,13 @@ async fn admit(
     }
     request.extensions_mut().insert(visitor);
     next.call(request).await
+}
+
+/// What is around the failure of this request, if it fails.
+fn surround(request: &ServiceRequest, frame: Frame) {
+    if let Some(page) = request.extensions().get::<PageRequest>() {
+        page.around.replace(Some(frame));
+    }
 }
 
 /// The open session of a request, and its secret. It is used by being looked at.

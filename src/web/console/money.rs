@@ -313,7 +313,10 @@ pub async fn look_up(app: Data<App>, id: Path<String>, posted: Posted) -> Result
 pub async fn void(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
     let amount = order.payment.authorized;
-    let entry = posted.entry(deeds::subject(order.id), json!({"amount": amount}))?;
+    let entry = posted.entry(
+        deeds::subject(order.id),
+        json!({"amount": amount, "currency": order.placed.total.currency.to_string()}),
+    )?;
     if !can_be_voided(&order) {
         app.store.record(entry, false).await.map_err(Failure::from)?;
         let detail = "Only a hold that the gateway refused to take is given up by hand: cancel or refund the order.";

@@ -12,7 +12,7 @@ use super::frame::Frame;
 use super::guard::Visitor;
 use super::orders::shop_name;
 use super::timeline::{self, Doing, Stretch};
-use super::{Action, Posted, diagram, show};
+use super::{Action, Posted, diagram, show, told};
 use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
@@ -30,8 +30,8 @@ use crate::why::{Why, why};
 const SHOWN: i64 = 300;
 /// How wide the bar of an order's time is.
 const BAR: i64 = 1000;
-/// What personal values are called, in an order and in its events.
-const PERSONAL: &[&str] = &["customer_id", "note", "vehicle", "metadata"];
+/// What personal values are called, in an order and in its events; and what only the customer may hand to the bank.
+const PERSONAL: &[&str] = &["customer_id", "note", "vehicle", "metadata", "client_secret"];
 /// What is personal in the pickup part only: elsewhere it is the name of a thing.
 const NAME: &str = "name";
 
@@ -54,7 +54,8 @@ struct State {
     order: Order,
     why: Why,
     diagram: Svg,
-    rows: Vec<EventRow>,
+    /// What happened again and again stands together.
+    runs: Vec<Vec<EventRow>>,
     present: Option<Stretch>,
     bar: Vec<(Doing, i64, i64)>,
     shop: String,
@@ -132,19 +133,17 @@ impl State {
         let (before, present) = timeline::stretches(&events, &order, now);
         let bar = timeline::bar(before.iter().flatten().chain(&present).copied(), BAR);
         let row = |(event, before): (Recorded, Option<Stretch>)| {
-            let mut detail = serde_json::to_value(event.event()?)
-                .map_err(|fault| Failure::new(Code::InternalError, "").because(fault))?;
-            hide(&mut detail);
-            tell(&mut detail, order.placed.total.currency.as_str());
-            Ok::<_, Failure>(EventRow { event, before, detail: show::members(&detail) })
+            let detail = told::event(&event.event()?, &order);
+            Ok::<_, Failure>(EventRow { event, before, detail })
         };
+        let rows = events.into_iter().zip(before).map(row).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             why: why(&order),
             lines: lines_of(&order),
             money: money(&order, now),
             entries: app.store.audit(filter, SHOWN).await?,
             diagram: Svg(diagram::svg(&way)),
-            rows: events.into_iter().zip(before).map(row).collect::<Result<_, _>>()?,
+            runs: timeline::runs(rows, |one, other| timeline::is_same(&one.event, &other.event)),
             present,
             bar,
             shop: shop_name(app, &order),
@@ -307,20 +306,6 @@ pub fn money(order: &Order, now: Instant) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// What an event says, as people read it: amounts in its currency, instants to the second.
-fn tell(detail: &mut Value, currency: &str) {
-    let Some(members) = detail.as_object_mut() else { return };
-    members.remove("type");
-    for value in members.values_mut() {
-        if let Some(at) = value.as_str().and_then(|text| text.parse::<Instant>().ok()) {
-            *value = json!(format!("{} UTC", show::instant(&at)));
-        }
-    }
-    if let Some(amount) = members.get_mut("amount") {
-        *amount = amount.as_i64().map_or(Value::Null, |minor| json!(show::amount(minor, currency)));
-    }
-}
-
 /// Takes personal values out of an order or an event, wherever they stand.
 fn hide(value: &mut Value) {
     match value {
@@ -332,8 +317,10 @@ fn hide(value: &mut Value) {
                 } else {
                     hide(value)
                 }
-                if name == "pickup" {
-                    value.get_mut(NAME).filter(|name| !name.is_null()).map(|name| *name = json!("hidden"));
+                if name == "pickup"
+                    && let Some(name) = value.get_mut(NAME).filter(|name| !name.is_null())
+                {
+                    *name = json!("hidden");
                 }
             }
         }
@@ -345,16 +332,6 @@ fn hide(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_an_event_says_is_told_in_words() {
-        let mut detail = json!({"type": "payment_authorized", "amount": 820, "capture_before": "2026-12-02T19:37:44.06Z", "reference": "sim_1"});
-        tell(&mut detail, "EUR");
-        assert_eq!(
-            show::members(&detail),
-            "amount: 8.20 EUR, capture before: 2026-12-02 19:37:44 UTC, reference: sim_1"
-        );
-    }
 
     #[test]
     fn personal_values_are_hidden_wherever_they_stand() {

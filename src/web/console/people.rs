@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::frame::Frame;
 use super::guard::{Visitor, lifetimes};
 use super::login::{hashing, new_password};
-use super::{Action, Posted, show};
+use super::{Action, Posted, show, told};
 use crate::access::{self, LINK_VALID, PASSWORD_LENGTH, Role, Session, User};
 use crate::app::App;
 use crate::clock::now;

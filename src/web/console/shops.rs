@@ -253,7 +253,8 @@ pub async fn set_item(app: Data<App>, path: Path<(String, String)>, posted: Post
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
-    let detail = json!({"item": item.item_id, "price": price, "available": is_available, "until": until});
+    let detail = json!({"item": item.item_id, "price": price, "currency": shop.currency.to_string(),
+        "available": is_available, "until": until});
     let store = app.store.recording(posted.entry(subject(id), detail)?);
     store.put_shop_item(item).await.map_err(Failure::from)?;
     app.take_effect().await;
@@ -312,7 +313,7 @@ pub async fn edit_item(app: Data<App>, path: Path<(String, String)>, posted: Pos
         return Err(faults::unprocessable(found).into());
     }
     let detail = json!({"item": item.item_id, "name": item.name, "price": item.price, "was": known.price,
-        "make_seconds": item.make_seconds, "active": item.active});
+        "currency": currency_of(&catalogue, partner), "make_seconds": item.make_seconds, "active": item.active});
     let store = app.store.recording(posted.entry(format!("partner:{partner}"), detail)?);
     store.put_item(item).await.map_err(Failure::from)?;
     app.take_effect().await;

@@ -81,18 +81,6 @@ pub fn instant(at: &Instant) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The members of an object, as people read them: `minutes: 30, currency: EUR`. What is
-/// empty says nothing.
-pub fn members(object: &serde_json::Value) -> String {
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let told = object
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| !value.is_null() && *value != &serde_json::json!([]));
-    told.map(|(name, value)| format!("{}: {}", plain(name), text(value))).collect::<Vec<_>>().join(", ")
-}
-
 /// A word of the tables as people read it: `awaiting_shop` as `awaiting shop`.
 pub fn plain(word: &str) -> String {
     word.replace('_', " ")
@@ -153,13 +141,6 @@ mod tests {
         );
         assert_eq!(["4.105", "-4", "", "4.x", "1e3", "9999999999999"].map(|text| minor(text, "EUR")), [None; 6]);
         assert_eq!((minor("500", "JPY"), minor("5.0", "JPY")), (Some(500), None));
-    }
-
-    #[test]
-    fn details_are_read_as_words() {
-        let detail = serde_json::json!({"capture_before": "x", "minutes": 30, "note": null});
-        assert_eq!(members(&detail), "capture before: x, minutes: 30");
-        assert_eq!(members(&serde_json::json!({})), "");
     }
 
     #[test]

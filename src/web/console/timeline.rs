@@ -1,4 +1,7 @@
-//! Where an order's time went: waiting for somebody, being worked on, or left alone between two tries.
+//! Where an order's time went: waiting for somebody, in the hands of the worker, or between two tries.
+//!
+//! The log has what happened, not when a worker took an order up. So what passed before a worker's event is told as one:
+//! standing in line, being worked on, and tries that left no event. Only of the present more is known: the lease.
 
 use chrono::Duration;
 use strum::IntoStaticStr;
@@ -14,10 +17,10 @@ use crate::store::Recorded;
 pub enum Doing {
     /// For the customer, the shop, the bank, or a time.
     Waiting,
-    /// A worker was at it, or it stood in the line for one.
-    Acting,
-    /// A try had come to nothing, and the next was to come.
-    BackingOff,
+    /// A worker was at it, or it stood in line for one.
+    AtWork,
+    /// From a try that came to nothing to what came of the next.
+    BetweenTries,
 }
 
 impl Doing {
@@ -29,8 +32,8 @@ impl Doing {
     pub fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
-            Self::Acting => "acting",
-            Self::BackingOff => "backing off",
+            Self::AtWork => "in line or at work",
+            Self::BetweenTries => "between two tries",
         }
     }
 }
@@ -55,9 +58,9 @@ pub fn stretches(events: &[Recorded], order: &Order, now: Instant) -> (Vec<Optio
             continue;
         };
         let doing = if is_try(previous.kind) {
-            Doing::BackingOff
+            Doing::BetweenTries
         } else if event.actor == Actor::Worker {
-            Doing::Acting
+            Doing::AtWork
         } else {
             Doing::Waiting
         };
@@ -85,16 +88,39 @@ fn present(order: &Order, events: &[Recorded], now: Instant) -> Option<Stretch> 
     let is_later = task.next_attempt_at.is_some_and(|at| at > now);
     let doing = match task.stage {
         _ if task.parked_at.is_some() => Doing::Waiting,
-        // As it will be called once it is over.
-        Some(_) if events.last().is_some_and(|event| is_try(event.kind)) => Doing::BackingOff,
-        Some(_) if is_held => Doing::Acting,
-        Some(_) if is_later && task.attempts > 0 => Doing::BackingOff,
+        Some(_) if is_held => Doing::AtWork,
+        Some(_) if is_later && task.attempts > 0 => Doing::BetweenTries,
         Some(_) if is_later => Doing::Waiting,
-        Some(_) => Doing::Acting,
+        Some(_) => Doing::AtWork,
         None => Doing::Waiting,
     };
     let since = events.last().map_or(order.updated_at, |event| event.at);
     Some(Stretch { doing, lasted: now - since, tries: task.attempts })
+}
+
+/// So many times the same, one after the other, stand together.
+const LONG_RUN: usize = 3;
+
+/// Rows in runs: what is the same often enough, one after the other, is in one; everything else is by itself.
+pub fn runs<T>(rows: Vec<T>, is_same: impl Fn(&T, &T) -> bool) -> Vec<Vec<T>> {
+    let mut runs: Vec<Vec<T>> = Vec::new();
+    for row in rows {
+        match runs.last_mut() {
+            Some(run) if run.last().is_some_and(|last| is_same(last, &row)) => run.push(row),
+            _ => runs.push(vec![row]),
+        }
+    }
+    let split = |run: Vec<T>| -> Vec<Vec<T>> {
+        if run.len() < LONG_RUN { run.into_iter().map(|row| vec![row]).collect() } else { vec![run] }
+    };
+    runs.into_iter().flat_map(split).collect()
+}
+
+/// Whether two events tell the same, at different times.
+pub fn is_same(one: &Recorded, other: &Recorded) -> bool {
+    (one.kind, one.actor, one.to, one.payment_status, one.reason)
+        == (other.kind, other.actor, other.to, other.payment_status, other.reason)
+        && one.from.is_some()
 }
 
 /// The stretches as a bar of `width`, each with its place: a life of a second and one of a day are equally wide.
@@ -120,7 +146,7 @@ mod tests {
     use crate::lifecycle::{Stage, Status};
 
     #[test]
-    fn the_present_tells_acting_from_backing_off() {
+    fn the_present_tells_what_is_in_hand_from_what_waits_for_its_next_try() {
         let mut order = an_order();
         (order.status, order.task.stage) = (Status::New, Some(Stage::Authorize));
         let mut doing = |attempts, next, leased: Option<i64>| {
@@ -129,9 +155,9 @@ mod tests {
             order.task.leased_until = leased.map(at);
             present(&order, &[], at(100)).unwrap().doing
         };
-        assert_eq!(doing(0, 99, None), Doing::Acting);
-        assert_eq!(doing(1, 130, Some(130)), Doing::Acting);
-        assert_eq!(doing(2, 130, None), Doing::BackingOff);
+        assert_eq!(doing(0, 99, None), Doing::AtWork);
+        assert_eq!(doing(1, 130, Some(130)), Doing::AtWork);
+        assert_eq!(doing(2, 130, None), Doing::BetweenTries);
         assert_eq!(doing(0, 130, None), Doing::Waiting);
         order.task.parked_at = Some(at(1));
         assert_eq!(present(&order, &[], at(100)).unwrap().doing, Doing::Waiting);
@@ -140,10 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_the_same_often_enough_stands_together() {
+        let runs = runs("abbcccaddddd".chars().collect(), |one, other| one == other);
+        let runs: Vec<String> = runs.into_iter().map(|run| run.into_iter().collect()).collect();
+        assert_eq!(runs, ["a", "b", "b", "ccc", "a", "ddddd"]);
+    }
+
+    #[test]
     fn a_bar_is_as_wide_as_it_should_be() {
         let stretch = |doing, seconds| Stretch { doing, lasted: Duration::seconds(seconds), tries: 0 };
-        let all = [stretch(Doing::Acting, 1), stretch(Doing::Waiting, 99), stretch(Doing::Acting, 0)];
+        let all = [stretch(Doing::AtWork, 1), stretch(Doing::Waiting, 99), stretch(Doing::AtWork, 0)];
         let bar = bar(all.into_iter(), 1000);
-        assert_eq!(bar, [(Doing::Acting, 0, 10), (Doing::Waiting, 10, 990), (Doing::Acting, 1000, 2)]);
+        assert_eq!(bar, [(Doing::AtWork, 0, 10), (Doing::Waiting, 10, 990), (Doing::AtWork, 1000, 2)]);
     }
 }
