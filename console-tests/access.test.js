@@ -87,6 +87,15 @@ test('roles keep people out, by hand too, and that is in the audit log', async (
   const seen = await support.goto(`${service.url}/console/users`)
   assert.equal(seen.status(), 403)
   await support.getByRole('alert').getByText('do not allow').waitFor()
+  await support.getByText('An administrator can give you a role that may').waitFor()
+  await support.getByRole('navigation').getByRole('link', { name: 'Orders' }).waitFor()
+  await screenshot(support, 'failed-forbidden')
+  await checkAccessibility(support)
+  for (const path of ['nothing', 'orders/nothing', 'orders/01970000-0000-7000-8000-00000000ffff']) {
+    assert.equal((await support.goto(`${service.url}/console/${path}`)).status(), 404)
+    await support.getByText('Look for it in one of the sections').waitFor()
+    await support.getByRole('navigation').getByRole('link', { name: 'Money' }).waitFor()
+  }
   await support.goto(`${service.url}/console/me`)
   const token = await support.locator('input[name=csrf]').first().inputValue()
   const status = await support.evaluate(async token => {

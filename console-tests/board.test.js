@@ -256,6 +256,18 @@ test('whatever somebody wrote is only ever text', async () => {
   assert.deepEqual(tablet.faults, [])
 })
 
+test('a page that fails keeps the look of the board, and says what becomes of what was tapped', async () => {
+  const page = await openPage(browser, TABLET)
+  assert.equal((await page.goto(`${service.url}/board/nothing`)).status(), 404)
+  await page.getByText('are kept on this tablet').waitFor()
+  await checkAccessibility(page)
+  await screenshot(page, 'board-failed')
+  await page.getByRole('link', { name: 'Open the board' }).click()
+  await page.getByLabel('Key of the shop').waitFor()
+  assert.deepEqual(page.faults, [])
+  await page.context().close()
+})
+
 test('a key that is revoked signs its tablet out, and what was tapped waits for the next', async () => {
   const page = await openBoard()
   const { id, tap } = await place(page)

@@ -135,6 +135,11 @@ test('an order is cancelled with a refund, and only by whoever may', async () =>
   const order = await until(id, 'cancelled')
   assert.equal(order.reason.code ?? order.reason, 'equipment_failure')
   await admin.getByText('the machine broke').first().waitFor()
+  await admin.locator('.timeline').getByText('equipment failure, partial refund 4.10 EUR, note hidden').waitFor()
+  const entry = admin.locator('section[aria-labelledby=audit] tr', { hasText: 'cancel order' })
+  await entry.getByText('reason: equipment failure, partial refund 4.10 EUR').waitFor()
+  await entry.getByText('JSON').click()
+  await entry.getByText('{"partial":410}').waitFor()
   await checkAccessibility(admin)
   await screenshot(admin, 'order-cancelled')
   assert.deepEqual(admin.faults, [])
@@ -160,6 +165,32 @@ test('a finished order is refunded by line, once', async () => {
   await second.close()
   for (let i = 0; i < 100 && (await read(id)).payment.status !== 'refunded'; i++) await new Promise(resolve => setTimeout(resolve, 100))
   assert.equal((await read(id)).payment.refunded.amount ?? (await read(id)).payment.refunded, 820)
+})
+
+test('what happens again and again is one line, which stays unfolded', async () => {
+  const { order_id: id } = await orderAtQuietShop()
+  for (let n = 1; n <= 5; n++) {
+    await service.call(service.keys.partner, 'PUT', `/v1/orders/${id}/pickup`, { name: `Ada ${n}` })
+  }
+  const page = await openPage(browser, { viewport: { width: 375, height: 740 }, hasTouch: true, storageState: await admin.context().storageState() })
+  await page.goto(`${service.url}/console/orders/${id}`)
+  const row = page.locator('.timeline tr', { hasText: 'pickup changed' })
+  await row.getByText('5 times', { exact: true }).waitFor()
+  assert.equal(await row.count(), 1)
+  await row.locator('summary').focus()
+  await page.keyboard.press('Enter')
+  await row.locator('li').nth(4).getByText('at the counter, as soon as possible, name hidden').waitFor()
+  // The part is drawn anew meanwhile.
+  await page.waitForResponse(answer => answer.url().includes('/state') && answer.ok())
+  await page.waitForTimeout(500)
+  assert.ok(await row.locator('li').nth(4).isVisible())
+  assert.match(await page.evaluate(() => document.activeElement.id), /^run-\d+-head$/)
+  await checkWidth(page)
+  await checkAccessibility(page)
+  await screenshot(page, 'order-runs-phone')
+  assert.ok(!(await page.content()).includes('Ada'))
+  assert.deepEqual(page.faults, [])
+  await page.context().close()
 })
 
 test('who ordered is hidden until asked for, and asking is in the audit log', async () => {

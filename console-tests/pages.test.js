@@ -251,6 +251,16 @@ test('Live tells what keeps the worker from its work, in red and with the way to
     await tile(name).locator('.value').getByText('0', { exact: true }).waitFor()
     assert.ok(!(await tile(name).getAttribute('class')).includes('broken'), name)
   }
+  await tile('instances').locator('.value').getByText('1', { exact: true }).waitFor()
+  assert.equal(await tile('unknown outcomes').getByRole('link').getAttribute('href'), '/console/money#unknown')
+  await tile('replica lag').getByRole('link').click()
+  await admin.waitForURL(/\/console\/stages#replicas$/)
+  const own = admin.locator('#instances + p + .scroll tr', { hasText: 'this one' })
+  await own.getByText('there', { exact: true }).waitFor()
+  await own.getByText(/^\d+ of \d+/).nth(4).waitFor()
+  await screenshot(admin, 'stages')
+  await checkAccessibility(admin)
+  await admin.goto(`${service.url}/console`)
   for (const stage of ['authorize', 'look up', 'offer', 'capture', 'release']) assert.equal(await tile(`to ${stage}`).count(), 1, stage)
 
   await admin.goto(`${service.url}/console/stages`)

@@ -127,6 +127,7 @@ fn the_console_shows_who_works_and_every_page_of_it_can_be_read() {
 
     let mut other = one.beside_with(with("shop"));
     stages(&|page| !page.contains("Nobody works") && page.matches("badge good\">there").count() == 2);
+    stages(&|page| page.matches("badge good\">proven").count() == 2 * database.replicas.len());
     for path in [
         "/console",
         "/console/live",
