@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""How long the console's pages take with a million orders behind them: `benches/pages.py [BINARY] [ORDERS]`.
+"""How long the pages of the console and the board take with a million orders behind them:
+`benches/pages.py [BINARY] [ORDERS]`.
 
 A few orders are made by the service itself; their rows are then copied in the database, under ids and times of their
-own, with their events: most of them over, 20,000 under way, and money astray in some thousand. Each page is asked for again and again, one after the
-other, and the median and the 95th percentile of that are printed.
+own, with their events: most of them over, 20,000 under way at a hundred shops, and money astray in some thousand. Each
+page is asked for again and again, one after the other, and the median and the 95th percentile of that are printed.
 """
 
+import hashlib
 import http.client
 import json
 import os
@@ -22,6 +24,7 @@ BINARY = sys.argv[1] if len(sys.argv) > 1 else "target/release/lungo"
 ORDERS = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
 ONGOING = min(20_000, ORDERS // 10)
 ASTRAY = min(1_000, ORDERS // 100)
+SHOPS = 100
 REQUESTS = 60
 LIMIT_MS = 100
 PASSWORD = "a long enough password"
@@ -76,7 +79,21 @@ def make(data):
     session = answer.getheader("set-cookie").split(";")[0]
     service.terminate()
     service.wait()
-    return made, session, shops[0]["shop_id"], partners[0]["partner_id"]
+    return made, session, shops[0]["shop_id"], partners[0]["partner_id"], key("LUNGO_ADMIN_KEY")
+
+
+def more_shops(database):
+    """Copies of the shop that nobody plays: each has its share of what is under way."""
+    for id, partner, body in database.execute("SELECT id, partner_id, body FROM shops").fetchall():
+        if json.loads(body)["simulated"]:
+            continue
+        old, copies = json.loads(body)["shop_id"], []
+        for n in range(SHOPS):
+            new = f"{old[:-8]}{0x5000 + n:08x}"
+            copies.append((bytes.fromhex(new.replace("-", "")), partner,
+                           json.dumps({**json.loads(body), "shop_id": new, "name": f"Shop {n}"})))
+        database.executemany("INSERT INTO shops VALUES (?,?,?)", copies)
+        return [id for id, _, _ in copies]
 
 
 def copy(data, made):
@@ -93,6 +110,7 @@ def copy(data, made):
         events = [dict(zip(event_columns, event)) for event in
                   database.execute("SELECT * FROM order_events WHERE order_id = ? ORDER BY version", (id,))]
         sources[wanted] = (row, events)
+    shops = more_shops(database)
     rows, names, events = [], [], []
 
     def write():
@@ -111,13 +129,15 @@ def copy(data, made):
         shift = at - row["created_at"]
         moved = {"id": id, "customer_id": customer, "number": number, "created_at": at}
         if is_ongoing:
-            moved["deadline_at"] = now + 3_600_000 + n
+            moved |= {"deadline_at": now + 3_600_000 + n, "shop_id": shops[n % SHOPS]}
         else:
             moved["closed_at"] = row["closed_at"] + shift
             if n % (ORDERS // ASTRAY) == 0:
                 moved |= {"owed": row["captured"]}
             elif n % (ORDERS // ASTRAY) == 1:
                 moved |= {"payment_status": "capture_failed", "captured": 0}
+        placed = [id, customer.encode(), moved.get("shop_id", row["shop_id"]), row["placed"].encode()]
+        moved["placed_hash"] = hashlib.sha256(b"\0".join(placed)).digest()
         rows.append([moved.get(name, row[name]) for name in columns])
         names.append((row["partner_id"], customer, number, "", id, 1, b"x" * 32, at, moved.get("closed_at")))
         for event in its_events:
@@ -129,7 +149,24 @@ def copy(data, made):
     write()
     some = database.execute("SELECT id FROM orders WHERE customer_id = 'cus_7' ORDER BY id DESC LIMIT 1").fetchone()[0].hex()
     database.close()
-    return f"{some[:8]}-{some[8:12]}-{some[12:16]}-{some[16:20]}-{some[20:]}"
+    return text_of(some), text_of(shops[7].hex())
+
+
+def text_of(id):
+    return f"{id[:8]}-{id[8:12]}-{id[12:16]}-{id[16:20]}-{id[20:]}"
+
+
+def sign_in(address, admin, shop):
+    """The cookie of a tablet at that shop."""
+    wanted = json.dumps({"kind": "shop", "shop_id": shop, "label": "tablet"})
+    secret = json.loads(call(address, "POST", "/v1/admin/keys", wanted, admin)[1])["secret"]
+    page, text = call(address, "GET", "/board")
+    token = re.search(r'name="csrf" value="([^"]+)"', text).group(1)
+    answer, text = call(address, "POST", "/board/enter", urllib.parse.urlencode({"csrf": token, "key": secret}), {
+        "Cookie": page.getheader("set-cookie").split(";")[0], "Origin": f"http://{address}",
+        "Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status == 303, text
+    return answer.getheader("set-cookie").split(";")[0]
 
 
 def count(address, session):
@@ -148,12 +185,13 @@ def count(address, session):
 
 def main():
     with tempfile.TemporaryDirectory() as data:
-        made, session, shop, partner = make(data)
-        order = copy(data, made)
+        made, session, shop, partner, admin = make(data)
+        order, manned = copy(data, made)
         size = os.path.getsize(f"{data}/lungo.db") / 1e9
         print(f"{ORDERS:,} orders, {ONGOING:,} of them under way, {size:.1f} GB")
         service, address, _ = start(data)
         time.sleep(5)
+        session = f"{session}; {sign_in(address, admin, manned)}"
         # Not what asks the gateway: that takes as long as the gateway does.
         pages = ["/console", "/console/orders", "/console/orders?q=status:awaiting_shop", "/console/orders?q=age%3E1h",
                  "/console/orders?q=shop:%22Lungo+Central%22", "/console/orders?q=customer:cus_7",
@@ -164,7 +202,8 @@ def main():
                  "/console/shops", f"/console/shops/{shop}", f"/console/menus/{partner}",
                  "/console/stages", "/console/stages/state", "/console/bulk", count(address, session),
                  "/console/partners", f"/console/partners/{partner}", f"/console/requests?q={order}",
-                 "/console/requests?q=a-key&customer=cus_7", "/console/drills", "/console/audit", "/console/users"]
+                 "/console/requests?q=a-key&customer=cus_7", "/console/drills", "/console/audit", "/console/users",
+                 "/board", "/board/shop", "/board/shop/orders", "/board/shop/items"]
         is_slow = False
         try:
             connection = http.client.HTTPConnection(address, timeout=60)

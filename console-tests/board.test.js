@@ -301,6 +301,7 @@ test('on a tablet and a phone, in light and dark, with room for a thumb', async 
   ]) {
     const page = await openBoard(options)
     await place(page)
+    await place(page, { pickup: { type: 'counter', name: 'Zoë' } })
     await checkAccessibility(page)
     await checkWidth(page)
     const small = await page.locator('button, summary, a').evaluateAll(all => all

@@ -252,7 +252,7 @@ test('Live tells what keeps the worker from its work, in red and with the way to
     assert.ok(!(await tile(name).getAttribute('class')).includes('broken'), name)
   }
   await tile('instances').locator('.value').getByText('1', { exact: true }).waitFor()
-  assert.equal(await tile('unknown outcomes').getByRole('link').getAttribute('href'), '/console/money#unknown')
+  assert.equal(await tile('unknown').getByRole('link').getAttribute('href'), '/console/money#unknown')
   await tile('replica lag').getByRole('link').click()
   await admin.waitForURL(/\/console\/stages#replicas$/)
   const own = admin.locator('#instances + p + .scroll tr', { hasText: 'this one' })
@@ -291,6 +291,7 @@ test('Live tells what keeps the worker from its work, in red and with the way to
   await admin.goto(`${service.url}/console`)
   const silent = tile('do not answer').and(admin.locator('.broken'))
   await silent.getByText('left alone for now').waitFor({ timeout: 60_000 })
+  await admin.getByRole('region', { name: 'What is wrong' }).getByRole('link', { name: 'do not answer' }).waitFor()
   await screenshot(admin, 'live-silent')
   await silent.getByRole('link').click()
   await admin.getByRole('alert').getByText('pm_card_visa does not answer').waitFor()

@@ -19,7 +19,7 @@ pub fn answer(request: &PageRequest, failure: &Failure, occurrence: &Occurrence)
     let class = failure.code.class();
     let retryable = failure.code.is_retryable();
     let what = What {
-        title: failure.code.title(),
+        title: if class == Class::Forbidden { "You may not do that." } else { failure.code.title() },
         detail: if class == Class::Internal { "" } else { &failure.detail },
         next: next(failure.code, request.is_deed),
         code: failure.code.into(),

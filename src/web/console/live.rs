@@ -137,6 +137,11 @@ fn event(name: &str, html: &str) -> Bytes {
 }
 
 impl Tiles {
+    /// What is wrong stands at the top: in a bad hour nobody looks for it among all the rest.
+    fn is_any_broken(&self) -> bool {
+        self.groups.iter().flat_map(|(_, tiles)| tiles).any(|tile| tile.broken.is_some())
+    }
+
     fn of(app: &App) -> Self {
         let (samples, is_blind) = app.pulse.recent();
         let durability = durable(app.store.durability());

@@ -32,10 +32,13 @@ const REPLICA_TOO_OLD: f64 = 1.0;
 
 /// All tiles, by what they are about.
 pub fn groups(app: &App, samples: &[Sample], last: &Sample) -> Vec<(&'static str, Vec<Tile>)> {
+    let instances = app.instances(last.reading.instances.clone(), last.at);
+    let mut flow = flow(samples, last, &app.settings);
+    flow.push(of_instances(&instances, samples, last.at));
     vec![
         ("Orders under way", statuses(samples, last, &app.settings)),
-        ("Flow", flow(samples, last, &app.settings)),
-        ("Worker", worker(app, samples, last)),
+        ("Flow and instances", flow),
+        ("Worker", worker(app, &instances, samples, last)),
         ("Money", money(samples, last)),
     ]
 }
@@ -194,10 +197,9 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
 
 /// How the worker is now: what waits at each stage, and what keeps it from its work. That has no curve, and every one of
 /// these is too many.
-fn worker(app: &App, samples: &[Sample], last: &Sample) -> Vec<Tile> {
+fn worker(app: &App, instances: &[Instance], samples: &[Sample], last: &Sample) -> Vec<Tile> {
     let now = std::time::Instant::now();
-    let instances = app.instances(last.reading.instances.clone(), last.at);
-    let abandoned = Stage::VARIANTS.iter().filter(|stage| together(&instances, **stage, last.at).is_none()).count();
+    let abandoned = Stage::VARIANTS.iter().filter(|stage| together(instances, **stage, last.at).is_none()).count();
     let counted = [
         ("do not answer", app.controls.silent(now).len(), "gateways and shops", "left alone for now"),
         ("held", app.controls.held(now), "stages, gateways, shops", "by an operator"),
@@ -212,7 +214,7 @@ fn worker(app: &App, samples: &[Sample], last: &Sample) -> Vec<Tile> {
         spark: Spark(Vec::new()),
     };
     let waiting = last.reading.stages.iter().map(|queue| at_stage(queue, samples, last.at));
-    waiting.chain(counted.map(tile)).chain([of_instances(&instances, samples, last.at)]).collect()
+    waiting.chain(counted.map(tile)).collect()
 }
 
 fn of_instances(instances: &[Instance], samples: &[Sample], now: Instant) -> Tile {
@@ -258,9 +260,9 @@ fn unknown(samples: &[Sample], last: &Sample) -> Tile {
     let oldest = first.map(|first| last.at - first);
     let too_long = oldest.filter(|oldest| *oldest > UNKNOWN_TOO_LONG);
     Tile {
-        name: "unknown outcomes".into(),
+        name: "unknown".into(),
         value: show::grouped(count),
-        note: oldest.map_or_else(String::new, |oldest| format!("oldest order {}", show::span(oldest))),
+        note: oldest.map_or_else(|| "outcomes".into(), |oldest| format!("outcomes, oldest {}", show::span(oldest))),
         broken: if count >= TOO_MANY_UNKNOWN {
             Some(format!("{TOO_MANY_UNKNOWN} or more"))
         } else {
