@@ -314,3 +314,26 @@ fn held(what: &str, method: &str) -> Result<Held, Failure> {
     let text = if what == "method" && is_fit { format!("method:{method}") } else { what.to_owned() };
     text.parse().map_err(|_| Failure::new(Code::Unprocessable, "What is to be held?"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::at;
+    use crate::store::Report;
+
+    #[test]
+    fn an_order_is_held_by_whoever_says_so_or_by_the_only_one_there_is() {
+        let (asked, other) = (OrderId::new(), OrderId::new());
+        let instance = |name: &str, asking: Vec<OrderId>| Instance {
+            id: uuid::Uuid::now_v7(),
+            name: name.into(),
+            version: "1".into(),
+            started_at: at(0),
+            seen_at: at(0),
+            report: Report { asking, ..Report::default() },
+        };
+        let both = [instance("a:1", vec![]), instance("b:2", vec![asked])];
+        assert_eq!([holder(&both, asked), holder(&both, other)], [Some("b:2"), None]);
+        assert_eq!([holder(&both[..1], asked), holder(&[], asked)], [Some("a:1"), None]);
+    }
+}

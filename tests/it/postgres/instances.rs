@@ -128,6 +128,12 @@ fn the_console_shows_who_works_and_every_page_of_it_can_be_read() {
     let mut other = one.beside_with(with("shop"));
     stages(&|page| !page.contains("Nobody works") && page.matches("badge good\">there").count() == 2);
     stages(&|page| page.matches("badge good\">proven").count() == 2 * database.replicas.len());
+    // Who is asked about an order for long is known by name, also where two could hold it.
+    let silent = text(&one.created(&crate::server::teas(&fresh("cus"), 1, "pm_silent", None))["order_id"]);
+    stages(&|page| {
+        let its_row = page.split("</tr>").find(|row| row.contains(&silent));
+        its_row.is_some_and(|row| row.contains("authorize") && row.contains("<span class=\"mono\">"))
+    });
     for path in [
         "/console",
         "/console/live",
