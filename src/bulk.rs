@@ -104,7 +104,8 @@ async fn step<L: Future<Output = LookedUp>>(
     }
     let became = became.into_iter().map(|(order, not, _)| (order, not)).collect();
     let passed = store.pass_bulk(&job, became, clock()).await?;
-    if *unanswered >= SILENT_AFTER {
+    let is_over = job.place + i64::try_from(passed).unwrap_or(i64::MAX) >= job.total;
+    if *unanswered >= SILENT_AFTER && !is_over {
         let entry = silence(&job, *unanswered, clock());
         let by = format!("{}, because {}", entry.user_name, entry.reason.as_deref().unwrap_or_default());
         let stopped = store.recording(entry).stop_bulk(job.id, by, clock()).await?;

@@ -34,7 +34,7 @@ pub struct House {
     pub other_shop: String,
     pub admin: String,
     _claims: Claims,
-    _directory: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 /// What came back.
@@ -104,7 +104,7 @@ impl House {
         };
         let shown = in_force(&command(), &command(), &matches);
         let app = Data::new(App::new(store, settings, shown, expectations, PaymentDoors::default()).await.unwrap());
-        Self { app, partner, other_partner, shop, other_shop, admin, _claims: claims, _directory: directory }
+        Self { app, partner, other_partner, shop, other_shop, admin, _claims: claims, directory }
     }
 
     /// Sends a request with this key; with none if it is empty.

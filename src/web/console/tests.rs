@@ -146,3 +146,29 @@ async fn operators_see_what_an_accepted_order_survives_and_what_was_given_back_o
         assert!(page.contains(shown), "no `{shown}`: {page}");
     }
 }
+
+#[actix_web::test]
+async fn while_the_database_cannot_be_read_pages_keep_their_navigation_and_try_again() {
+    use diesel::Connection;
+    use diesel::connection::SimpleConnection;
+
+    let house = House::open().await;
+    let cookie = enter(&house, "ada", &[Role::Support], now()).await;
+    let see =
+        async |path: &str| house.send(TestRequest::get().uri(path).insert_header(("cookie", cookie.clone())), "").await;
+    let path = house.directory.path().join(crate::store::FILE);
+    let mut database = diesel::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    // Whoever is known keeps what is open to its roles; of whom nothing is known keeps the way to everything.
+    for (broken, path, has_users) in [("holds", "/console/stages", false), ("sessions", "/console/orders", true)] {
+        database.batch_execute(&format!("ALTER TABLE {broken} RENAME TO away")).unwrap();
+        let answer = see(path).await;
+        assert_eq!(answer.status, 503, "{path}");
+        let page = answer.body.as_str().unwrap().to_owned();
+        for wanted in ["href=\"/console/money\"", "tries again by itself", "again.js"] {
+            assert!(page.contains(wanted), "{path}: no {wanted} in {page}");
+        }
+        assert_eq!(page.contains("href=\"/console/users\""), has_users, "{page}");
+        database.batch_execute(&format!("ALTER TABLE away RENAME TO {broken}")).unwrap();
+        assert_eq!(see(path).await.status, 200, "{path}");
+    }
+}
