@@ -5,14 +5,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant as Monotonic};
 
 use crate::app::App;
-use crate::controls::AtWork;
+use crate::controls::{AtWork, Held, Silent};
 use crate::lifecycle::Stage;
 use crate::order::Instant;
-use crate::store::{Instance, Report, Worked};
+use crate::store::{Instance, Report, SilentPeer, Worked};
 
 /// How often each instance says that it is there.
 const EVERY: Duration = Duration::from_secs(2);
-/// Orders of one instance that are told because somebody is asked about them for long.
+/// Of one instance, orders that somebody is asked about for long, and peers that do not answer, that are told.
 const TOLD: usize = 50;
 
 /// What this process is called: its machine, and its number there.
@@ -48,8 +48,15 @@ impl App {
                 waiting,
             })
         };
+        let silent = |Silent { peer, failures, is_pausing }: Silent| SilentPeer {
+            subject: Held::Peer(peer).to_string(),
+            failures,
+            is_pausing,
+        };
+        let monotonic = Monotonic::now();
         Report {
-            stages: self.controls.at_work(Monotonic::now()).into_iter().filter_map(worked).collect(),
+            stages: self.controls.at_work(monotonic).into_iter().filter_map(worked).collect(),
+            silent: self.controls.silent(monotonic).into_iter().map(silent).take(TOLD).collect(),
             asking: self.controls.asked_longest(TOLD),
             replicas: self.store.replicas_seen(now),
         }

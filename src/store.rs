@@ -68,7 +68,7 @@ pub use drafts::{Draft, Known, Replaced};
 pub use duties::Duty;
 pub use gauges::InStage;
 pub use holds::{Hold, Leased};
-pub use instances::{Instance, ReplicaSeen, Report, Worked};
+pub use instances::{Instance, ReplicaSeen, Report, SilentPeer, Worked};
 pub use lists::Recorded;
 pub use losses::{Judged, Loss, RELEASE_LOST};
 pub use migrate::{Moved, MovedTable, NotMoved, Progress, migrate};

@@ -41,8 +41,20 @@ pub struct Report {
     /// Some of the orders about which it has been asking somebody outside for a while, those first that it began with
     /// first.
     pub asking: Vec<OrderId>,
+    /// Some of those outside whom it leaves alone because they did not answer.
+    pub silent: Vec<SilentPeer>,
     /// The replicas, as it sees them.
     pub replicas: Vec<ReplicaSeen>,
+}
+
+/// Somebody outside who did not answer an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilentPeer {
+    /// As a hold names it: `method:pm_card_visa`, `shop:…`.
+    pub subject: String,
+    pub failures: u32,
+    /// Nobody is asked now; otherwise one at a time is.
+    pub is_pausing: bool,
 }
 
 /// A stage in an instance. What is under way and what waits for its turn there is leased to it.

@@ -77,6 +77,9 @@ struct SilentRow {
     name: String,
     failures: u32,
     is_pausing: bool,
+    /// The instance that it did not answer.
+    seen_by: String,
+    is_here: bool,
 }
 
 struct LeaseRow {
@@ -128,7 +131,7 @@ fn name_of(app: &App, subject: &str) -> String {
 
 impl State {
     async fn read(visitor: &Visitor, app: &App, now: Instant) -> Result<Self, Failure> {
-        let (holds, monotonic) = (app.store.holds().await?, std::time::Instant::now());
+        let holds = app.store.holds().await?;
         let instances = app.instances(app.store.instances().await?, now);
         let (mut rows, mut alarms, mut leases) = (Vec::new(), Vec::new(), Vec::new());
         for hold in &holds {
@@ -165,15 +168,24 @@ impl State {
                 queue,
             });
         }
-        let silent = app.controls.silent(monotonic).into_iter().map(|silent| {
-            let held = Held::Peer(silent.peer);
-            let (subject, name) = (held.to_string(), name(app, &held));
-            SilentRow { subject, name, failures: silent.failures, is_pausing: silent.is_pausing }
-        });
-        let silent: Vec<SilentRow> = silent.collect();
-        alarms.extend(
-            silent.iter().map(|row| format!("{} does not answer: {} failures in a row.", row.name, row.failures)),
-        );
+        let silent: Vec<SilentRow> = instances
+            .iter()
+            .filter(|instance| !instance.is_silent(now))
+            .flat_map(|instance| instance.report.silent.iter().map(move |peer| (instance, peer)))
+            .map(|(instance, peer)| SilentRow {
+                subject: peer.subject.clone(),
+                name: name_of(app, &peer.subject),
+                failures: peer.failures,
+                is_pausing: peer.is_pausing,
+                seen_by: instance.name.clone(),
+                is_here: instance.id == app.store.instance(),
+            })
+            .collect();
+        let is_one = instances.len() == 1;
+        alarms.extend(silent.iter().map(|row| {
+            let whom = if is_one { String::new() } else { format!(" {}", row.seen_by) };
+            format!("{} does not answer{whom}: {} failures in a row.", row.name, row.failures)
+        }));
         let (instances, replicas) = (instance_rows(app, &instances, now), replica_rows(&instances, now));
         alarms.extend(instances.iter().filter_map(|row| {
             let silent_for = row.silent_for.as_ref()?;
@@ -231,6 +243,13 @@ fn replica_rows(instances: &[Instance], now: Instant) -> Vec<ReplicaRow> {
         .flat_map(|instance| instance.report.replicas.iter().map(move |replica| (instance, replica)))
         .map(row)
         .collect()
+}
+
+impl State {
+    /// Those who can be asked again from here: each instance leaves them alone by itself.
+    fn closable(&self) -> impl Iterator<Item = &SilentRow> {
+        self.silent.iter().filter(|row| self.may_close && row.is_here)
+    }
 }
 
 fn seconds(seconds: f64) -> Duration {

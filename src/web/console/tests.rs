@@ -172,3 +172,33 @@ async fn while_the_database_cannot_be_read_pages_keep_their_navigation_and_try_a
         assert_eq!(see(path).await.status, 200, "{path}");
     }
 }
+
+#[actix_web::test]
+async fn whom_another_instance_leaves_alone_is_seen_here_too_and_asked_again_there() {
+    use diesel::Connection;
+    use diesel::connection::SimpleConnection;
+
+    let house = House::open().await;
+    let cookie = enter(&house, "ada", &[Role::Admin], now()).await;
+    let see = async || {
+        let request = TestRequest::get().uri("/console/stages").insert_header(("cookie", cookie.clone()));
+        house.send(request, "").await.body.as_str().unwrap().to_owned()
+    };
+    assert!(see().await.contains("all breakers are closed"));
+    let path = house.directory.path().join(crate::store::FILE);
+    let mut database = diesel::SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let report = r#"{"silent": [{"subject": "method:pm_card_visa", "failures": 12, "is_pausing": true}], "more": 1}"#;
+    let at = now().timestamp_millis();
+    let row = format!("INSERT INTO instances VALUES (randomblob(16), 'b:2', '1', {at}, {at}, '{report}')");
+    database.batch_execute(&row).unwrap();
+    let page = see().await;
+    assert!(page.contains("pm_card_visa does not answer b:2: 12 failures in a row."), "{page}");
+    assert!(!page.contains("Ask again") && page.contains("badge bad\">open"), "{page}");
+
+    let peer = crate::turns::Peer::Method("pm_card_visa".into());
+    let (pause, asked) = (std::time::Duration::from_secs(60), std::time::Instant::now());
+    (0..10).for_each(|_| house.app.controls.tell(&peer, false, asked, pause));
+    let page = see().await;
+    assert!(page.contains("Ask again: payment method pm_card_visa"), "{page}");
+    assert_eq!(page.matches("pm_card_visa does not answer ").count(), 2, "{page}");
+}

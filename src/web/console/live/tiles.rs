@@ -1,5 +1,6 @@
 //! What each tile of Live says: a number with its last minutes, what is wrong with it, and the way to what is behind it.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use chrono::Duration;
@@ -199,9 +200,11 @@ fn flow(samples: &[Sample], last: &Sample, settings: &Settings) -> Vec<Tile> {
 /// these is too many.
 fn worker(app: &App, instances: &[Instance], samples: &[Sample], last: &Sample) -> Vec<Tile> {
     let now = std::time::Instant::now();
+    let heard = instances.iter().filter(|instance| !instance.is_silent(last.at));
+    let silent: HashSet<&str> = heard.flat_map(|one| &one.report.silent).map(|peer| &*peer.subject).collect();
     let abandoned = Stage::VARIANTS.iter().filter(|stage| together(instances, **stage, last.at).is_none()).count();
     let counted = [
-        ("do not answer", app.controls.silent(now).len(), "gateways and shops", "left alone for now"),
+        ("do not answer", silent.len(), "gateways and shops", "left alone for now"),
         ("held", app.controls.held(now), "stages, gateways, shops", "by an operator"),
         ("abandoned", abandoned, "stages, of all instances", "nobody works there"),
     ];
