@@ -1,69 +1,226 @@
-//! What the service exists for: list, create, crash of the app, list, create. Against two instances and two replicas of
-//! which any may be paused, and one instance that is killed, it is one order for each intent, and no list is older than
-//! its token.
+//! What the service exists for: list, create, crash of the app, list, create; a thousand apps at the same time, against
+//! two instances and two replicas. All the while one of the replicas is paused, and one of the instances killed and
+//! started again, whichever and whenever. It is one order for each intent, and no list is older than its token, nor than it
+//! says itself.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Cluster, flags, is_there, list, shown};
-use crate::server::{Client, LOOK, Server, text, two_lungos};
+use super::{Cluster, flags, is_there, list};
+use crate::server::{Answer, Client, Server, text, two_lungos};
 
-const INTENTS: usize = 1000;
-const PHONES: usize = 40;
+const INTENTS: u64 = 1000;
+/// Within so many milliseconds each app is opened for the first time: half of them in a rush that keeps everybody waiting,
+/// the others while answers come so fast that a replica that stands still has not been noticed yet.
+const OPENED_WITHIN: [u64; 2] = [2_000, 20_000];
 /// How long one of them may take, kills and pauses included.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// A replica that has stood still for so long is not read from without a token. More than by default, so that it is up to
+/// the tokens, and where there is none to admission.
+const MAX_STALENESS: &str = "--max-staleness=500ms";
+const STALENESS: TimeDelta = TimeDelta::milliseconds(500);
+/// By how much the clocks of two servers on one machine may seem to differ.
+const CLOCKS: TimeDelta = TimeDelta::milliseconds(50);
 
-static LISTS: AtomicUsize = AtomicUsize::new(0);
-static FROM_REPLICAS: AtomicUsize = AtomicUsize::new(0);
+/// How often what happened.
+#[derive(Default)]
+struct Tally(Mutex<BTreeMap<String, usize>>);
 
-/// One intent of one customer whose app crashes once, at the worst moment: it has sent its order and knows of nothing
-/// any more, neither key nor token.
-fn order_with_a_crash(instances: &[&Client], customer: &str, chance: &mut StdRng) -> String {
-    let end = Instant::now() + PATIENCE;
-    let mut crashes = 1;
-    let mut token: Option<String> = None;
-    let mut seen = BTreeSet::new();
-    loop {
-        assert!(Instant::now() < end, "{customer} waits in vain");
-        let any = |chance: &mut StdRng| instances[chance.random_range(0..instances.len())];
-        let Some(answer) = list(any(chance), customer, token.as_deref()).ok().filter(|answer| answer.status == 200)
-        else {
-            thread::sleep(LOOK);
-            continue;
-        };
-        LISTS.fetch_add(1, Ordering::Relaxed);
-        FROM_REPLICAS.fetch_add(usize::from(answer.body["source"] == "replica"), Ordering::Relaxed);
-        token = Some(answer.header("lungo-position").to_owned());
-        let shown = shown(&answer.body);
-        assert!(seen.iter().all(|id| shown.contains(id)), "{customer}: {seen:?} were seen, now {}", answer.text);
-        seen.extend(shown.iter().cloned());
-        assert!(shown.len() <= 1, "{customer}: a second coffee: {}", answer.text);
-        if let Some(id) = shown.into_iter().next() {
-            return id;
+impl Tally {
+    fn count(&self, what: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what.into()).or_default() += 1;
+    }
+
+    /// Of all that begins so.
+    fn of(&self, what: &str) -> usize {
+        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.iter().filter(|(name, _)| name.starts_with(what)).map(|(_, times)| times).sum()
+    }
+}
+
+/// One intent of one customer, whose app crashes once, at the worst moment: it has sent its order.
+struct App<'a> {
+    customer: String,
+    instances: &'a [Client; 2],
+    tally: &'a Tally,
+    chance: StdRng,
+    /// Whether it writes down its position, and its key, before it needs them.
+    keeps_token: bool,
+    keeps_key: bool,
+    key: Option<String>,
+    token: Option<String>,
+    /// The orders that it has seen at its token, and their versions.
+    seen: BTreeMap<String, i64>,
+    /// What it need not know: an order that was there by then.
+    committed: Option<(String, DateTime<Utc>)>,
+}
+
+impl App<'_> {
+    /// Gets its coffee, and gives the order's id.
+    fn run(mut self) -> String {
+        let comes_in_the_rush = self.chance.random_bool(0.5);
+        self.wait(OPENED_WITHIN[usize::from(!comes_in_the_rush)]);
+        let end = Instant::now() + PATIENCE;
+        let mut has_crashed = false;
+        thread::scope(|scope| {
+            let mut stray = None;
+            let id = loop {
+                assert!(Instant::now() < end, "{} waits in vain", self.customer);
+                let Some(revision) = self.look() else {
+                    self.wait(50);
+                    continue;
+                };
+                if let Some(id) = self.seen.keys().next() {
+                    break id.clone();
+                }
+                let call = self.order(&revision);
+                if has_crashed {
+                    if let Some(id) = self.judge(call()) {
+                        break id;
+                    }
+                    self.wait(50);
+                    continue;
+                }
+                has_crashed = true;
+                if self.chance.random_bool(0.5) {
+                    self.tally.count("crash before the answer");
+                    stray = Some(scope.spawn(call));
+                } else {
+                    self.tally.count("crash after the answer");
+                    self.judge(call());
+                }
+                self.crash();
+                self.wait_or_not(1_000);
+            };
+            if let Some(answer) = stray.map(|stray| stray.join().expect("it is only a call")) {
+                let its = self.judge(answer);
+                assert!(its.is_none_or(|its| its == id), "{}: two orders for one intent", self.customer);
+            }
+            // It goes on looking, as an app does, and loses its memory once more.
+            for looks in 0..6 {
+                while self.look().is_none() {
+                    assert!(Instant::now() < end, "{} waits in vain", self.customer);
+                    self.wait(50);
+                }
+                if looks == 3 {
+                    self.token = None;
+                    self.seen.clear();
+                }
+                self.wait_or_not(300);
+            }
+            assert!(self.seen.contains_key(&id), "{}: {id} is gone", self.customer);
+            id
+        })
+    }
+
+    fn wait(&mut self, most: u64) {
+        sleep(&mut self.chance, 0..most);
+    }
+
+    /// While all is still under way, or later.
+    fn wait_or_not(&mut self, most: u64) {
+        let most = if self.chance.random_bool(0.5) { 10 } else { most };
+        self.wait(most);
+    }
+
+    fn any(&mut self) -> Client {
+        self.instances[self.chance.random_range(0..2)].clone()
+    }
+
+    fn crash(&mut self) {
+        if !self.keeps_token {
+            self.token = None;
+            self.seen.clear();
         }
-        let revision = format!("\"{}\"", text(&answer.body["revision"]));
-        let mut call = any(chance).call("POST", "/v1/orders").json(&two_lungos(customer));
-        // An app that has just listed says what it saw; admission guards one that does not as well.
-        if chance.random_bool(0.5) {
-            call = call.header("If-Match", &revision);
-        }
-        let created = call.try_send();
-        if crashes > 0 {
-            crashes -= 1;
-            (token, seen) = (None, BTreeSet::new());
-            continue;
-        }
-        match created {
-            Ok(answer) if answer.status == 202 => return answer.id(),
-            Ok(answer) => assert!([409, 412, 503].contains(&answer.status), "{customer}: {}", answer.text),
-            Err(_) => thread::sleep(LOOK),
+        if !self.keeps_key {
+            self.key = self.key.take().map(|key| key + "-again");
         }
     }
+
+    /// Lists, and gives the revision; `None` if there was no answer or an error, which is never a list.
+    fn look(&mut self) -> Option<String> {
+        let sent = Utc::now();
+        let Ok(answer) = list(&self.any(), &self.customer, self.token.as_deref()) else {
+            self.tally.count("list: no answer");
+            return None;
+        };
+        if answer.status != 200 {
+            self.tally.count(format!("list: {} {}", answer.status, text(&answer.body["code"])));
+            assert_eq!(answer.status, 503, "{}: {}", self.customer, answer.text);
+            return None;
+        }
+        let with = if self.token.is_some() { "with" } else { "without" };
+        self.tally.count(format!("list: from a {} {with} a token", text(&answer.body["source"])));
+        let told = |what: &str| format!("{}: {what}: {}", self.customer, answer.text);
+        let both = ["orders", "recently_closed"].map(|member| answer.body[member].as_array().expect("a list"));
+        let shown: BTreeMap<String, i64> = both
+            .into_iter()
+            .flatten()
+            .map(|order| (text(&order["order_id"]), order["version"].as_i64().expect("a number")))
+            .collect();
+        assert!(shown.len() <= 1, "{}", told("a second coffee"));
+        let is_there = |(id, version)| shown.get(id).is_some_and(|shown| shown >= version);
+        assert!(self.seen.iter().all(is_there), "{}", told(&format!("older than its token: {:?}", self.seen)));
+        let as_of: DateTime<Utc> = text(&answer.body["as_of"]).parse().expect("an instant");
+        if let Some((id, at)) = &self.committed {
+            assert!(as_of < *at + CLOCKS || shown.contains_key(id), "{}", told(&format!("{id} was there at {at}")));
+        }
+        if self.token.is_none() {
+            assert!(as_of >= sent - STALENESS - CLOCKS, "{}", told(&format!("asked at {sent}")));
+        }
+        if let Some(id) = shown.keys().next() {
+            self.committed.get_or_insert_with(|| (id.clone(), Utc::now()));
+        }
+        self.token = Some(answer.header("lungo-position").to_owned());
+        self.seen = shown;
+        Some(text(&answer.body["revision"]))
+    }
+
+    /// Its order, ready to be sent. An app that has just listed may say what it saw, or have a key, or neither.
+    fn order(&mut self, revision: &str) -> impl FnOnce() -> reqwest::Result<Answer> + Send + use<> {
+        let (instance, body, key) = (self.any(), two_lungos(&self.customer), self.key.clone());
+        let revision = self.chance.random_bool(0.5).then(|| format!("\"{revision}\""));
+        move || {
+            let mut call = instance.call("POST", "/v1/orders").json(&body);
+            for (name, value) in [("If-Match", revision), ("Idempotency-Key", key)] {
+                call = value.iter().fold(call, |call, value| call.header(name, value));
+            }
+            call.try_send()
+        }
+    }
+
+    /// What came of its order: the id, or a reason to list again.
+    fn judge(&mut self, answer: reqwest::Result<Answer>) -> Option<String> {
+        let Ok(answer) = answer else {
+            self.tally.count("create: no answer");
+            return None;
+        };
+        let code = text(&answer.body["code"]);
+        self.tally.count(format!("create: {} {code}", answer.status));
+        match (answer.status, code.as_str()) {
+            (202, _) => {
+                let id = answer.id();
+                self.committed.get_or_insert_with(|| (id.clone(), Utc::now()));
+                self.token = Some(answer.header("lungo-position").to_owned());
+                self.seen = BTreeMap::from([(id.clone(), answer.body["version"].as_i64().expect("a number"))]);
+                Some(id)
+            }
+            (409, "similar_order_ongoing") | (412, "stale_revision") | (503, _) => None,
+            _ => panic!("{}: {}", self.customer, answer.text),
+        }
+    }
+}
+
+fn sleep(chance: &mut StdRng, millis: Range<u64>) {
+    thread::sleep(Duration::from_millis(chance.random_range(millis)));
 }
 
 #[test]
@@ -71,63 +228,84 @@ fn a_crash_of_the_app_never_makes_a_second_coffee() {
     if !is_there() {
         return;
     }
-    let seed = rand::random::<u64>();
-    println!("seed {seed}");
+    let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    println!("TEST_SEED={seed}");
+    let of = |part: u64| StdRng::seed_from_u64(seed.wrapping_add(part));
     let cluster = Cluster::start(2, false);
     let database = cluster.fresh_database();
     let flags = flags(&cluster, &database);
     // Nobody makes any of them: every order stays in its customer's list.
-    let one = Server::start(&flags.iter().map(String::as_str).chain(["--pace=zero"]).collect::<Vec<_>>());
-    let mut other = one.beside();
-    let (first, second) = (one.partner.clone(), other.partner.clone());
-    let (next, done) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let began = Instant::now();
-    let orders: Vec<String> = thread::scope(|scope| {
-        let phones: Vec<_> = (0..PHONES as u64)
-            .map(|phone| {
-                let (instances, next) = ([&first, &second], &next);
-                scope.spawn(move || {
-                    let mut chance = StdRng::seed_from_u64(seed ^ phone);
-                    let mut orders = Vec::new();
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= INTENTS {
-                            return orders;
-                        }
-                        orders.push(order_with_a_crash(&instances, &format!("seed-{number}"), &mut chance));
-                    }
-                })
-            })
-            .collect();
+    let one =
+        Server::start(&flags.iter().map(String::as_str).chain(["--pace=zero", MAX_STALENESS]).collect::<Vec<_>>());
+    let other = one.beside();
+    let clients = [one.partner.clone(), other.partner.clone()];
+    let (tally, is_done, began) = (Tally::default(), AtomicBool::new(false), Instant::now());
+    let mut ids = thread::scope(|scope| {
+        let apps = (0..INTENTS).map(|number| {
+            let mut chance = of(number);
+            let app = App {
+                customer: format!("seed-{number}"),
+                instances: &clients,
+                tally: &tally,
+                keeps_token: chance.random_bool(0.5),
+                keeps_key: chance.random_bool(0.5),
+                key: chance.random_bool(0.5).then(|| format!("intent-{number}")),
+                chance,
+                token: None,
+                seen: BTreeMap::new(),
+                committed: None,
+            };
+            scope.spawn(|| app.run())
+        });
+        let apps: Vec<_> = apps.collect();
         let pausing = scope.spawn(|| {
-            let mut chance = StdRng::seed_from_u64(!seed);
-            while !done.load(Ordering::Relaxed) {
+            let mut chance = of(INTENTS);
+            while !is_done.load(Ordering::Relaxed) {
                 let replica = chance.random_range(0..2);
                 cluster.pause_replay(replica);
-                thread::sleep(Duration::from_millis(chance.random_range(50..500)));
+                sleep(&mut chance, 50..1_000);
                 cluster.resume_replay(replica);
-                thread::sleep(Duration::from_millis(chance.random_range(50..200)));
+                tally.count(format!("pause of replica {replica}"));
+                sleep(&mut chance, 10..200);
             }
         });
-        // At a moment that nobody knows, somewhere in the middle.
-        let at = StdRng::seed_from_u64(seed).random_range(INTENTS / 4..INTENTS * 3 / 4);
-        while next.load(Ordering::Relaxed) < at {
-            thread::sleep(LOOK);
-        }
-        other.kill_9();
-        println!("an instance was killed at intent {at}");
-        let orders: Vec<String> =
-            phones.into_iter().flat_map(|phone| phone.join().expect("it gets its coffee")).collect();
-        done.store(true, Ordering::Relaxed);
+        let killing = scope.spawn(|| {
+            let (mut chance, mut instances) = (of(INTENTS + 1), [one, other]);
+            while !is_done.load(Ordering::Relaxed) {
+                sleep(&mut chance, 500..3_000);
+                let instance = chance.random_range(0..2);
+                instances[instance].kill_9();
+                tally.count(format!("kill of instance {instance}"));
+                sleep(&mut chance, 0..1_500);
+                instances[instance].restart();
+            }
+        });
+        let ended: Vec<_> = apps.into_iter().map(|app| app.join()).collect();
+        is_done.store(true, Ordering::Relaxed);
         pausing.join().expect("replicas pause and go on");
-        orders
+        killing.join().expect("instances are killed and start again");
+        ended.into_iter().map(|id| id.expect("it gets its coffee")).collect::<Vec<String>>()
     });
     println!("{INTENTS} intents in {:.1?}", began.elapsed());
-    let distinct: BTreeSet<&String> = orders.iter().collect();
-    assert_eq!((orders.len(), distinct.len()), (INTENTS, INTENTS));
-    let counts = database.psql("SELECT count(*), count(DISTINCT customer_id) FROM orders");
-    assert_eq!(counts, format!("{INTENTS}|{INTENTS}"), "orders, and customers who have one");
-    let [from_replicas, all] = [&FROM_REPLICAS, &LISTS].map(|count| count.load(Ordering::Relaxed));
-    println!("{all} lists, {from_replicas} of them from replicas");
-    assert!(from_replicas > 0, "replicas were not asked at all");
+    tally.0.lock().unwrap().iter().for_each(|(what, times)| println!("{times:>6}  {what}"));
+    ids.sort();
+    let stored = database.psql("SELECT id FROM orders ORDER BY id::text");
+    assert_eq!(stored.lines().collect::<Vec<_>>(), ids, "every order is of an intent, every intent has its own");
+    let told = database.psql("SELECT count(*), count(DISTINCT order_id) FROM order_events WHERE version = 1");
+    assert_eq!(told, format!("{INTENTS}|{INTENTS}"), "orders that were born, by the log");
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), INTENTS as usize);
+    for what in [
+        "list: from a replica with a",
+        "list: from a replica without",
+        "list: from a primary",
+        "create: 409",
+        "create: 412",
+        "crash before",
+        "crash after",
+        "pause of replica 0",
+        "pause of replica 1",
+        "kill",
+    ] {
+        assert!(tally.of(what) > 0, "this never happened: {what}");
+    }
 }
