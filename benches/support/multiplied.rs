@@ -55,7 +55,7 @@ const TABLES: [Table; 3] = [
             ("deadline_at", "template.deadline_at + later"),
             (
                 "details",
-                "template.details || jsonb_build_object('nonce', new.nonce, 'entered_at', ms, 'updated_at', ms)",
+                "template.details::jsonb || jsonb_build_object('nonce', new.nonce, 'entered_at', ms, 'updated_at', ms)",
             ),
         ],
     ),
