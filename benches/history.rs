@@ -8,9 +8,10 @@
 //!
 //! - SQLite: all of the history was made by the store itself, order by order. It fits into the operating system's
 //!   memory, but not into that of a connection.
-//! - PostgreSQL, a primary alone with both databases, made in `TMPDIR` (2 GB for each million of orders): the store made some hundred
-//!   orders, and the server made the history of them, as `support/multiplied.rs` has it. It fits into the operating
-//!   system's memory, but not into that of the server.
+//! - PostgreSQL, a primary alone with both databases, made in `TMPDIR` (3 GB for each million of orders): the store
+//!   made some hundred orders, and the server made the history of them, as `support/multiplied.rs` has it. Then there
+//!   is a checkpoint, so that the first change of each page is at its dearest: the whole page goes into the log. It fits
+//!   into the operating system's memory, but not into that of the server.
 //!
 //! What is ongoing waits: for the bank and the shop, who are to be asked again in a day, for the barista, and to be
 //! collected. Nothing of it is due, but it stands in the indexes of what is.
@@ -171,7 +172,7 @@ impl Alone {
             commit_patience: Duration::from_secs(60),
             replica_lag: None,
             durability: None,
-            max_staleness: std::time::Duration::from_millis(100),
+            max_staleness: Duration::from_millis(100),
             clock: now,
             follow_clock: lungo::clock::follow,
         };
