@@ -39,7 +39,7 @@ use lungo::lifecycle::{Actor, Event, Stage};
 use lungo::load::report::Machine;
 use lungo::order::{CustomerId, Instant as At, OrderId};
 use lungo::store::{
-    Admitted, Again, Claim, Claims, FILE, Options, Outcome, Policy, Received, Scope, Store, Strike, Word,
+    Admitted, Again, Claim, Claims, Committed, FILE, Options, Outcome, Policy, Received, Scope, Store, Strike, Word,
 };
 use rand::seq::index::sample;
 use servers::{Cluster, Database, ask};
@@ -210,12 +210,14 @@ impl Alone {
     }
 
     async fn commit(&self, held: Vec<Claim>, at: At) -> Result<()> {
-        try_join_all(held.into_iter().map(|claim| {
+        let committed = try_join_all(held.into_iter().map(|claim| {
             let outcome = Outcome { event: Some(event(claim.stage(), &claim)), again: None };
             self.store.commit(claim, outcome, at)
-        }))
-        .await?;
-        Ok(())
+        }));
+        match committed.await?.iter().all(|committed| matches!(committed, Committed::Done(_))) {
+            true => Ok(()),
+            false => bail!("a lease was lost"),
+        }
     }
 
     /// Nobody answers, and whoever it was is to be asked again in a day.
@@ -255,11 +257,11 @@ impl Alone {
             let held = take(&mut self.claims, stage, born.len()).await?;
             self.commit(held, at).await?;
         }
-        for event in [Event::Made, Event::Collected] {
-            self.receive(born.iter().map(|order| order.id), event, at).await?;
-        }
+        let ids = || born.iter().map(|order| order.id);
+        self.receive(ids(), Event::Made, at).await?;
         let held = take(&mut self.claims, Stage::Capture, born.len()).await?;
-        self.commit(held, at).await
+        self.commit(held, at).await?;
+        self.receive(ids(), Event::Collected, at).await
     }
 
     /// Carries a quarter of the orders to each of the places where one may wait.
