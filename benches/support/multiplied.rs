@@ -117,7 +117,8 @@ pub fn multiply(cluster: &Cluster, database: &Database, history: &History) -> Re
     bar.finish_and_clear();
     run("DROP SCHEMA made CASCADE")?;
     safety.iter().for_each(|setting| cluster.set(Node::Primary, setting, "on"));
-    run("CHECKPOINT")?;
+    run("CHECKPOINT; CREATE EXTENSION pg_prewarm;
+        SELECT pg_prewarm(oid) FROM pg_class WHERE relkind = 'i' AND relname ~ '^order'; DROP EXTENSION pg_prewarm")?;
     Command::new("sync").status()?;
     Ok(())
 }
