@@ -196,23 +196,25 @@ fn lists(cluster: &Cluster, lists: u64) -> Result<()> {
     Ok(())
 }
 
-/// The statement of a list, as a server has logged it, for any of the customers that are numbered as the one of this
-/// name is.
+/// The statement of lists, as a server has logged it, for one of the customers that are numbered as the one of this
+/// name is: without the arrays, which nobody needs who asks about one.
 fn statement(log: &str, name: &str) -> Result<String> {
-    let logged = log.rsplit_once("listed.*").ok_or_else(|| eyre!("no list was logged"))?.1;
+    const ARRAYS: &str = "unnest($1, $2, $3) WITH ORDINALITY AS c (partner, name, since, place)";
+    let logged = log.rsplit_once("SELECT c.place, listed.*").ok_or_else(|| eyre!("no list was logged"))?.1;
     let (text, rest) = logged.split_once("DETAIL:").ok_or_else(|| eyre!("no values were logged"))?;
     let text = text.rsplit_once('\n').map_or(text, |(text, _)| text);
     let values = rest.lines().next().and_then(|line| line.split_once("arameters: ")).ok_or_else(|| eyre!("{rest}"))?.1;
-    let prefix = name.trim_end_matches(|digit: char| digit.is_ascii_digit());
-    let mut statement = format!("SELECT listed.*{text}");
-    // From the last one: `$1` is also how `$10` begins.
     let values: Vec<&str> =
-        values.split(", $").map(|value| value.split_once("= ").map_or(value, |(_, value)| value)).collect();
-    for (number, value) in values.iter().enumerate().rev() {
-        let value = if value.contains(prefix) { format!("('{prefix}' || :n)") } else { (*value).to_owned() };
-        statement = statement.replace(&format!("${}", number + 1), &value);
+        values.split('\'').skip(1).step_by(2).map(|array| array.trim_matches(['{', '}', '"'])).collect();
+    let [partner, customer, since] = values[..] else { bail!("these are not the values of a list: {values:?}") };
+    if !text.contains(ARRAYS) || !customer.starts_with(name.trim_end_matches(|digit: char| digit.is_ascii_digit())) {
+        bail!("this is not the statement of lists: {text}");
     }
-    Ok(statement)
+    let prefix = name.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    let one = format!(
+        "(VALUES ('{partner}'::uuid, '{prefix}' || :n, '{since}'::timestamptz, 1)) AS c (partner, name, since, place)"
+    );
+    Ok(format!("SELECT c.place, listed.*{}", text.replace(ARRAYS, &one)))
 }
 
 /// Transactions a second.

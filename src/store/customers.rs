@@ -228,6 +228,6 @@ fn complete(conn: &mut Conn, inquiry: &Inquiry, (found, newest): Found) -> Resul
 }
 
 /// The place in the question, which counts from 1.
-fn index(place: i64) -> usize {
+pub(super) fn index(place: i64) -> usize {
     usize::try_from(place - 1).unwrap_or_default()
 }

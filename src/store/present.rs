@@ -1,20 +1,28 @@
 //! A customer's present orders: from a replica where one is proven to be fresh enough, otherwise from the primary, and
 //! never older than what the reader has seen.
+//!
+//! Lists are what is asked for most. Whoever reads takes all that wait for one at that moment, and reads them together:
+//! one snapshot, one place, and on PostgreSQL one statement. Nobody waits for others to come.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use diesel::connection::DefaultLoadingMode;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable};
+use tokio::sync::oneshot;
 
+use super::customers::index;
 use super::lists::{age_in_seconds, ongoing_rows};
-use super::position::{Place, Position};
-use super::questions::{EndsOf, ListOf};
+use super::position::{Place, Position, here, here_on_primary};
+use super::questions::EndsOf;
 use super::replicas::{Freshness, Replicas};
 use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::orders;
-use super::sql::{Conn, Millis, RawId, native};
+use super::sets::{AskAll, Values, set_questions};
+use super::sql::{At, Conn, Millis, RawId, native};
 use super::statements::{Ask, Value};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
@@ -81,15 +89,14 @@ impl Store {
         // Another database's position cannot be compared: only the primary is certainly fresh enough.
         let is_foreign = at_least.is_some_and(|position| position.cluster != self.cluster);
         let at_least = at_least.filter(|_| !is_foreign);
-        let asked = Asked { cluster: self.cluster, partner, customer, closed_since };
+        let asked = Asked { cluster: self.cluster, partner, customer, closed_since, now };
         let mut door = Door::Primary;
         if !is_foreign {
             let written = self.recent.last(partner, &asked.customer);
             let wanted = Freshness { seen: at_least.map(|seen| seen.at), written };
             if let Some(replica) = self.replicas.fresh_enough(&wanted) {
                 door = Door::Both;
-                let of = asked.clone();
-                match replica.read(move |conn, place, as_of| of.read(conn, place, as_of, Source::Replica)).await {
+                match replica.list(asked.clone()).await {
                     Ok(read) if asked.is_as_fresh(&read, at_least, &self.replicas) => {
                         METERS.list_reads.of(Door::Replica).increment(1);
                         METERS.list_staleness.of(()).record(age_in_seconds(read.as_of, now));
@@ -103,8 +110,7 @@ impl Store {
         }
         let until = tokio::time::Instant::now() + CATCHING_UP;
         loop {
-            let of = asked.clone();
-            let read = self.readers.read_at(move |conn, place| of.read(conn, place, now, Source::Primary)).await?;
+            let read = self.readers.list(asked.clone()).await?;
             if asked.is_as_fresh(&read, at_least, &self.replicas) {
                 METERS.list_reads.of(door).increment(1);
                 return Ok(read);
@@ -124,11 +130,12 @@ impl Store {
 
 /// Whose list is asked for.
 #[derive(Clone)]
-struct Asked {
+pub(super) struct Asked {
     cluster: u64,
     partner: PartnerId,
     customer: CustomerId,
     closed_since: Instant,
+    now: Instant,
 }
 
 impl Asked {
@@ -156,25 +163,96 @@ impl Asked {
         })
     }
 
-    fn read(self, conn: &mut Conn, place: Place, as_of: Instant, source: Source) -> Result<Present> {
-        let Self { cluster, partner, customer, closed_since } = self;
-        let Listed { ongoing, closed, revision } = match conn {
-            Conn::Sqlite(_) => step_by_step(conn, partner, &customer, closed_since)?,
-            Conn::Postgres(conn) => at_once(conn, partner, &customer, closed_since)?,
-        };
+    fn present(&self, listed: Listed, place: Place, as_of: Instant, source: Source) -> Present {
+        let Listed { ongoing, closed, revision } = listed;
         let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
-        Ok(Present {
+        Present {
             ongoing: readable(ongoing),
             recently_closed: readable(closed),
             revision,
-            position: Position::of(cluster, place, (partner, &customer), revision),
+            position: Position::of(self.cluster, place, (self.partner, &self.customer), revision),
             as_of,
             source,
-        })
+        }
+    }
+
+    /// Reads the list on a snapshot of SQLite that is open already.
+    pub fn read_on_snapshot(&self, conn: &mut Conn, as_of: Instant) -> Result<Present> {
+        let place = here(conn)?;
+        Ok(self.present(step_by_step(conn, self)?, place, as_of, Source::Replica))
+    }
+}
+
+/// Somebody who waits for a list.
+pub(super) struct Waiting {
+    asked: Asked,
+    answer: oneshot::Sender<Result<Present>>,
+}
+
+impl Waiting {
+    pub fn for_list(asked: Asked) -> (Self, oneshot::Receiver<Result<Present>>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { asked, answer }, answered)
+    }
+
+    /// The first one, and whoever else waits by now.
+    pub fn with_others(self, others: &Receiver<Self>) -> Vec<Self> {
+        let others = others.try_iter().take(MOST_TOGETHER - 1);
+        // Whoever asked may have gone: then the work is not worth doing.
+        [self].into_iter().chain(others).filter(|one| !one.answer.is_closed()).collect()
+    }
+}
+
+/// Lists that are read together at most: enough to share a trip, few enough that another thread gets its share.
+const MOST_TOGETHER: usize = 32;
+
+/// Reads lists and answers those who wait for them, from a replica if it is known how far that has come and as of when it
+/// holds everything. Whether the database answered.
+pub(super) fn read_together(conn: &mut Conn, waiting: Vec<Waiting>, replica: Option<(Place, Instant)>) -> bool {
+    if waiting.is_empty() {
+        return true;
+    }
+    let asked: Vec<&Asked> = waiting.iter().map(|one| &one.asked).collect();
+    match read(conn, &asked, replica.map(|(place, _)| place)) {
+        Ok((place, listed)) => {
+            for (Waiting { asked, answer }, listed) in waiting.into_iter().zip(listed) {
+                let (as_of, source) = match replica {
+                    Some((_, as_of)) => (as_of, Source::Replica),
+                    None => (asked.now, Source::Primary),
+                };
+                let _ = answer.send(Ok(asked.present(listed, place, as_of, source)));
+            }
+            true
+        }
+        // One that cannot be read is nothing to the others.
+        Err(_) if waiting.len() > 1 => {
+            waiting.into_iter().fold(true, |answered, one| read_together(conn, vec![one], replica) && answered)
+        }
+        Err(fault) => {
+            let has_answered = !matches!(fault, Error::Unavailable(_));
+            waiting.into_iter().for_each(|Waiting { answer, .. }| drop(answer.send(Err(fault.clone()))));
+            has_answered
+        }
+    }
+}
+
+/// Lists, and how far the database had come before they were read.
+fn read(conn: &mut Conn, asked: &[&Asked], known: Option<Place>) -> Result<(Place, Vec<Listed>)> {
+    match conn {
+        Conn::Sqlite(_) => conn.read(|conn| {
+            let place = here(conn)?;
+            Ok((place, asked.iter().map(|asked| step_by_step(conn, asked)).collect::<Result<_>>()?))
+        }),
+        Conn::Postgres(_) => {
+            let place = known.map_or_else(|| here_on_primary(conn), Ok)?;
+            let Conn::Postgres(conn) = conn else { return Ok((place, Vec::new())) };
+            Ok((place, at_once(conn, asked)?))
+        }
     }
 }
 
 /// What a list is made of: newest first, and latest end first.
+#[derive(Default)]
 struct Listed {
     ongoing: Vec<OrderRow>,
     closed: Vec<OrderRow>,
@@ -182,9 +260,10 @@ struct Listed {
 }
 
 /// SQLite answers small questions at next to no cost.
-fn step_by_step(conn: &mut Conn, partner: PartnerId, customer: &CustomerId, closed_since: Instant) -> Result<Listed> {
-    let ongoing = ongoing_rows(conn, partner, customer)?;
-    let ends = Ask::<EndsOf, 2>::with([Value::Id(raw(partner)), Value::Text(&customer.0)]);
+fn step_by_step(conn: &mut Conn, asked: &Asked) -> Result<Listed> {
+    let Asked { partner, customer, closed_since, .. } = asked;
+    let ongoing = ongoing_rows(conn, *partner, customer)?;
+    let ends = Ask::<EndsOf, 2>::with([Value::Id(raw(*partner)), Value::Text(&customer.0)]);
     let newest = native!(conn, conn => ends
         .load_iter::<(i64, i64, Option<Millis>, RawId), DefaultLoadingMode>(conn)?
         .take(RECENT_ORDERS)
@@ -192,7 +271,7 @@ fn step_by_step(conn: &mut Conn, partner: PartnerId, customer: &CustomerId, clos
     let revision = newest
         .first()
         .map_or_else(Revision::default, |(number, nonce, ..)| Revision { number: *number, nonce: *nonce });
-    let just_now = |at: Option<Millis>| at.is_some_and(|at| at > millis(closed_since));
+    let just_now = |at: Option<Millis>| at.is_some_and(|at| at > millis(*closed_since));
     let mut just_closed: Vec<_> = newest.into_iter().filter(|(_, _, closed_at, _)| just_now(*closed_at)).collect();
     just_closed.sort_by_key(|(number, _, closed_at, _)| Reverse((*closed_at, *number)));
     let mut closed: Vec<OrderRow> = Vec::new();
@@ -205,27 +284,54 @@ fn step_by_step(conn: &mut Conn, partner: PartnerId, customer: &CustomerId, clos
     Ok(Listed { ongoing, closed, revision })
 }
 
+set_questions! {
+    /// Of customers (partners, names, and since when what ended is told): number, nonce and end of the newest orders, with
+    /// those of them that are ongoing or ended since; and all others that are ongoing. Each with the place of the customer
+    /// in the question.
+    ListsOfAll: (BigInt, BigInt, BigInt, Nullable<At>, Nullable<orders::SqlType>),
+        "SELECT c.place, listed.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, since, place)
+         CROSS JOIN LATERAL (
+             SELECT newest.number, newest.nonce, newest.closed_at, told.* FROM (
+                 SELECT number, nonce, closed_at, order_id FROM order_names
+                 WHERE partner_id = c.partner AND customer_id = c.name AND number > 0 ORDER BY number DESC LIMIT 32
+             ) AS newest LEFT JOIN LATERAL (
+                 SELECT * FROM orders WHERE id = newest.order_id
+                     AND (newest.closed_at IS NULL OR newest.closed_at > c.since) AND deleted_at IS NULL LIMIT 1
+             ) AS told ON TRUE
+             UNION ALL
+             SELECT number, 0, NULL, orders.* FROM orders
+             WHERE partner_id = c.partner AND customer_id = c.name AND ongoing AND number <= (
+                 SELECT number FROM order_names WHERE partner_id = c.partner AND customer_id = c.name AND number > 0
+                 ORDER BY number DESC OFFSET 32 LIMIT 1)
+         ) AS listed";
+}
+
+/// A row of [`ListsOfAll`].
+type Found = (i64, i64, i64, Option<Millis>, Option<OrderRow>);
+
 /// PostgreSQL is a trip away, and one statement sees one snapshot.
-fn at_once(
-    conn: &mut PgConnection,
-    partner: PartnerId,
-    customer: &CustomerId,
-    closed_since: Instant,
-) -> Result<Listed> {
-    let (owner, name) = (|| Value::Id(raw(partner)), || Value::Text(&customer.0));
-    let values = [owner(), name(), Value::At(millis(closed_since)), owner(), name(), owner(), name()];
-    let rows: Vec<(i64, i64, Option<Millis>, Option<OrderRow>)> = Ask::<ListOf, 7>::with(values).load(conn)?;
-    let revision =
-        rows.first().map_or_else(Revision::default, |(number, nonce, ..)| Revision { number: *number, nonce: *nonce });
-    let (mut ongoing, mut closed) = (Vec::new(), Vec::new());
-    for (number, _, ended_at, row) in rows {
-        match (ended_at, row) {
-            (None, Some(row)) => ongoing.push(row),
-            (Some(ended_at), Some(row)) => closed.push((ended_at, number, row)),
-            (_, None) => {}
+fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<Vec<Listed>> {
+    let values = [
+        Values::Ids(asked.iter().map(|asked| raw(asked.partner)).collect()),
+        Values::Texts(asked.iter().map(|asked| asked.customer.0.clone()).collect()),
+        Values::Ats(asked.iter().map(|asked| millis(asked.closed_since)).collect()),
+    ];
+    let mut found: Vec<Found> = AskAll::<ListsOfAll, 3>::with(values).load(conn)?;
+    found.sort_unstable_by_key(|(place, number, ..)| Reverse((*place, *number)));
+    let mut lists: Vec<Listed> = asked.iter().map(|_| Listed::default()).collect();
+    for (place, number, nonce, ended_at, row) in found {
+        let list = &mut lists[index(place)];
+        if list.revision.number == 0 {
+            list.revision = Revision { number, nonce };
+        }
+        match ended_at {
+            None => list.ongoing.extend(row),
+            Some(_) => list.closed.extend(row),
         }
     }
-    closed.sort_by_key(|(ended_at, number, _)| Reverse((*ended_at, *number)));
-    let closed = closed.into_iter().take(MAX_RECENTLY_CLOSED).map(|(.., row)| row).collect();
-    Ok(Listed { ongoing, closed, revision })
+    for list in &mut lists {
+        list.closed.sort_by_key(|row| Reverse((row.closed_at, row.number)));
+        list.closed.truncate(MAX_RECENTLY_CLOSED);
+    }
+    Ok(lists)
 }

@@ -21,24 +21,6 @@ questions! {
     /// Number, nonce, end and id of the orders of a partner's customer, newest first.
     EndsOf: (BigInt, BigInt, Nullable<At>, Id), "number, nonce, closed_at, order_id",
         "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
-    /// A list in one: number, nonce and end of the newest orders of a partner's customer, newest first, with those of
-    /// them that are ongoing or ended after an instant; and all others that are ongoing. For PostgreSQL, where each
-    /// question is a trip to the server.
-    ListOf: (BigInt, BigInt, Nullable<At>, Nullable<OrderColumns>), "listed.*",
-        "FROM (
-            SELECT newest.number AS place, newest.nonce, newest.closed_at AS ended_at, told.* FROM (
-                SELECT number, nonce, closed_at, order_id FROM order_names
-                WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC LIMIT 32
-            ) AS newest LEFT JOIN LATERAL (
-                SELECT * FROM orders
-                WHERE id = order_id AND (newest.closed_at IS NULL OR newest.closed_at > ?) AND deleted_at IS NULL LIMIT 1
-            ) AS told ON TRUE
-            UNION ALL
-            SELECT number, 0, NULL, orders.* FROM orders
-            WHERE partner_id = ? AND customer_id = ? AND ongoing AND number <= (
-                SELECT number FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0
-                ORDER BY number DESC OFFSET 32 LIMIT 1)
-        ) AS listed ORDER BY place DESC";
     /// Id, fingerprint and deletion of the order that a partner's customer has under an Idempotency-Key.
     OrderOfKey: (Id, Binary, Nullable<At>), "order_id, fingerprint, deleted_at",
         "FROM order_names JOIN orders ON id = order_id

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
 use diesel::connection::SimpleConnection;
 use tokio::sync::oneshot;
 
 use super::lanes::fill;
 use super::position::{Place, here, here_on_primary};
+use super::present::{Asked, Present, Waiting, read_together};
 use super::sql::Conn;
 use super::{Error, Pool, Result};
 use crate::meters::METERS;
@@ -27,17 +28,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Readers {
     jobs: Sender<Job>,
+    lists: Sender<Waiting>,
 }
 
 impl Readers {
     /// Starts `count` reading threads. They end when the last `Readers` is dropped.
     pub fn start(pool: &Pool, count: usize, queue: usize) -> std::io::Result<Self> {
         let (jobs, waiting) = bounded(queue);
+        let (lists, waiting_for_lists) = bounded(queue);
         for i in 0..count {
-            let (pool, waiting) = (pool.clone(), waiting.clone());
-            thread::Builder::new().name(format!("reader-{i}")).spawn(move || serve(&pool, &waiting))?;
+            let (pool, waiting, waiting_for_lists) = (pool.clone(), waiting.clone(), waiting_for_lists.clone());
+            let serve = move || serve(&pool, &waiting, &waiting_for_lists);
+            thread::Builder::new().name(format!("reader-{i}")).spawn(serve)?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs, lists })
     }
 
     /// Runs `query` in a read transaction. Errors: [`Error::Overloaded`] when too many wait.
@@ -66,9 +70,15 @@ impl Readers {
         .await
     }
 
-    /// How full the channel is, from 0 to 1.
+    /// Reads a customer's list, together with those that others wait for.
+    pub async fn list(&self, asked: Asked) -> Result<Present> {
+        let (waiting, answered) = Waiting::for_list(asked);
+        answer(&self.lists, waiting, answered).await
+    }
+
+    /// How full the fuller channel is, from 0 to 1.
     pub fn fill(&self) -> f64 {
-        fill(&self.jobs)
+        fill(&self.jobs).max(fill(&self.lists))
     }
 }
 
@@ -76,18 +86,23 @@ pub(super) async fn enqueue<T: Send + 'static>(
     jobs: &Sender<Job>,
     query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let asked = Monotonic::now();
-    let (answer, answered) = oneshot::channel();
+    let (sender, answered) = oneshot::channel();
     let job: Job = Box::new(move |conn| {
         // Whoever asked may have gone: then the work is not worth doing.
-        if answer.is_closed() {
+        if sender.is_closed() {
             return true;
         }
         let found = query(conn);
         let has_answered = !matches!(found, Err(Error::Unavailable(_)));
-        let _ = answer.send(found);
+        let _ = sender.send(found);
         has_answered
     });
+    answer(jobs, job, answered).await
+}
+
+/// What a reading thread answers to a job. Errors: [`Error::Overloaded`] when too many wait.
+pub(super) async fn answer<J, T>(jobs: &Sender<J>, job: J, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
+    let asked = Monotonic::now();
     jobs.try_send(job).map_err(|refused| match refused {
         TrySendError::Full(_) => {
             METERS.read_refused.of(()).increment(1);
@@ -101,9 +116,19 @@ pub(super) async fn enqueue<T: Send + 'static>(
     answered.map_err(|_| silent)?.map_err(|_| Error::Unavailable("the reading thread dropped the answer".into()))?
 }
 
-fn serve(pool: &Pool, jobs: &Receiver<Job>) {
+fn serve(pool: &Pool, jobs: &Receiver<Job>, lists: &Receiver<Waiting>) {
     let mut conn = None;
-    for job in jobs {
+    loop {
+        let job: Job = select! {
+            recv(jobs) -> job => match job { Ok(job) => job, Err(_) => return },
+            recv(lists) -> first => match first {
+                Ok(first) => {
+                    let waiting = first.with_others(lists);
+                    Box::new(|conn| read_together(conn, waiting, None))
+                }
+                Err(_) => return,
+            },
+        };
         if conn.is_none() {
             conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
         }
@@ -201,12 +226,22 @@ impl LaggingReader {
         *self.lag.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some((lag, until));
     }
 
-    /// Runs `query` on the old snapshot, and says how old it was.
+    /// Runs `query` on the old snapshot.
     pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         enqueue(&self.jobs, query).await
+    }
+
+    /// Reads a customer's list there.
+    pub async fn list(&self, asked: Asked) -> Result<Present> {
+        let shown = self.clone();
+        self.read(move |conn| {
+            let age = shown.age().ok_or(Error::Unavailable("its snapshot has just ended".into()))?;
+            asked.read_on_snapshot(conn, age.as_of)
+        })
+        .await
     }
 }
 

@@ -19,7 +19,8 @@ use super::engine::Database;
 use super::instances::ReplicaSeen;
 use super::lists::age_in_seconds;
 use super::position::{Forks, Place, here};
-use super::readers::{Job, LaggingReader, enqueue};
+use super::present::{Asked, Present, Waiting, read_together};
+use super::readers::{LaggingReader, answer};
 use super::sql::Conn;
 use super::{Error, Options, Result};
 use crate::order::Instant;
@@ -139,30 +140,13 @@ impl Replicas {
 }
 
 impl Chosen<'_> {
-    /// Runs `query` there, which is told how far it has come, and is run only if that still suffices.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&mut Conn, Place, Instant) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    /// Reads a customer's list there.
+    pub async fn list(&self, asked: Asked) -> Result<Present> {
         match self {
-            Self::Lagging(lagging) => {
-                let shown = (*lagging).clone();
-                lagging
-                    .read(move |conn| {
-                        let age = shown.age().ok_or(Error::Unavailable("its snapshot has just ended".into()))?;
-                        let place = here(conn)?;
-                        query(conn, place, age.as_of)
-                    })
-                    .await
-            }
+            Self::Lagging(lagging) => lagging.list(asked).await,
             Self::Server(replica) => {
-                let seen = replica.seen.clone();
-                enqueue(&replica.jobs, move |conn| {
-                    // What is known when the read begins, not when it was asked for: it can only be further.
-                    let seen = seen.load_full().ok_or(Error::Unavailable("nothing is proven any more".into()))?;
-                    query(conn, seen.place, seen.as_of)
-                })
-                .await
+                let (waiting, answered) = Waiting::for_list(asked);
+                answer(&replica.lists, waiting, answered).await
             }
         }
     }
@@ -172,14 +156,14 @@ impl Chosen<'_> {
 pub(super) struct Replica {
     /// Its address, as it may be shown.
     name: String,
-    jobs: Sender<Job>,
+    lists: Sender<Waiting>,
     seen: Arc<ArcSwapOption<Seen>>,
 }
 
 impl Replica {
     /// Starts the threads that read at this server. They end with the last sender of jobs.
     fn start(server: &Database, readers: usize, queue: usize) -> Result<Self> {
-        let (jobs, waiting) = bounded(queue);
+        let (lists, waiting) = bounded(queue);
         let seen = Arc::new(ArcSwapOption::empty());
         for i in 0..readers {
             let (server, waiting, seen) = (server.clone(), waiting.clone(), seen.clone());
@@ -188,7 +172,7 @@ impl Replica {
                 .spawn(move || serve(&server, &waiting, &seen))
                 .map_err(|fault| Error::Unavailable(fault.to_string()))?;
         }
-        Ok(Self { name: server.name(), jobs, seen })
+        Ok(Self { name: server.name(), lists, seen })
     }
 
     fn seen(&self) -> Option<Seen> {
@@ -196,7 +180,7 @@ impl Replica {
     }
 }
 
-fn serve(server: &Database, jobs: &Receiver<Job>, seen: &ArcSwapOption<Seen>) {
+fn serve(server: &Database, lists: &Receiver<Waiting>, seen: &ArcSwapOption<Seen>) {
     let mut held: Option<(Conn, Monotonic)> = None;
     loop {
         if held.is_none() {
@@ -204,7 +188,7 @@ fn serve(server: &Database, jobs: &Receiver<Job>, seen: &ArcSwapOption<Seen>) {
         }
         let Some((conn, opened)) = &mut held else {
             // Whoever asks here is better served by the primary: it is told so by a dropped answer.
-            match jobs.recv_timeout(REST) {
+            match lists.recv_timeout(REST) {
                 Ok(_) | Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -213,8 +197,12 @@ fn serve(server: &Database, jobs: &Receiver<Job>, seen: &ArcSwapOption<Seen>) {
         while seen.load().as_deref().is_some_and(|seen| seen.looked <= *opened) {
             thread::sleep(Duration::from_millis(1));
         }
-        let Ok(job) = jobs.recv() else { return };
-        let answered = catch_unwind(AssertUnwindSafe(|| job(conn)));
+        let Ok(first) = lists.recv() else { return };
+        let waiting = first.with_others(lists);
+        // What is known when the read begins, not when it was asked for: it can only be further. Where nothing is proven
+        // any more the answers are dropped, as above.
+        let Some(Seen { place, as_of, .. }) = seen.load().as_deref().copied() else { continue };
+        let answered = catch_unwind(AssertUnwindSafe(|| read_together(conn, waiting, Some((place, as_of)))));
         if answered.is_err() || !conn.is_of_use(matches!(answered, Ok(true))) {
             held = None;
         }

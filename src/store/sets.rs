@@ -12,7 +12,7 @@ use super::log;
 use super::rows::event::NewEventRows;
 use super::rows::name::{NameEndRows, NameRows};
 use super::rows::{ChangedColumns, ChangedRows, OrderRows, SeldomChangedColumns, SeldomChangedRows};
-use super::sql::{Id, RawId};
+use super::sql::{At, Id, Millis, RawId};
 use crate::state::Order;
 
 /// Many rows, column by column.
@@ -180,6 +180,7 @@ pub(super) trait SetQuestion: 'static {
 pub(super) enum Values {
     Ids(Vec<RawId>),
     Texts(Vec<String>),
+    Ats(Vec<Millis>),
 }
 
 /// A question with its arrays.
@@ -202,6 +203,7 @@ impl<Q: SetQuestion, const N: usize> QueryFragment<Pg> for AskAll<Q, N> {
             match values {
                 Values::Ids(ids) => pass.push_bind_param::<Array<Id>, Vec<RawId>>(ids)?,
                 Values::Texts(texts) => pass.push_bind_param::<Array<Text>, Vec<String>>(texts)?,
+                Values::Ats(ats) => pass.push_bind_param::<Array<At>, Vec<Millis>>(ats)?,
             }
         }
         parts.for_each(|part| pass.push_sql(part));

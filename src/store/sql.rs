@@ -137,9 +137,9 @@ pub struct Id;
 pub struct At;
 impl diesel::sql_types::SqlOrd for At {}
 
-/// A JSON document: `TEXT`, or `jsonb`.
+/// A JSON document: `TEXT`, or `json`.
 #[derive(Clone, Copy, Debug, Default, SqlType, diesel::query_builder::QueryId)]
-#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 3802, array_oid = 3807))]
+#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 114, array_oid = 199))]
 pub struct Document;
 
 /// An id as it stands in the database, whether or not it is one.
@@ -153,7 +153,7 @@ pub(super) struct RawId(pub Vec<u8>);
 #[diesel(sql_type = At)]
 pub(super) struct Millis(pub i64);
 
-/// A document as it stands in the database: PostgreSQL writes it in its own way.
+/// A document as it stands in the database.
 #[derive(Clone, Debug, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Document)]
 pub(super) struct Json(pub String);
@@ -192,8 +192,6 @@ ids!(OrderId, PartnerId, ShopId);
 
 /// PostgreSQL counts microseconds since the beginning of the year 2000.
 const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
-/// The version of the binary form of `jsonb`, which is its text.
-const JSONB: u8 = 1;
 
 macro_rules! of_both_engines {
     ($($sql_type:ident: $rust_type:ident;)*) => {$(
@@ -286,7 +284,6 @@ impl ToSql<Document, Sqlite> for Json {
 
 impl ToSql<Document, Pg> for Json {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        out.write_all(&[JSONB])?;
         out.write_all(self.0.as_bytes())?;
         Ok(IsNull::No)
     }
@@ -300,9 +297,6 @@ impl FromSql<Document, Sqlite> for Json {
 
 impl FromSql<Document, Pg> for Json {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        match value.as_bytes() {
-            [JSONB, text @ ..] => Ok(Self(str::from_utf8(text)?.to_owned())),
-            _ => Err("a jsonb of an unknown version".into()),
-        }
+        Ok(Self(str::from_utf8(value.as_bytes())?.to_owned()))
     }
 }

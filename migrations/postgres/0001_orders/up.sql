@@ -1,5 +1,5 @@
 -- All that must survive, as the migrations of SQLite have it, in PostgreSQL's own types: ids are uuid, instants
--- timestamptz, documents jsonb. Tables and columns have the same names and order there: one schema in the code serves
+-- timestamptz, documents json. Tables and columns have the same names and order there: one schema in the code serves
 -- both. Money is minor units.
 --
 -- Every row of a customer's begins with its partner and customer, or is found by an order's id: see
@@ -7,6 +7,9 @@
 --
 -- Text that stands in an index is COLLATE "C": it sorts by its bytes, as in SQLite, which is the cheapest comparison
 -- there is, and no new version of the system's libraries can change the order under an index.
+--
+-- Documents are json, not jsonb: only the code reads them, as a whole, and jsonb would be taken apart and put together
+-- with every write and read. Whoever wants to search in one by hand says `details::jsonb`.
 --
 -- Where storage is set, rows are swept by their number: a share of the table (the default) would come ever later, as
 -- history grows, while the dead rows lie among the live ones.
@@ -41,20 +44,20 @@ CREATE TABLE keys (
 CREATE TABLE shops (
     id         uuid PRIMARY KEY,
     partner_id uuid NOT NULL REFERENCES partners (id),
-    body       jsonb NOT NULL
+    body       json NOT NULL
 );
 
 CREATE TABLE items (
     partner_id uuid NOT NULL REFERENCES partners (id),
     item_id    text COLLATE "C" NOT NULL,
-    body       jsonb NOT NULL,
+    body       json NOT NULL,
     PRIMARY KEY (partner_id, item_id)
 );
 
 CREATE TABLE shop_items (
     shop_id uuid NOT NULL REFERENCES shops (id),
     item_id text COLLATE "C" NOT NULL,
-    body    jsonb NOT NULL,
+    body    json NOT NULL,
     PRIMARY KEY (shop_id, item_id)
 );
 
@@ -62,7 +65,7 @@ CREATE TABLE drafts (
     id          uuid PRIMARY KEY,
     partner_id  uuid NOT NULL,
     customer_id text COLLATE "C" NOT NULL,
-    body        jsonb NOT NULL,
+    body        json NOT NULL,
     valid_until timestamptz NOT NULL,
     created_at  timestamptz NOT NULL,
     deleted_at  timestamptz
@@ -70,7 +73,7 @@ CREATE TABLE drafts (
 
 -- The row is the order AND its pending task: there is no queue table that could disagree with it.
 -- Columns are what SQL asks about; what only the code reads stands in `details`.
--- `placed` is text, not jsonb: `placed_hash` covers it letter by letter.
+-- `placed` is text, which nobody may reformat: `placed_hash` covers it letter by letter.
 CREATE TABLE orders (
     id              uuid PRIMARY KEY,
     partner_id      uuid NOT NULL,
@@ -107,7 +110,7 @@ CREATE TABLE orders (
     created_at      timestamptz NOT NULL,
     closed_at       timestamptz,
     deleted_at      timestamptz,
-    details         jsonb NOT NULL,
+    details         json NOT NULL,
     -- Every ongoing order has a deadline, every pending stage a time, and only what is over is closed.
     CHECK (ongoing = (deadline_at IS NOT NULL)),
     CHECK (ongoing = (closed_at IS NULL)),
@@ -185,7 +188,7 @@ CREATE TABLE order_events (
     at             timestamptz NOT NULL,
     -- How long the order had stood in the status that it left: what waiting is measured from.
     elapsed_ms     bigint,
-    data           jsonb NOT NULL
+    data           json NOT NULL
 );
 CREATE UNIQUE INDEX order_events_of_order ON order_events (order_id, version);
 CREATE INDEX order_events_of_partner ON order_events (partner_id, position);
@@ -228,7 +231,7 @@ CREATE TABLE webhooks (
     shop_id          uuid REFERENCES shops (id),
     url              text NOT NULL,
     -- The kinds of events that it wants, as a document; all if null.
-    kinds            jsonb,
+    kinds            json,
     secret           text NOT NULL,
     -- The secret before it, and until when it signs as well.
     old_secret       text,
@@ -326,7 +329,7 @@ CREATE TABLE audit (
     subject    text COLLATE "C" NOT NULL,
     reason     text,
     outcome    text NOT NULL CHECK (outcome IN ('done', 'refused')),
-    detail     jsonb NOT NULL,
+    detail     json NOT NULL,
     request_id text NOT NULL
 );
 CREATE INDEX audit_of_subject ON audit (subject, position);
@@ -362,16 +365,16 @@ CREATE TABLE bulk_jobs (
     id         uuid PRIMARY KEY,
     state      text NOT NULL CHECK (state IN ('proposed', 'running', 'stopped', 'done')),
     -- What is done, to which orders, and what was counted before: documents that only the code reads.
-    deed       jsonb NOT NULL,
+    deed       json NOT NULL,
     lot        text NOT NULL,
     query      text NOT NULL,
-    sieve      jsonb NOT NULL,
-    counted    jsonb NOT NULL,
+    sieve      json NOT NULL,
+    counted    json NOT NULL,
     total      bigint NOT NULL,
     place      bigint NOT NULL,
     done       bigint NOT NULL,
     refused    bigint NOT NULL,
-    refusals   jsonb NOT NULL,
+    refusals   json NOT NULL,
     user_id    uuid NOT NULL,
     user_name  text NOT NULL,
     reason     text,
@@ -411,7 +414,7 @@ CREATE TABLE settlements (
     order_id     uuid NOT NULL,
     -- The order as it was when this was said: on any other it has no effect.
     version      bigint NOT NULL,
-    event        jsonb NOT NULL,
+    event        json NOT NULL,
     -- Minor units.
     amount       bigint NOT NULL,
     currency     text NOT NULL,
