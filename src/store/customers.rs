@@ -14,7 +14,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable};
 use super::questions::{NumbersOf, OrderOfKey};
 use super::rows::{OrderRow, instant, millis, raw, uuid};
 use super::schema::{order_names, orders};
-use super::sets::{AskAll, Values, set_questions};
+use super::sets::{AskAll, Values, index, set_questions};
 use super::sql::{At, Conn, Id, Millis, RawId, native};
 use super::statements::{Ask, Value};
 use super::{Error, Result, lists};
@@ -225,9 +225,4 @@ fn complete(conn: &mut Conn, inquiry: &Inquiry, (found, newest): Found) -> Resul
         }
     }
     Ok(Ok(customer))
-}
-
-/// The place in the question, which counts from 1.
-pub(super) fn index(place: i64) -> usize {
-    usize::try_from(place - 1).unwrap_or_default()
 }

@@ -14,14 +14,13 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
 use tokio::sync::oneshot;
 
-use super::customers::index;
 use super::lists::{age_in_seconds, ongoing_rows};
 use super::position::{Place, Position, here, here_on_primary};
 use super::questions::EndsOf;
 use super::replicas::{Freshness, Replicas};
 use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::orders;
-use super::sets::{AskAll, Values, set_questions};
+use super::sets::{AskAll, Values, index, set_questions};
 use super::sql::{At, Conn, Millis, RawId, native};
 use super::statements::{Ask, Value};
 use super::{Error, Result, Store};

@@ -222,6 +222,11 @@ impl<Q: SetQuestion, const N: usize> Query for AskAll<Q, N> {
 
 impl<Q, const N: usize> RunQueryDsl<PgConnection> for AskAll<Q, N> {}
 
+/// The index of what an answer of `WITH ORDINALITY` is about: there the first one has the number 1.
+pub(super) fn index(place: i64) -> usize {
+    usize::try_from(place - 1).unwrap_or_default()
+}
+
 /// Declares questions about many things, each with the SQL types of its answers.
 macro_rules! set_questions {
     ($($(#[$meta:meta])* $name:ident: $answer:ty, $text:expr;)*) => {$(

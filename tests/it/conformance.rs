@@ -78,6 +78,7 @@ contract! {
     positions_only_grow
     nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
     an_order_that_ended_is_told_for_a_while
+    lists_that_are_read_together_are_those_of_one_by_one
     reopening_keeps_everything
     operators_see_what_is_late_astray_and_unknown
     instances_know_of_each_other_until_they_end_or_fall_silent;
@@ -673,6 +674,42 @@ async fn an_order_that_ended_is_told_for_a_while(bench: &mut Bench) {
         list.recently_closed.len()
     };
     assert_eq!((told(99).await, told(100).await), (1, 0));
+}
+
+async fn lists_that_are_read_together_are_those_of_one_by_one(bench: &mut Bench) {
+    let partner = PartnerId::new();
+    let customers: Vec<_> =
+        (0..70).map(|number| Customer { partner, ..Customer::new(&format!("cus_{number}")) }).collect();
+    for (number, cus) in customers.iter().enumerate() {
+        if number % 3 > 0 {
+            bench.create(cus.asks(&["lungo"])).await;
+        }
+        if number % 3 > 1 {
+            let ended = bench.create(cus.asks(&["roll"])).await;
+            bench.tell(&ended, Actor::Partner, Event::CustomerCancelled, at(number as i64)).await;
+        }
+    }
+    // One whose oldest order is still ongoing when many newer ones have ended.
+    for _ in 0..35 {
+        let ended = bench.create(customers[1].asks(&["roll"])).await;
+        bench.tell(&ended, Actor::Partner, Event::CustomerCancelled, at(1)).await;
+    }
+    let list = |cus: &Customer, since| {
+        let (store, cus) = (bench.store.clone(), cus.clone());
+        async move {
+            let list = store.present(cus.partner, cus.id, None, at(since), at(100)).await.unwrap();
+            (list.ongoing, list.recently_closed, list.revision)
+        }
+    };
+    let mut one_by_one = Vec::new();
+    for (number, cus) in customers.iter().enumerate() {
+        one_by_one.push(list(cus, number as i64 % 2 * 50).await);
+    }
+    let together = customers.iter().enumerate().map(|(number, cus)| tokio::spawn(list(cus, number as i64 % 2 * 50)));
+    let together: Vec<_> = join_all(together).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(together, one_by_one);
+    let counts = |number: usize| (together[number].0.len(), together[number].1.len(), together[number].2.number);
+    assert_eq!([0, 1, 2, 5, 53].map(counts), [(0, 0, 0), (1, 0, 36), (1, 1, 2), (1, 0, 2), (1, 1, 2)]);
 }
 
 async fn reopening_keeps_everything(bench: &mut Bench) {

@@ -6,5 +6,5 @@ CREATE TABLE instances (
     version    text NOT NULL,
     started_at timestamptz NOT NULL,
     seen_at    timestamptz NOT NULL,
-    report     jsonb NOT NULL
+    report     json NOT NULL
 ) WITH (fillfactor = 50);
