@@ -47,7 +47,7 @@ impl Kind {
         Some(match oid {
             2950 => Self::Id,
             1184 => Self::At,
-            3802 => Self::Document,
+            114 => Self::Document,
             25 => Self::Text,
             20 => Self::Number,
             23 => Self::Integer,
