@@ -225,7 +225,11 @@ pub(super) fn read_together(conn: &mut Conn, waiting: Vec<Waiting>, replica: Opt
         }
         // One that cannot be read is nothing to the others.
         Err(_) if waiting.len() > 1 => {
-            waiting.into_iter().fold(true, |answered, one| read_together(conn, vec![one], replica) && answered)
+            let mut has_answered = true;
+            for one in waiting {
+                has_answered &= read_together(conn, vec![one], replica);
+            }
+            has_answered
         }
         Err(fault) => {
             let has_answered = !matches!(fault, Error::Unavailable(_));
