@@ -49,6 +49,8 @@ use tempfile::TempDir;
 const BATCH: u64 = 128;
 /// Turns that each of the two stores gets.
 const ROUNDS: u64 = 40;
+/// Turns before those, if no other number is asked for.
+const WARMING: u64 = 10;
 /// Orders that each customer of the history has.
 const ORDERS_PER_CUSTOMER: u64 = 5;
 /// What the customers of the history are called, before their numbers.
@@ -70,6 +72,9 @@ struct Cli {
     /// Ongoing orders in the one store
     #[arg(long, default_value_t = 0)]
     ongoing: u64,
+    /// Turns that each store gets before those that are measured: the more, the fewer pages are touched for the first time
+    #[arg(long, default_value_t = WARMING, value_parser = clap::value_parser!(u64).range(..=1_000))]
+    warming: u64,
     /// Where the databases of SQLite are made [default: the directory for temporary files]
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     data: PathBuf,
@@ -92,14 +97,16 @@ struct History {
     finished: u64,
     ongoing: u64,
     customers: u64,
+    /// Turns in which some of the customers who have no ongoing order come back.
+    rounds: u64,
     until: At,
 }
 
 impl History {
     /// So many customers that none has two ongoing orders, and that enough have none.
-    fn of(finished: u64, ongoing: u64) -> Self {
-        let customers = ((finished + ongoing) / ORDERS_PER_CUSTOMER).max(ongoing + ROUNDS * BATCH);
-        Self { finished, ongoing, customers, until: now() }
+    fn of(finished: u64, ongoing: u64, rounds: u64) -> Self {
+        let customers = ((finished + ongoing) / ORDERS_PER_CUSTOMER).max(ongoing + rounds * BATCH);
+        Self { finished, ongoing, customers, rounds, until: now() }
     }
 
     fn orders(&self) -> u64 {
@@ -361,7 +368,7 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     let is_full = std::env::var("LUNGO_BENCH").is_ok_and(|kind| kind == "full");
     let finished = cli.finished.unwrap_or(if is_full { 1_000_000 } else { 200_000 });
-    let history = History::of(finished, cli.ongoing);
+    let history = History::of(finished, cli.ongoing, cli.warming + ROUNDS);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         match cli.engine {
             Engine::Sqlite => {
@@ -393,13 +400,13 @@ fn main() -> Result<()> {
 
 /// The same work in both stores, in turns.
 async fn measure(mut empty: Alone, mut old: Alone, history: &History) -> Result<()> {
-    let History { finished, ongoing, customers, .. } = history;
+    let History { finished, ongoing, customers, rounds, .. } = history;
     let gigabytes = old.bytes()? as f64 / 1e9;
     println!(
         "{}; {finished} finished orders and {ongoing} ongoing ones of {customers} customers, {gigabytes:.1} GB",
         Machine::here()
     );
-    let regulars = history.regulars(ROUNDS * BATCH);
+    let regulars = history.regulars(rounds * BATCH);
     let mut took: [[Vec<Duration>; PARTS.len()]; 2] = Default::default();
     for (round, regulars) in regulars.chunks(BATCH as usize).enumerate() {
         // Their names are among those of the others.
@@ -408,7 +415,9 @@ async fn measure(mut empty: Alone, mut old: Alone, history: &History) -> Result<
         strangers.iter_mut().enumerate().for_each(|(number, name)| name.push_str(&format!("-{number}")));
         for (store, took) in [&mut empty, &mut old].into_iter().zip(&mut took) {
             let measured = store.round(&strangers, regulars).await?;
-            took.iter_mut().zip(measured).for_each(|(took, one)| took.push(one));
+            if round as u64 + ROUNDS >= *rounds {
+                took.iter_mut().zip(measured).for_each(|(took, one)| took.push(one));
+            }
         }
     }
     println!("{:<34} {:>9} {:>13} {:>7}", "median of one, in batches of 128", "empty µs", "with them µs", "ratio");

@@ -306,7 +306,7 @@ fn move_table(
     for row in rows {
         let row = row.map_err(|fault| failed(fault.to_string()))?;
         let row_number = sum.rows() + 1;
-        sum.add(shape, &row).map_err(|fault| failed(format!("row {row_number}: {fault}")))?;
+        sum.add(&row);
         if sum.rows() <= found.rows {
             if sum.rows() == found.rows && sum.so_far() != found {
                 return Err(NotMoved::Changed(shape.name));
@@ -346,7 +346,7 @@ fn read_back(
     let mut sum = Summing::default();
     for row in diesel::sql_query(&shape.select).load_iter::<Raw, PgRowByRowLoadingMode>(target)? {
         let row = row.map_err(|fault| failed(fault.to_string()))?;
-        sum.add(shape, &row).map_err(failed)?;
+        sum.add(&row);
         if sum.rows() % 1000 == 0 {
             look(sum.rows());
         }

@@ -196,9 +196,7 @@ impl Waiting {
 
     /// The first one, and whoever else waits by now.
     pub fn with_others(self, others: &Receiver<Self>) -> Vec<Self> {
-        let others = others.try_iter().take(MOST_TOGETHER - 1);
-        // Whoever asked may have gone: then the work is not worth doing.
-        [self].into_iter().chain(others).filter(|one| !one.answer.is_closed()).collect()
+        [self].into_iter().chain(others.try_iter().take(MOST_TOGETHER - 1)).collect()
     }
 }
 
@@ -207,7 +205,9 @@ const MOST_TOGETHER: usize = 32;
 
 /// Reads lists and answers those who wait for them, from a replica if it is known how far that has come and as of when it
 /// holds everything. Whether the database answered.
-pub(super) fn read_together(conn: &mut Conn, waiting: Vec<Waiting>, replica: Option<(Place, Instant)>) -> bool {
+pub(super) fn read_together(conn: &mut Conn, mut waiting: Vec<Waiting>, replica: Option<(Place, Instant)>) -> bool {
+    // Whoever asked may have gone: then the work is not worth doing.
+    waiting.retain(|one| !one.answer.is_closed());
     if waiting.is_empty() {
         return true;
     }
@@ -223,7 +223,8 @@ pub(super) fn read_together(conn: &mut Conn, waiting: Vec<Waiting>, replica: Opt
             }
             true
         }
-        // One that cannot be read is nothing to the others.
+        // What one of them asks for may be what the database does not take (a name with a NUL, say). The others are not to
+        // suffer from it.
         Err(_) if waiting.len() > 1 => {
             let mut has_answered = true;
             for one in waiting {
@@ -241,17 +242,15 @@ pub(super) fn read_together(conn: &mut Conn, waiting: Vec<Waiting>, replica: Opt
 
 /// Lists, and how far the database had come before they were read.
 fn read(conn: &mut Conn, asked: &[&Asked], known: Option<Place>) -> Result<(Place, Vec<Listed>)> {
-    match conn {
-        Conn::Sqlite(_) => conn.read(|conn| {
-            let place = here(conn)?;
-            Ok((place, asked.iter().map(|asked| step_by_step(conn, asked)).collect::<Result<_>>()?))
-        }),
-        Conn::Postgres(_) => {
-            let place = known.map_or_else(|| here_on_primary(conn), Ok)?;
-            let Conn::Postgres(conn) = conn else { return Ok((place, Vec::new())) };
-            Ok((place, at_once(conn, asked)?))
-        }
+    let listed = |conn: &mut Conn| match conn {
+        Conn::Sqlite(_) => asked.iter().map(|asked| step_by_step(conn, asked)).collect(),
+        Conn::Postgres(conn) => at_once(conn, asked),
+    };
+    if conn.is_postgres() {
+        let place = known.map_or_else(|| here_on_primary(conn), Ok)?;
+        return Ok((place, listed(conn)?));
     }
+    conn.read(|conn| Ok((here(conn)?, listed(conn)?)))
 }
 
 /// What a list is made of: newest first, and latest end first.

@@ -24,6 +24,10 @@ pub(super) type Job = Box<dyn FnOnce(&mut Conn) -> bool + Send>;
 /// How long a read may take: a server that has died without a word must not hold its callers up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a reading thread that has lost its server waits for a connection. Who asks is told soon that nobody is there;
+/// a connection that takes longer serves those who ask later.
+const CONNECTING: Duration = Duration::from_millis(500);
+
 /// The way to the reading threads.
 #[derive(Clone)]
 pub(super) struct Readers {
@@ -130,9 +134,15 @@ fn serve(pool: &Pool, jobs: &Receiver<Job>, lists: &Receiver<Waiting>) {
             },
         };
         if conn.is_none() {
-            conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
+            let connected = pool.get_timeout(CONNECTING);
+            conn = connected.inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
         }
-        let Some(connection) = conn.as_mut() else { continue };
+        let Some(connection) = conn.as_mut() else {
+            // Whoever waits by now learns from a dropped answer that nobody is there; it is tried again for the next one.
+            jobs.try_iter().for_each(drop);
+            lists.try_iter().for_each(drop);
+            continue;
+        };
         let answered = catch_unwind(AssertUnwindSafe(|| job(connection)));
         if answered.is_err() {
             tracing::error!("store.reader_panicked");
