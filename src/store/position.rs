@@ -126,12 +126,12 @@ pub(super) fn is_read_only(conn: &mut PgConnection) -> Result<bool> {
     Ok(diesel::select(ask).get_result(conn)?)
 }
 
-/// As [`here`], with the server's clock.
-pub(super) fn here_and_now(conn: &mut Conn) -> Result<(Place, Instant)> {
-    let place = here_on_primary(conn)?;
-    let Conn::Postgres(conn) = conn else { return Err(Error::Damaged("an embedded database has no clock".into())) };
-    let clock: Millis = diesel::select(sql::<At>("clock_timestamp()")).get_result(conn)?;
-    Ok((place, instant(clock)))
+/// The server's clock, and then how far it has come: that place holds all that was acknowledged before the instant. The
+/// other way round it would lack what was acknowledged between the two.
+pub(super) fn now_and_here(conn: &mut Conn) -> Result<(Instant, Place)> {
+    let Conn::Postgres(postgres) = conn else { return Err(Error::Damaged("an embedded database has no clock".into())) };
+    let clock: Millis = diesel::select(sql::<At>("clock_timestamp()")).get_result(postgres)?;
+    Ok((instant(clock), here_on_primary(conn)?))
 }
 
 /// Where histories of a database ended, so that another began: at a failover.

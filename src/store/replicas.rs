@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::engine::Database;
 use super::instances::ReplicaSeen;
 use super::lists::age_in_seconds;
-use super::position::{Forks, Place, here};
+use super::position::{Forks, Place, here, now_and_here};
 use super::present::{Asked, Present, Waiting, read_together};
 use super::readers::{LaggingReader, answer};
 use super::sql::Conn;
@@ -296,11 +296,16 @@ impl Watch {
         let mut timeline = 0;
         while is_wanted() {
             let began = Monotonic::now();
-            if let Some((place, at)) = looking.at(&self.primary, &self.system, super::position::here_and_now) {
+            let look = |conn: &mut Conn| {
+                // Not before: opening the connection may have taken much longer than the look.
+                let looked = Monotonic::now();
+                now_and_here(conn).map(|(at, place)| (at, place, looked))
+            };
+            if let Some((at, place, looked)) = looking.at(&self.primary, &self.system, look) {
                 // The longer the answer took, the less is known of when it was given.
-                let took = began.elapsed();
+                let took = looked.elapsed();
                 if took < LOOK_EVERY || timeline == 0 {
-                    (self.follow_clock)(at, began + took / 2);
+                    (self.follow_clock)(at, looked + took / 2);
                 }
                 let is_new = place.timeline != timeline;
                 if is_new
@@ -318,7 +323,7 @@ impl Watch {
                 if looks.len() == REMEMBERED {
                     looks.pop_front();
                 }
-                looks.push_back((place, at, began));
+                looks.push_back((place, at, looked));
             }
             thread::sleep(LOOK_EVERY.saturating_sub(began.elapsed()));
         }
