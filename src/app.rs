@@ -162,6 +162,7 @@ impl App {
             pinged: tokio::sync::Mutex::default(),
         };
         app.refresh().await?;
+        app.refresh_loads().await?;
         Ok(app)
     }
 
@@ -278,9 +279,8 @@ impl App {
         let of_shops = receivers.filter_map(|webhook| Some((webhook.shop_id?, Arc::new(webhook))));
         self.shop_webhooks.store(Arc::new(of_shops.collect()));
         let rows = self.store.catalogue().await?;
-        let in_progress = self.store.loads().await?.into_iter().collect();
-        let read = Catalogue::new(rows.shops, rows.items, rows.shop_items, in_progress);
-        self.catalogue.rcu(|present| read.with_later_heartbeats(present));
+        let read = Catalogue::new(rows.shops, rows.items, rows.shop_items, HashMap::new());
+        self.catalogue.rcu(|present| read.with_counts_of(present).with_later_heartbeats(present));
         let holds = self.store.holds().await?;
         let known = holds.into_iter().filter_map(|hold| Some((hold.subject.parse().ok()?, hold.left)));
         self.controls.hold(known, std::time::Instant::now());

@@ -141,6 +141,11 @@ impl Catalogue {
         Self { shops: Arc::new(shops), ..self.clone() }
     }
 
+    /// With the other one's counts of what is in progress.
+    pub fn with_counts_of(&self, other: &Self) -> Self {
+        Self { in_progress: other.in_progress.clone(), ..self.clone() }
+    }
+
     /// The partner's shops by name.
     pub fn shops(&self, partner: PartnerId) -> impl Iterator<Item = &Shop> {
         self.offer.shops_of.get(&partner).into_iter().flatten().map(|id| &*self.shops[id])

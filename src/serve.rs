@@ -6,6 +6,7 @@ mod drills;
 mod gateway;
 mod letters;
 mod outside;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -55,13 +56,6 @@ pub const DEMO_CURL: &str = r#"curl -i "$LUNGO_URL/v1/orders" -H "Authorization:
 pub const DEMO_WATCH: &str =
     r#"curl "$LUNGO_URL/v1/orders/ongoing?customer_id=cus_82f1" -H "Authorization: Bearer $LUNGO_PARTNER_KEY""#;
 
-/// How often the load of the shops is counted, and how often keys and catalogue are read again.
-const COUNT_LOADS: Duration = Duration::from_secs(1);
-/// … but where very many are, counting rests so many times as long as it took: it reads the row of each.
-const RESTS: u32 = 50;
-const REFRESH: Duration = Duration::from_secs(15);
-/// How often drafts are swept out that nobody confirmed.
-const SWEEP: Duration = Duration::from_secs(5 * 60);
 /// A stop takes less than 25 s in all, whatever the settings say and whoever does not answer: this much for all that
 /// is waited for …
 const STOP_WITHIN: Duration = Duration::from_secs(24);
@@ -253,7 +247,8 @@ pub async fn serve_by(
         move |stage| limits[&stage],
         stopped,
     ));
-    let mut refreshing = tokio::spawn(refresh(app.clone().into_inner()));
+    let mut refreshing = tokio::spawn(upkeep::refresh(app.clone().into_inner()));
+    let mut watching = tokio::spawn(upkeep::watch(app.clone().into_inner()));
     let saying = tokio::spawn(instance::say(app.clone().into_inner(), now));
 
     let keys = actix::Data::from(app.keys.clone());
@@ -298,6 +293,7 @@ pub async fn serve_by(
         why = &mut serving => ended("the web server", why),
         why = &mut notifying => ended("the notifier", why.map(Ok)),
         why = &mut refreshing => ended("the refresher", why.map(Ok)),
+        why = &mut watching => ended("the watcher", why.map(Ok)),
         why = &mut reconciling => ended("whoever gives back what was lost", why.map(Ok)),
         why = &mut acting => ended("whoever acts on many orders at once", why.map(Ok)),
     };
@@ -315,6 +311,7 @@ pub async fn serve_by(
     }
     let _ = stop_worker.send(true);
     refreshing.abort();
+    watching.abort();
     saying.abort();
     let rest = async {
         if !notifying.is_finished()
@@ -371,44 +368,6 @@ fn serve_metrics(app: actix::Data<App>, listener: std::net::TcpListener) -> io::
     let handle = server.handle();
     tokio::spawn(server);
     Ok(handle)
-}
-
-/// Keeps what is in memory close to what is stored.
-async fn refresh(app: Arc<App>) {
-    let mut since_refresh = Duration::ZERO;
-    let mut since_sweep = Duration::ZERO;
-    let mut swept = None;
-    let mut count_at = Instant::now();
-    loop {
-        tokio::time::sleep(COUNT_LOADS).await;
-        meters::tidy_up();
-        app.pulse.look(&app.store, now).await;
-        since_refresh += COUNT_LOADS;
-        let refreshed = if since_refresh >= REFRESH {
-            since_refresh = Duration::ZERO;
-            app.refresh().await
-        } else if count_at <= Instant::now() {
-            let began = Instant::now();
-            let counted = app.refresh_loads().await;
-            count_at = Instant::now() + began.elapsed() * RESTS;
-            counted
-        } else {
-            Ok(())
-        };
-        let refreshed = refreshed.and(app.learn().await);
-        if let Err(fault) = refreshed {
-            tracing::warn!(%fault, "app.refresh_failed");
-        }
-        since_sweep += COUNT_LOADS;
-        // One step at a time: creating orders goes through the same thread.
-        if swept.is_some() || since_sweep >= SWEEP {
-            since_sweep = Duration::ZERO;
-            swept = app.store.sweep_drafts(swept, now()).await.unwrap_or_else(|fault| {
-                tracing::warn!(%fault, "drafts.not_swept");
-                None
-            });
-        }
-    }
 }
 
 fn limits(settings: &Settings) -> HashMap<Stage, usize> {

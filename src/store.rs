@@ -217,7 +217,7 @@ impl Store {
             let fault = "its durability is another one than was asked for";
             return Err(Error::Unavailable(format!("{}: {fault}: {durability}", database.name())));
         }
-        let pool = database.pool(options.readers + lanes::WRITERS_OF_POSTGRES + 2)?;
+        let pool = database.pool(options.readers + lanes::WRITERS_OF_POSTGRES + 3)?;
         let io = |fault: std::io::Error| Error::Unavailable(format!("cannot start the database's threads: {fault}"));
         let (handoff, claims) = claim::Handoff::new(options.local_queue);
         let (checkpoints, replicas) = match database {

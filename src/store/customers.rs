@@ -4,12 +4,10 @@
 //! trip away, so that a batch asks about all of its customers at once; each is looked up through `LATERAL … LIMIT`, for
 //! which it uses the index, whereas `= ANY` or a plain join was planned as a scan of all of a partner's orders.
 
-use std::cmp::Reverse;
-
 use diesel::connection::DefaultLoadingMode;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable};
 
 use super::questions::{NumbersOf, OrderOfKey};
 use super::rows::{OrderRow, instant, millis, raw, uuid};
@@ -134,28 +132,27 @@ set_questions! {
     OngoingOfAll: (BigInt, orders::SqlType), "SELECT c.place, ongoing.* FROM unnest(?, ?) WITH ORDINALITY AS c (partner, name, place)
          CROSS JOIN LATERAL (SELECT * FROM orders WHERE partner_id = c.partner AND customer_id = c.name AND ongoing
              ORDER BY number DESC LIMIT 1000) AS ongoing";
-    /// Of customers: number, nonce, creation and end of the newest orders, and with the number 0 the order that has the
-    /// key: its id, fingerprint and deletion.
-    NamesOfAll: (BigInt, BigInt, BigInt, At, Nullable<At>, Id, Binary, Nullable<At>),
+    /// Of customers: number, nonce and creation of the newest order, and whether any is ongoing; and with the number 0 the
+    /// order that has the key: its id, fingerprint and deletion. One row of history is read, however long that is.
+    NamesOfAll: (BigInt, BigInt, BigInt, At, Bool, Id, Binary, Nullable<At>),
         "SELECT c.place, name.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, key, place)
          CROSS JOIN LATERAL (
-             (SELECT number, nonce, created_at, closed_at, order_id, fingerprint, NULL::timestamptz FROM order_names
-              WHERE partner_id = c.partner AND customer_id = c.name AND number > 0 ORDER BY number DESC LIMIT 32)
+             (SELECT number, nonce, created_at,
+                  EXISTS (SELECT FROM orders WHERE partner_id = c.partner AND customer_id = c.name AND ongoing),
+                  order_id, fingerprint, NULL::timestamptz FROM order_names
+              WHERE partner_id = c.partner AND customer_id = c.name AND number > 0 ORDER BY number DESC LIMIT 1)
              UNION ALL
-             (SELECT 0, nonce, created_at, closed_at, order_id, fingerprint,
+             (SELECT 0, nonce, created_at, FALSE, order_id, fingerprint,
                   (SELECT deleted_at FROM orders WHERE id = order_id) FROM order_names
               WHERE partner_id = c.partner AND customer_id = c.name AND number = 0 AND idempotency_key = c.key LIMIT 1)
          ) AS name";
 }
 
-/// As many of a customer's newest orders are looked at together with those of all others.
-const NEWEST: usize = 32;
-
-/// What is found of a customer together with all others: number, nonce and creation of the newest orders beside it.
-type Found = (Result<Customer>, Vec<(i64, i64, Millis)>);
+/// What is found of a customer together with all others, and when the newest order was created.
+type Found = (Result<Customer>, Option<Instant>);
 
 fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Found>> {
-    let mut found: Vec<Found> = inquiries.iter().map(|_| (Ok(Customer::default()), Vec::new())).collect();
+    let mut found: Vec<Found> = inquiries.iter().map(|_| (Ok(Customer::default()), None)).collect();
     let customers = |asking: &mut dyn Iterator<Item = usize>| {
         let asking = asking.map(|place| (raw(inquiries[place].partner), inquiries[place].customer.0.clone()));
         let (partners, names) = asking.unzip();
@@ -164,24 +161,23 @@ fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Fo
     let [partners, names] = customers(&mut (0..inquiries.len()));
     // No order has the empty key.
     let keys = inquiries.iter().map(|inquiry| inquiry.key.clone().unwrap_or_default()).collect();
-    let mut may_have_ongoing = vec![false; inquiries.len()];
+    let mut with_ongoing: Vec<usize> = Vec::new();
     let asked = AskAll::<NamesOfAll, 3>::with([partners, names, Values::Texts(keys)]);
-    for (place, number, nonce, created_at, closed_at, id, fingerprint, deleted_at) in asked.load::<NameFound>(conn)? {
+    for (place, number, nonce, created_at, has_ongoing, id, fingerprint, deleted_at) in asked.load::<NameFound>(conn)? {
         let (customer, newest) = &mut found[index(place)];
         if number == 0 {
             let known = keyed((id, fingerprint, deleted_at));
             add(customer, known, |customer, keyed| customer.keyed = Some(keyed));
         } else {
-            newest.push((number, nonce, created_at));
-            may_have_ongoing[index(place)] |= closed_at.is_none() || newest.len() == NEWEST;
+            add(customer, Ok(Revision { number, nonce }), |customer, revision| customer.revision = revision);
+            *newest = Some(instant(created_at));
+            with_ongoing.extend(has_ongoing.then(|| index(place)));
         }
     }
-    found.iter_mut().for_each(|(_, newest)| newest.sort_unstable_by_key(|(number, ..)| Reverse(*number)));
-    let asking: Vec<usize> = (0..inquiries.len()).filter(|place| may_have_ongoing[*place]).collect();
-    if !asking.is_empty() {
-        let asked = AskAll::<OngoingOfAll, 2>::with(customers(&mut asking.iter().copied()));
+    if !with_ongoing.is_empty() {
+        let asked = AskAll::<OngoingOfAll, 2>::with(customers(&mut with_ongoing.iter().copied()));
         for (place, row) in asked.load::<(i64, OrderRow)>(conn)? {
-            let customer = &mut found[asking[index(place)]].0;
+            let customer = &mut found[with_ongoing[index(place)]].0;
             add(customer, row.into_order(), |customer, order| customer.orders.push(order));
         }
     }
@@ -189,7 +185,7 @@ fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Fo
 }
 
 /// A row of [`NamesOfAll`].
-type NameFound = (i64, i64, i64, Millis, Option<Millis>, RawId, Vec<u8>, Option<Millis>);
+type NameFound = (i64, i64, i64, Millis, bool, RawId, Vec<u8>, Option<Millis>);
 
 /// Adds to what is known of a customer; what cannot be read leaves nothing known of it.
 fn add<T>(customer: &mut Result<Customer>, read: Result<T>, add: impl FnOnce(&mut Customer, T)) {
@@ -203,26 +199,34 @@ fn add<T>(customer: &mut Result<Customer>, read: Result<T>, add: impl FnOnce(&mu
 /// Asks about one customer what few have to be asked about. An error is of the connection, and thereby of all.
 fn complete(conn: &mut Conn, inquiry: &Inquiry, (found, newest): Found) -> Result<Result<Customer>> {
     let Ok(mut customer) = found else { return Ok(found) };
-    if let Some((number, nonce, _)) = newest.first() {
-        customer.revision = Revision { number: *number, nonce: *nonce };
-    }
     match inquiry.seen {
         Some(seen) if seen.number == customer.revision.number => {
             customer.nonce_at_seen = (seen.number > 0).then_some(customer.revision.nonce);
         }
         Some(_) => customer.nonce_at_seen = nonce_at_seen(conn, inquiry)?,
-        None => {
-            let too_old = newest.iter().find(|(.., created_at)| instant(*created_at) <= inquiry.similar_since);
-            // If all that were looked at are young enough, all there are may be.
-            let too_old = too_old.map_or(0, |(number, ..)| *number);
-            if customer.revision.number > too_old {
-                match succeeded_after(conn, inquiry, too_old) {
-                    Ok(orders) => customer.orders.extend(orders),
-                    Err(fault @ Error::Damaged(_)) => return Ok(Err(fault)),
-                    Err(fault) => return Err(fault),
-                }
+        None if newest.is_some_and(|created_at| created_at > inquiry.similar_since) => {
+            let too_old = newest_too_old(conn, inquiry)?;
+            match succeeded_after(conn, inquiry, too_old) {
+                Ok(orders) => customer.orders.extend(orders),
+                Err(fault @ Error::Damaged(_)) => return Ok(Err(fault)),
+                Err(fault) => return Err(fault),
             }
         }
+        None => {}
     }
     Ok(Ok(customer))
+}
+
+/// The number of the newest order that is too old to be similar, or 0.
+fn newest_too_old(conn: &mut Conn, inquiry: &Inquiry) -> Result<i64> {
+    let number = order_names::table
+        .filter(order_names::partner_id.eq(raw(inquiry.partner)))
+        .filter(order_names::customer_id.eq(&inquiry.customer.0))
+        .filter(order_names::number.gt(0))
+        .filter(order_names::created_at.le(millis(inquiry.similar_since)))
+        .order(order_names::number.desc())
+        .select(order_names::number)
+        .first(conn)
+        .optional()?;
+    Ok(number.unwrap_or_default())
 }

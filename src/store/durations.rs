@@ -19,7 +19,7 @@ impl Store {
     /// the end of the log.
     pub async fn passed(&self, after: i64, limit: i64) -> Result<(Vec<Passed>, i64, bool)> {
         self.readers
-            .read(move |conn| {
+            .read_unhurried(move |conn| {
                 let until = log::reach(conn, after, limit)?;
                 let rows: Vec<PassedRow> = order_events::table
                     .filter(order_events::position.gt(after))

@@ -182,7 +182,7 @@ impl Store {
     pub async fn loads(&self) -> Result<Vec<(ShopId, u32)>> {
         let soon = millis((self.clock)() + SOON);
         self.readers
-            .read(move |conn| {
+            .read_unhurried(move |conn| {
                 let in_hand = IN_HAND.iter().map(|status| status.word());
                 let counts: Vec<(RawId, i64)> = orders::table
                     .filter(orders::ongoing)

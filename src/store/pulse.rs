@@ -91,7 +91,7 @@ impl Store {
     pub async fn look(&self, after: Option<i64>, now: Instant) -> Result<Reading> {
         let mut reading = self
             .readers
-            .read(move |conn| {
+            .read_unhurried(move |conn| {
                 let mut reading = Reading { position: log::end(conn)?, ..Reading::default() };
                 for row in diesel::sql_query(ONGOING.of(conn)).load::<OngoingRow>(conn)? {
                     let of_status = reading.ongoing.entry(word(&row.status)?).or_default();

@@ -1,4 +1,6 @@
-//! Reads happen on a few dedicated threads, each with a connection of its own, inside one read transaction.
+//! Reads happen on a few dedicated threads, each with a connection of its own, inside one read transaction. What nobody
+//! waits for, and what goes through all that is there, has a thread to itself, which everybody else goes before: on few
+//! cores one look at very many orders would be a pause of all the others.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant as Monotonic};
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, never, select};
 use diesel::connection::SimpleConnection;
 use tokio::sync::oneshot;
 
@@ -28,15 +30,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// a connection that takes longer serves those who ask later.
 const CONNECTING: Duration = Duration::from_millis(500);
 
+/// How long a read may take that everybody else goes before.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The thread for what nobody waits for gets a tenth of a core where others want all of it, and all of one where nobody does.
+const NICENESS: i32 = 10;
+
 /// The way to the reading threads.
 #[derive(Clone)]
 pub(super) struct Readers {
     jobs: Sender<Job>,
     lists: Sender<Waiting>,
+    unhurried: Sender<Job>,
 }
 
 impl Readers {
-    /// Starts `count` reading threads. They end when the last `Readers` is dropped.
+    /// Starts `count` reading threads, and one for what nobody waits for. They end when the last `Readers` is dropped.
     pub fn start(pool: &Pool, count: usize, queue: usize) -> std::io::Result<Self> {
         let (jobs, waiting) = bounded(queue);
         let (lists, waiting_for_lists) = bounded(queue);
@@ -45,7 +54,13 @@ impl Readers {
             let serve = move || serve(&pool, &waiting, &waiting_for_lists);
             thread::Builder::new().name(format!("reader-{i}")).spawn(serve)?;
         }
-        Ok(Self { jobs, lists })
+        let (unhurried, waiting) = bounded(queue);
+        let pool = pool.clone();
+        thread::Builder::new().name("reader-late".into()).spawn(move || {
+            give_way();
+            serve(&pool, &waiting, &never());
+        })?;
+        Ok(Self { jobs, lists, unhurried })
     }
 
     /// Runs `query` in a read transaction. Errors: [`Error::Overloaded`] when too many wait.
@@ -54,6 +69,16 @@ impl Readers {
         query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         enqueue(&self.jobs, move |conn| conn.read(query)).await
+    }
+
+    /// As [`Readers::read`], for what nobody waits for: everybody else goes first, wherever this machine is what is short.
+    pub async fn read_unhurried<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (job, answered) = job(move |conn| conn.read(query));
+        put(&self.unhurried, job)?;
+        within(LONG_PATIENCE, answered).await
     }
 
     /// As [`Readers::read`]; `query` is told how far the database had come, which the snapshot holds.
@@ -86,10 +111,27 @@ impl Readers {
     }
 }
 
-pub(super) async fn enqueue<T: Send + 'static>(
+/// Makes the thread that calls it one that others go before. Elsewhere than on Linux it would be the whole process.
+fn give_way() {
+    if cfg!(target_os = "linux")
+        && let Err(fault) = rustix::process::setpriority_process(None, NICENESS)
+    {
+        tracing::warn!(%fault, "store.priority_not_lowered");
+    }
+}
+
+async fn enqueue<T: Send + 'static>(
     jobs: &Sender<Job>,
     query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    let (job, answered) = job(query);
+    answer(jobs, job, answered).await
+}
+
+/// A read, and where its answer will be.
+fn job<T: Send + 'static>(
+    query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+) -> (Job, oneshot::Receiver<Result<T>>) {
     let (sender, answered) = oneshot::channel();
     let job: Job = Box::new(move |conn| {
         // Whoever asked may have gone: then the work is not worth doing.
@@ -101,22 +143,31 @@ pub(super) async fn enqueue<T: Send + 'static>(
         let _ = sender.send(found);
         has_answered
     });
-    answer(jobs, job, answered).await
+    (job, answered)
 }
 
 /// What a reading thread answers to a job. Errors: [`Error::Overloaded`] when too many wait.
 pub(super) async fn answer<J, T>(jobs: &Sender<J>, job: J, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
     let asked = Monotonic::now();
+    put(jobs, job)?;
+    let found = within(PATIENCE, answered).await;
+    METERS.read.of(()).record(asked.elapsed());
+    found
+}
+
+fn put<J>(jobs: &Sender<J>, job: J) -> Result<()> {
     jobs.try_send(job).map_err(|refused| match refused {
         TrySendError::Full(_) => {
             METERS.read_refused.of(()).increment(1);
             Error::Overloaded
         }
         TrySendError::Disconnected(_) => Error::Unavailable("the reading threads have ended".into()),
-    })?;
-    let answered = tokio::time::timeout(PATIENCE, answered).await;
-    METERS.read.of(()).record(asked.elapsed());
-    let silent = Error::Unavailable(format!("no answer within {PATIENCE:?}"));
+    })
+}
+
+async fn within<T>(patience: Duration, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
+    let answered = tokio::time::timeout(patience, answered).await;
+    let silent = Error::Unavailable(format!("no answer within {patience:?}"));
     answered.map_err(|_| silent)?.map_err(|_| Error::Unavailable("the reading thread dropped the answer".into()))?
 }
 

@@ -319,7 +319,10 @@ fn the_schema_in_the_code_is_the_schema_of_the_migrated_database() {
 async fn a_write_that_fails_is_undone_and_leaves_its_batch_alone() {
     let (_dir, store, _) = with_an_order().await;
     let (open, opened) = std::sync::mpsc::channel::<()>();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let mut begin = Some(begin);
     let held = store.lane.write(tx::Urgency::Control, move |_| {
+        begin.take().map(|begin| begin.send(()));
         let _ = opened.recv();
         Ok(())
     });
@@ -332,9 +335,13 @@ async fn a_write_that_fails_is_undone_and_leaves_its_batch_alone() {
             if name.starts_with("bad") { Err(Error::Damaged(name.into())) } else { Ok(()) }
         })
     };
-    let batch = async { tokio::join!(write("good"), write("bad"), write("better"), write("bad too"), write("best")) };
-    // All of them are waiting by the time the lane may go on.
-    let (_, (good, bad, better, bad_too, best), _) = tokio::join!(held, batch, async { drop(open) });
+    // All of them are waiting by the time the lane may go on, and none was taken together with what holds it.
+    let batch = async {
+        begun.await.unwrap();
+        let opening = async { drop(open) };
+        tokio::join!(write("good"), write("bad"), write("better"), write("bad too"), write("best"), opening)
+    };
+    let (_, (good, bad, better, bad_too, best, ())) = tokio::join!(held, batch);
     assert!(good.is_ok() && better.is_ok() && best.is_ok());
     assert!(matches!(bad, Err(Error::Damaged(name)) if name == "bad"));
     assert!(matches!(bad_too, Err(Error::Damaged(name)) if name == "bad too"));
@@ -361,6 +368,17 @@ async fn the_lane_goes_on_after_a_commit_that_failed() {
         assert!(written.is_ok(), "{trouble}: {written:?}");
         assert_eq!(store.order(order.id).await.unwrap().unwrap().0, order, "{trouble}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn everybody_goes_before_what_nobody_waits_for() {
+    let niceness = || rustix::process::getpriority_process(None).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _claims) = open(&dir).unwrap();
+    let ordinary = store.readers.read(move |_| Ok(niceness())).await.unwrap();
+    let unhurried = store.readers.read_unhurried(move |_| Ok(niceness())).await.unwrap();
+    assert!(ordinary < unhurried && ordinary == niceness(), "{ordinary} {unhurried}");
 }
 
 #[tokio::test]

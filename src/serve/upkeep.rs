@@ -1,0 +1,67 @@
+//! What a running service does besides: keeps what is in memory close to what is stored, and watches how things go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::clock::now;
+use crate::meters;
+
+/// How often the load of the shops is counted, and learned from what has happened.
+const WATCH: Duration = Duration::from_secs(1);
+/// … but where very many are, counting rests so many times as long as it took: it reads the row of each.
+const RESTS: u32 = 20;
+/// How often samples are tidied up.
+const TIDY: Duration = Duration::from_secs(1);
+/// How often keys and catalogue are read again.
+const REFRESH: Duration = Duration::from_secs(15);
+/// How often drafts are swept out that nobody confirmed.
+const SWEEP: Duration = Duration::from_secs(5 * 60);
+
+/// Counts what the shops are making, watches how things go, and learns how long they take. Nobody waits for any of it.
+pub(super) async fn watch(app: Arc<App>) {
+    let mut count_at = Instant::now();
+    loop {
+        tokio::time::sleep(WATCH).await;
+        if count_at <= Instant::now() {
+            let began = Instant::now();
+            if let Err(fault) = app.refresh_loads().await {
+                tracing::warn!(%fault, "app.loads_not_counted");
+            }
+            count_at = Instant::now() + began.elapsed() * RESTS;
+        }
+        app.pulse.look(&app.store, now).await;
+        if let Err(fault) = app.learn().await {
+            tracing::warn!(%fault, "app.not_learned");
+        }
+    }
+}
+
+/// Keeps what is in memory close to what is stored.
+pub(super) async fn refresh(app: Arc<App>) {
+    let mut since_refresh = Duration::ZERO;
+    let mut since_sweep = Duration::ZERO;
+    let mut swept = None;
+    loop {
+        tokio::time::sleep(TIDY).await;
+        meters::tidy_up();
+        since_refresh += TIDY;
+        if since_refresh >= REFRESH {
+            since_refresh = Duration::ZERO;
+            if let Err(fault) = app.refresh().await {
+                tracing::warn!(%fault, "app.refresh_failed");
+            }
+        }
+        since_sweep += TIDY;
+        // One step at a time: creating orders goes through the same thread.
+        if swept.is_some() || since_sweep >= SWEEP {
+            since_sweep = Duration::ZERO;
+            swept = app.store.sweep_drafts(swept, now()).await.unwrap_or_else(|fault| {
+                tracing::warn!(%fault, "drafts.not_swept");
+                None
+            });
+        }
+    }
+}
