@@ -14,7 +14,7 @@ const KEPT: usize = 240;
 /// A look comes at most so often …
 const EVERY: Duration = Duration::seconds(2);
 /// … and takes at most this part of the time: with very many ongoing orders it comes more seldom.
-const SHARE: i32 = 20;
+const SHARE: i32 = 50;
 /// What is counted over a span is counted over this one.
 const SPAN: Duration = Duration::minutes(5);
 

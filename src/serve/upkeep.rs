@@ -12,7 +12,7 @@ use crate::meters;
 /// How often the load of the shops is counted, and learned from what has happened.
 const WATCH: Duration = Duration::from_secs(1);
 /// … but where very many are, counting rests so many times as long as it took: it reads the row of each.
-const RESTS: u32 = 20;
+const RESTS: u32 = 50;
 /// How often samples are tidied up.
 const TIDY: Duration = Duration::from_secs(1);
 /// How often keys and catalogue are read again.

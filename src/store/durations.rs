@@ -48,6 +48,6 @@ impl Store {
 
     /// The position in the log after which there are so many events.
     pub async fn position_back(&self, events: i64) -> Result<i64> {
-        self.readers.read(move |conn| log::back(conn, events)).await
+        self.readers.read_unhurried(move |conn| log::back(conn, events)).await
     }
 }
