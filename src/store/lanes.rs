@@ -27,7 +27,7 @@ use super::{Error, Pool, Result};
 use crate::meters::{Happened, LaneTrouble, METERS};
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
-const MAX_BATCH: usize = 256;
+const MAX_BATCH: usize = 128;
 /// Threads that write to PostgreSQL: while one waits for its commit, the next batch is made. More of them only make the
 /// batches smaller.
 pub(super) const WRITERS_OF_POSTGRES: usize = 2;
