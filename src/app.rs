@@ -290,8 +290,8 @@ impl App {
         Ok(())
     }
 
-    /// Makes a committed change known here: many at once share one reading. If it cannot be read now, the next regular refresh finds it: the
-    /// change itself has been made, and its caller must not be told otherwise.
+    /// Makes a committed change known here: many at once share one reading. If it cannot be read now, the next regular
+    /// refresh finds it: the change itself has been made, and its caller must not be told otherwise.
     pub async fn take_effect(&self) {
         let committed = self.refreshing.load(Ordering::SeqCst);
         if let Err(error) = self.refresh_since(committed).await {
@@ -319,8 +319,7 @@ impl App {
     /// where very much has. The first call goes back through the recent history, so that a restart forgets nothing.
     pub async fn learn(&self) -> Result<()> {
         let learned = self.learned.load(Ordering::Relaxed);
-        let most = if learned == 0 { HISTORY } else { SAMPLE };
-        let mut after = learned.max(self.store.position_back(most).await?);
+        let mut after = learned.max(self.store.position_back(if learned == 0 { HISTORY } else { SAMPLE }).await?);
         loop {
             let (passed, until, is_all) = self.store.passed(after, LESSON).await?;
             let mut pace = self.pace.write().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::receiver::{ALLOW_LOOPBACK, Heard, Manner, Receiver};
-use crate::server::{BY_HAND, Client, IMPATIENT, LOOK, Server, fresh, teas, text, until};
+use crate::server::{BY_HAND, Client, IMPATIENT, Server, fresh, teas, text, until};
 
 /// A shop without a simulator, and its URL.
 struct Till {
@@ -182,11 +182,13 @@ fn a_shop_that_accepts_by_itself_still_has_to_take_the_offer() {
     // At its capacity it takes nothing more.
     settings["max_in_progress"] = json!(1);
     till.admin.call("PUT", &shop).json(&settings).send().expect(200);
-    thread::sleep(LOOK);
-    let mut body = teas(&fresh("cus"), 1, "pm_card_visa", None);
-    body["shop_id"] = json!(BY_HAND);
-    let full =
-        until("the shop counts as full", || Some(till.server.create(&body)).filter(|answer| answer.status == 409));
+    let create = || {
+        let mut body = teas(&fresh("cus"), 1, "pm_card_visa", None);
+        body["shop_id"] = json!(BY_HAND);
+        till.server.create(&body)
+    };
+    // What it has in its hands is counted every second.
+    let full = until("the shop counts as full", || Some(create()).filter(|answer| answer.status == 409));
     let full = full.problem(409, "shop_not_accepting");
     assert_eq!(full.body["why"], "full");
 }
