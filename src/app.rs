@@ -21,7 +21,7 @@ use crate::pulse::Pulse;
 use crate::reconcile::Finding;
 use crate::requests::Recent;
 use crate::state::Order;
-use crate::store::{Accept, Admitted, Draft, Error, Receivers, Result, Store, Webhook};
+use crate::store::{Accept, Admitted, Draft, Error, Haste, Receivers, Result, Store, Webhook};
 use crate::turns::{Crowd, Peer};
 
 /// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
@@ -164,7 +164,7 @@ impl App {
             pinged: tokio::sync::Mutex::default(),
         };
         app.refresh().await?;
-        app.refresh_loads().await?;
+        app.refresh_loads(Haste::Awaited).await?;
         Ok(app)
     }
 
@@ -282,7 +282,7 @@ impl App {
         self.shop_webhooks.store(Arc::new(of_shops.collect()));
         let rows = self.store.catalogue().await?;
         let read = Catalogue::new(rows.shops, rows.items, rows.shop_items, HashMap::new());
-        self.catalogue.rcu(|present| read.with_counts_of(present).with_later_heartbeats(present));
+        self.catalogue.rcu(|present| read.in_place_of(present));
         let holds = self.store.holds().await?;
         let known = holds.into_iter().filter_map(|hold| Some((hold.subject.parse().ok()?, hold.left)));
         self.controls.hold(known, std::time::Instant::now());
@@ -305,8 +305,8 @@ impl App {
     }
 
     /// Counts anew how many orders each shop has in progress: what it promises depends on it.
-    pub async fn refresh_loads(&self) -> Result<()> {
-        let in_progress = self.store.loads().await?.into_iter().collect();
+    pub async fn refresh_loads(&self, haste: Haste) -> Result<()> {
+        let in_progress = self.store.loads(haste).await?.into_iter().collect();
         self.catalogue.rcu(|catalogue| catalogue.with_in_progress(HashMap::clone(&in_progress)));
         Ok(())
     }
@@ -319,18 +319,18 @@ impl App {
     /// where very much has. The first call goes back through the recent history, so that a restart forgets nothing.
     pub async fn learn(&self) -> Result<()> {
         let learned = self.learned.load(Ordering::Relaxed);
-        let mut after = learned.max(self.store.position_back(if learned == 0 { HISTORY } else { SAMPLE }).await?);
-        loop {
-            let (passed, until, is_all) = self.store.passed(after, LESSON).await?;
+        let (most, haste) = if learned == 0 { (HISTORY, Haste::Awaited) } else { (SAMPLE, Haste::None) };
+        let mut after = learned.max(self.store.position_back(most, haste).await?);
+        let mut is_all = false;
+        while !is_all {
+            let (passed, until, all) = self.store.passed(after, LESSON, haste).await?;
             let mut pace = self.pace.write().unwrap_or_else(PoisonError::into_inner);
             passed.iter().for_each(|passed| pace.record(passed));
             drop(pace);
             self.learned.store(until, Ordering::Relaxed);
-            if is_all {
-                return Ok(());
-            }
-            after = until;
+            (after, is_all) = (until, all);
         }
+        Ok(())
     }
 
     /// All that is counted and measured, in Prometheus' text format. Answers also while the database does not: then

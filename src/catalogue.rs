@@ -125,25 +125,20 @@ impl Catalogue {
         Self { shops: Arc::new(shops), ..self.clone() }
     }
 
-    /// The same, with those heartbeats that another snapshot has heard and this one has not.
-    pub fn with_later_heartbeats(&self, other: &Self) -> Self {
+    /// The same, in place of another snapshot: with what that has counted, and with those heartbeats that it has heard and
+    /// this one has not.
+    pub fn in_place_of(&self, other: &Self) -> Self {
         let heard = self.shops.values().filter_map(|shop| {
             let at = other.shops.get(&shop.shop_id)?.last_heartbeat_at?;
             let is_later = shop.last_heartbeat_at.is_none_or(|last| last < at);
             is_later.then(|| (shop.shop_id, Arc::new(Shop { last_heartbeat_at: Some(at), ..Shop::clone(shop) })))
         });
         let heard: Vec<_> = heard.collect();
-        if heard.is_empty() {
-            return self.clone();
+        let mut shops = self.shops.clone();
+        if !heard.is_empty() {
+            Arc::make_mut(&mut shops).extend(heard);
         }
-        let mut shops = HashMap::clone(&self.shops);
-        shops.extend(heard);
-        Self { shops: Arc::new(shops), ..self.clone() }
-    }
-
-    /// With the other one's counts of what is in progress.
-    pub fn with_counts_of(&self, other: &Self) -> Self {
-        Self { in_progress: other.in_progress.clone(), ..self.clone() }
+        Self { shops, in_progress: other.in_progress.clone(), ..self.clone() }
     }
 
     /// The partner's shops by name.
@@ -389,6 +384,8 @@ mod tests {
         assert_eq!(promise(small.clone(), 2, NOON).why, Some(NotAccepting::Full));
         let full = Catalogue::new(vec![small.clone()], vec![], vec![], HashMap::from([(small.shop_id, 2)]));
         assert!(full.with_in_progress(HashMap::new()).promise(&small, 60, at(NOON)).accepting);
+        let read_again = Catalogue::new(vec![small.clone()], vec![], vec![], HashMap::new()).in_place_of(&full);
+        assert!(!read_again.promise(&small, 60, at(NOON)).accepting);
     }
 
     #[test]
@@ -401,9 +398,9 @@ mod tests {
         assert_eq!(heard.find_shop(other.shop_id), Some(&other));
         assert_eq!(heard.shops(one.partner_id).next().unwrap().last_heartbeat_at, Some(later));
         assert_eq!(catalogue.with_heartbeat(ShopId::new(), later).all_shops().count(), 2);
-        let merged = catalogue.with_later_heartbeats(&heard);
+        let merged = catalogue.in_place_of(&heard);
         assert_eq!(merged.find_shop(one.shop_id), heard.find_shop(one.shop_id));
-        assert_eq!(heard.with_later_heartbeats(&catalogue).find_shop(one.shop_id), heard.find_shop(one.shop_id));
+        assert_eq!(heard.in_place_of(&catalogue).find_shop(one.shop_id), heard.find_shop(one.shop_id));
     }
 
     #[test]

@@ -79,6 +79,7 @@ pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::{Place, Position};
 pub use present::{Present, Source, Unreadable};
 pub use pulse::Reading;
+pub use readers::Haste;
 pub use search::{Found, Wanted};
 pub use sessions::SavedView;
 pub use settlements::{Settled, Settlement, SettlementState};

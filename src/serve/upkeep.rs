@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::clock::now;
 use crate::meters;
+use crate::store::Haste;
 
 /// How often the load of the shops is counted, and learned from what has happened.
 const WATCH: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ pub(super) async fn watch(app: Arc<App>) {
         tokio::time::sleep(WATCH).await;
         if count_at <= Instant::now() {
             let began = Instant::now();
-            if let Err(fault) = app.refresh_loads().await {
+            if let Err(fault) = app.refresh_loads(Haste::None).await {
                 tracing::warn!(%fault, "app.loads_not_counted");
             }
             count_at = Instant::now() + began.elapsed() * RESTS;

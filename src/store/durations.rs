@@ -4,6 +4,7 @@
 use diesel::prelude::*;
 
 use super::log;
+use super::readers::Haste;
 use super::rows::{instant, uuid, word};
 use super::schema::order_events;
 use super::sql::{Millis, RawId};
@@ -17,9 +18,9 @@ type PassedRow = (RawId, String, String, i64, Millis);
 impl Store {
     /// The statuses left by so many events after a position, oldest first, the position read up to, and whether that is
     /// the end of the log.
-    pub async fn passed(&self, after: i64, limit: i64) -> Result<(Vec<Passed>, i64, bool)> {
+    pub async fn passed(&self, after: i64, limit: i64, haste: Haste) -> Result<(Vec<Passed>, i64, bool)> {
         self.readers
-            .read_unhurried(move |conn| {
+            .read_in(haste, move |conn| {
                 let until = log::reach(conn, after, limit)?;
                 let rows: Vec<PassedRow> = order_events::table
                     .filter(order_events::position.gt(after))
@@ -47,7 +48,7 @@ impl Store {
     }
 
     /// The position in the log after which there are so many events.
-    pub async fn position_back(&self, events: i64) -> Result<i64> {
-        self.readers.read_unhurried(move |conn| log::back(conn, events)).await
+    pub async fn position_back(&self, events: i64, haste: Haste) -> Result<i64> {
+        self.readers.read_in(haste, move |conn| log::back(conn, events)).await
     }
 }

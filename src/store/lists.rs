@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use super::log;
 use super::position::{self, Place, Position};
 use super::questions::{OngoingOf, OrderOfId};
+use super::readers::Haste;
 use super::rows::event::EventRow;
 use super::rows::{OrderRow, document, millis, or_log, raw, uuid, word};
 use super::schema::{order_events, order_names, orders};
@@ -179,10 +180,10 @@ impl Store {
 
     /// How many orders each shop has in its hands now: what it promises depends on it. Neither what it will not begin
     /// for a while, nor what is not paid for, nor what only waits to be collected keeps it busy.
-    pub async fn loads(&self) -> Result<Vec<(ShopId, u32)>> {
+    pub async fn loads(&self, haste: Haste) -> Result<Vec<(ShopId, u32)>> {
         let soon = millis((self.clock)() + SOON);
         self.readers
-            .read_unhurried(move |conn| {
+            .read_in(haste, move |conn| {
                 let in_hand = IN_HAND.iter().map(|status| status.word());
                 let counts: Vec<(RawId, i64)> = orders::table
                     .filter(orders::ongoing)

@@ -10,6 +10,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use super::gauges::{InStage, OWED, in_stages};
 use super::instances::{self, Instance};
 use super::log;
+use super::readers::Haste;
 use super::rows::{instant, millis, word};
 use super::schema::{order_events, orders};
 use super::sql::{Conn, Millis, Native};
@@ -91,7 +92,7 @@ impl Store {
     pub async fn look(&self, after: Option<i64>, now: Instant) -> Result<Reading> {
         let mut reading = self
             .readers
-            .read_unhurried(move |conn| {
+            .read_in(Haste::None, move |conn| {
                 let mut reading = Reading { position: log::end(conn)?, ..Reading::default() };
                 for row in diesel::sql_query(ONGOING.of(conn)).load::<OngoingRow>(conn)? {
                     let of_status = reading.ongoing.entry(word(&row.status)?).or_default();

@@ -36,6 +36,15 @@ const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// The thread for what nobody waits for gets a tenth of a core where others want all of it, and all of one where nobody does.
 const NICENESS: i32 = 10;
 
+/// Whether somebody waits for what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// Somebody does, be it only a service that is starting.
+    Awaited,
+    /// Nobody does: everybody else goes first, wherever this machine is what is short.
+    None,
+}
+
 /// The way to the reading threads.
 #[derive(Clone)]
 pub(super) struct Readers {
@@ -71,14 +80,20 @@ impl Readers {
         enqueue(&self.jobs, move |conn| conn.read(query)).await
     }
 
-    /// As [`Readers::read`], for what nobody waits for: everybody else goes first, wherever this machine is what is short.
-    pub async fn read_unhurried<T: Send + 'static>(
+    /// As [`Readers::read`], by whether somebody waits for it.
+    pub async fn read_in<T: Send + 'static>(
         &self,
+        haste: Haste,
         query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (job, answered) = job(move |conn| conn.read(query));
-        put(&self.unhurried, job)?;
-        within(LONG_PATIENCE, answered).await
+        match haste {
+            Haste::Awaited => self.read(query).await,
+            Haste::None => {
+                let (job, answered) = job(move |conn| conn.read(query));
+                put(&self.unhurried, job)?;
+                within(LONG_PATIENCE, answered).await
+            }
+        }
     }
 
     /// As [`Readers::read`]; `query` is told how far the database had come, which the snapshot holds.

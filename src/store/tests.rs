@@ -377,7 +377,7 @@ async fn everybody_goes_before_what_nobody_waits_for() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _claims) = open(&dir).unwrap();
     let ordinary = store.readers.read(move |_| Ok(niceness())).await.unwrap();
-    let unhurried = store.readers.read_unhurried(move |_| Ok(niceness())).await.unwrap();
+    let unhurried = store.readers.read_in(readers::Haste::None, move |_| Ok(niceness())).await.unwrap();
     assert!(ordinary < unhurried && ordinary == niceness(), "{ordinary} {unhurried}");
 }
 
@@ -546,6 +546,6 @@ async fn a_shop_is_busy_with_what_it_has_in_its_hands() {
         let slot = slot_at.map_or("NULL".to_owned(), |at| at.to_string());
         by_hand(&dir, &format!("UPDATE orders SET status = '{status}', slot_at = {slot}")).unwrap();
         let expected: &[_] = if count == 0 { &[] } else { &[(order.shop_id, count)] };
-        assert_eq!(store.loads().await.unwrap(), expected, "{status} for {slot}");
+        assert_eq!(store.loads(readers::Haste::Awaited).await.unwrap(), expected, "{status} for {slot}");
     }
 }
