@@ -78,6 +78,7 @@ contract! {
     positions_only_grow
     nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
     an_order_that_ended_is_told_for_a_while
+    what_was_handed_over_a_moment_ago_is_similar
     lists_that_are_read_together_are_those_of_one_by_one
     reopening_keeps_everything
     operators_see_what_is_late_astray_and_unknown
@@ -674,6 +675,21 @@ async fn an_order_that_ended_is_told_for_a_while(bench: &mut Bench) {
         list.recently_closed.len()
     };
     assert_eq!((told(99).await, told(100).await), (1, 0));
+}
+
+async fn what_was_handed_over_a_moment_ago_is_similar(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let ask = |item, seconds| Ask { now: at(seconds), ..cus.asks(&[item]) };
+    let lungo = bench.create(ask("lungo", 0)).await;
+    // The newest one of the customer's is another.
+    let roll = bench.create(ask("roll", 500)).await;
+    for order in [&lungo, &roll] {
+        bring_to_ready(bench, order).await;
+        bench.tell(order, Actor::Shop, Event::Collected, at(510)).await;
+    }
+    assert_eq!(bench.ask(ask("lungo", 550)).await.verdict, Verdict::Similar(lungo.id));
+    assert_eq!(bench.ask(ask("roll", 700)).await.verdict, Verdict::Similar(roll.id));
+    assert_eq!(bench.ask(ask("lungo", 700)).await.verdict, Verdict::Accept, "that was ten minutes ago");
 }
 
 async fn lists_that_are_read_together_are_those_of_one_by_one(bench: &mut Bench) {

@@ -189,6 +189,25 @@ async fn a_mode_takes_effect_at_once() {
 }
 
 #[actix_web::test]
+async fn how_long_a_shop_takes_is_learned_while_the_service_runs() {
+    let house = House::open().await;
+    let known = || house.app.pace().until_ready(demo::LUNGO_CENTRAL, Duration::zero(), now());
+    let make = async || {
+        let id = house.awaiting().await;
+        for action in ["accept", "start", "ready", "collected"] {
+            assert_eq!(act(&house, id, action).await.status, 200);
+        }
+        house.app.learn().await.unwrap();
+    };
+    make().await;
+    assert_eq!(known(), None, "one is not enough");
+    for _ in 0..20 {
+        make().await;
+    }
+    assert!(known().is_some());
+}
+
+#[actix_web::test]
 async fn a_heartbeat_is_kept_and_known() {
     let house = House::open().await;
     let presence = || house.app.catalogue().find_shop(demo::LUNGO_CENTRAL).unwrap().presence(now());
