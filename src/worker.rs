@@ -157,7 +157,7 @@ impl AtStage {
                     self.turns.done(&peer);
                     // In a drill: as if this process had died here, its lease has to lapse.
                     if !self.ports.controls.loses(self.stage) {
-                        self.commits.spawn(commit(self.store.clone(), claim, outcome));
+                        self.commits.spawn(commit(self.store.clone(), claim, outcome).boxed());
                     }
                 }
                 Some(_) = self.commits.join_next() => {}
@@ -188,7 +188,7 @@ impl AtStage {
         give_back(self.store.clone(), unused, now).await;
         while let Some(ended) = self.acts.join_next().await {
             if let Ok((_, claim, outcome)) = ended {
-                self.commits.spawn(commit(self.store.clone(), claim, outcome));
+                self.commits.spawn(commit(self.store.clone(), claim, outcome).boxed());
             }
         }
         while self.commits.join_next().await.is_some() {}
@@ -219,10 +219,14 @@ impl AtStage {
         {
             if claim.lasts(now()) > self.ports.longest_act() {
                 let ports = self.ports.clone();
-                self.acts.spawn(async move {
-                    let outcome = act(&claim, &ports).await;
-                    (peer, claim, outcome)
-                });
+                // Boxed, as all that is spawned here: a task's future is moved several times before it begins.
+                self.acts.spawn(
+                    async move {
+                        let outcome = act(&claim, &ports).await;
+                        (peer, claim, outcome)
+                    }
+                    .boxed(),
+                );
             } else {
                 self.turns.done(&peer);
                 self.put_off.push(claim);

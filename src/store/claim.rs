@@ -12,7 +12,8 @@ use crate::state::Order;
 /// [`Store::commit`] consumes it: acting without a lease, or committing twice, does not compile.
 #[derive(Debug)]
 pub struct Claim {
-    order: Order,
+    /// Boxed: a claim is passed from hand to hand a dozen times.
+    order: Box<Order>,
     stage: Stage,
 }
 
@@ -97,7 +98,7 @@ pub(super) fn lease(order: &mut Order, stage: Stage, now: Instant, lease: Durati
     task.attempts += 1;
     task.leased_until = Some(now + lease);
     task.next_attempt_at = task.leased_until;
-    Claim { order: order.clone(), stage }
+    Claim { order: Box::new(order.clone()), stage }
 }
 
 /// Whether the row has hurt those who worked on it too often. Releases and look-ups never park: money is owed.
