@@ -306,7 +306,7 @@ impl App {
 
     /// Counts anew how many orders each shop has in progress: what it promises depends on it.
     pub async fn refresh_loads(&self, haste: Haste) -> Result<()> {
-        let in_progress = self.store.loads(haste).await?.into_iter().collect();
+        let in_progress = self.store.loads(haste).await?;
         self.catalogue.rcu(|catalogue| catalogue.with_in_progress(HashMap::clone(&in_progress)));
         Ok(())
     }

@@ -28,6 +28,7 @@ mod migrate;
 mod money;
 mod moved;
 mod names;
+mod ongoing;
 mod orders;
 mod partners;
 mod position;

@@ -1,15 +1,13 @@
 //! What can be read: single orders, a customer's list, histories, a shop's board, the feed of events.
 
-use chrono::Duration;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 
 use super::log;
 use super::position::{self, Place, Position};
 use super::questions::{OngoingOf, OrderOfId};
-use super::readers::Haste;
 use super::rows::event::EventRow;
-use super::rows::{OrderRow, document, millis, or_log, raw, uuid, word};
+use super::rows::{OrderRow, document, or_log, raw, uuid, word};
 use super::schema::{order_events, order_names, orders};
 use super::sql::{Conn, Json, RawId, native};
 use super::statements::{Ask, Value};
@@ -45,11 +43,6 @@ impl Recorded {
         document(&self.data)
     }
 }
-
-/// Where an order is a shop's work …
-const IN_HAND: [Status; 3] = [Status::AwaitingShop, Status::Accepted, Status::Preparing];
-/// … if it is to be picked up as soon as possible, or within this time.
-const SOON: Duration = Duration::minutes(30);
 
 impl Store {
     /// An order, and how fresh that is.
@@ -174,28 +167,6 @@ impl Store {
                     Ok((OrderId(uuid(&id)?), word(&status)?, version))
                 };
                 Ok(rows.into_iter().filter_map(|row| or_log(read(row))).collect())
-            })
-            .await
-    }
-
-    /// How many orders each shop has in its hands now: what it promises depends on it. Neither what it will not begin
-    /// for a while, nor what is not paid for, nor what only waits to be collected keeps it busy.
-    pub async fn loads(&self, haste: Haste) -> Result<Vec<(ShopId, u32)>> {
-        let soon = millis((self.clock)() + SOON);
-        self.readers
-            .read_in(haste, move |conn| {
-                let in_hand = IN_HAND.iter().map(|status| status.word());
-                let counts: Vec<(RawId, i64)> = orders::table
-                    .filter(orders::ongoing)
-                    .filter(orders::status.eq_any(in_hand))
-                    .filter(orders::slot_at.is_null().or(orders::slot_at.le(soon).assume_not_null()))
-                    .group_by(orders::shop_id)
-                    .select((orders::shop_id, diesel::dsl::count_star()))
-                    .load(conn)?;
-                counts
-                    .into_iter()
-                    .map(|(shop, count)| Ok((ShopId(uuid(&shop)?), u32::try_from(count).unwrap_or(u32::MAX))))
-                    .collect()
             })
             .await
     }

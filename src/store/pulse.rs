@@ -5,23 +5,25 @@ use std::collections::HashMap;
 use chrono::Duration;
 use diesel::dsl::{count_star, min};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::gauges::{InStage, OWED, in_stages};
 use super::instances::{self, Instance};
 use super::log;
+use super::queue::earliest_deadline;
 use super::readers::Haste;
 use super::rows::{instant, millis, word};
 use super::schema::{order_events, orders};
-use super::sql::{Conn, Millis, Native};
+use super::sql::{Conn, Millis};
 use super::{Result, Store};
 use crate::lifecycle::{EventKind, PaymentStatus, Stage, Status};
 use crate::order::Instant;
 
 /// Acceptances of one look whose durations are told.
-const TOLD: i64 = 500;
+const TOLD: usize = 500;
 /// Events of one look that are counted.
 const COUNTED: i64 = 100_000;
+/// … so many in one read.
+const PIECE: i64 = 1_000;
 
 /// What one look found.
 #[derive(Clone, Debug, Default)]
@@ -56,102 +58,80 @@ pub struct Reading {
     pub acceptances: Vec<i64>,
 }
 
-/// What only the code reads stands in `details`: this is not a question of the hot path.
-const ONGOING: Native = Native {
-    sqlite: "
-    SELECT status, currency, COUNT(*) AS orders, MIN(json_extract(details, '$.entered_at')) AS since,
-        SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END) AS held,
-        SUM(captured - refunded) AS taken
-    FROM orders WHERE ongoing GROUP BY status, currency",
-    postgres: "
-    SELECT status, currency, COUNT(*) AS orders, MIN((details->>'entered_at')::bigint) AS since,
-        SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END)::bigint AS held,
-        SUM(captured - refunded)::bigint AS taken
-    FROM orders WHERE ongoing GROUP BY status, currency",
-};
-
-#[derive(QueryableByName)]
-struct OngoingRow {
-    #[diesel(sql_type = Text)]
-    status: String,
-    #[diesel(sql_type = Text)]
-    currency: String,
-    #[diesel(sql_type = BigInt)]
-    orders: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    since: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    held: i64,
-    #[diesel(sql_type = BigInt)]
-    taken: i64,
-}
-
 impl Store {
     /// Looks at what is going on. `after` is the place that the look before counted up to; the first look counts
     /// nothing.
     pub async fn look(&self, after: Option<i64>, now: Instant) -> Result<Reading> {
-        let mut reading = self
-            .readers
-            .read_in(Haste::None, move |conn| {
-                let mut reading = Reading { position: log::end(conn)?, ..Reading::default() };
-                for row in diesel::sql_query(ONGOING.of(conn)).load::<OngoingRow>(conn)? {
-                    let of_status = reading.ongoing.entry(word(&row.status)?).or_default();
-                    let since = row.since.map(|since| instant(Millis(since)));
-                    *of_status = (of_status.0 + row.orders, of_status.1.into_iter().chain(since).min());
-                    match reading.held_and_taken.iter_mut().find(|(currency, ..)| *currency == row.currency) {
-                        Some((_, held, taken)) => (*held, *taken) = (*held + row.held, *taken + row.taken),
-                        None => reading.held_and_taken.push((row.currency, row.held, row.taken)),
-                    }
-                }
-                reading.parked = orders::table.filter(orders::parked_at.is_not_null()).count().get_result(conn)?;
-                reading.stages = in_stages(conn, now)?;
-                let first: Option<Option<Millis>> = orders::table
-                    .filter(orders::deadline_at.is_not_null())
-                    .order(orders::deadline_at)
-                    .select(orders::deadline_at)
-                    .first(conn)
-                    .optional()?;
-                reading.first_deadline = first.flatten().map(instant);
-                let owed: Vec<super::gauges::Owed> = diesel::sql_query(OWED).load(conn)?;
-                reading.owed = owed.into_iter().map(|row| (row.currency, row.amount, row.since.map(instant))).collect();
-                reading.instances = instances::read(conn)?;
-                reading.unknown = unknown(conn, now)?;
-                let Some(after) = after else { return Ok(reading) };
-                let after = after.max(log::back(conn, COUNTED)?);
-                let counts: Vec<(String, Option<String>, String, i64)> = order_events::table
-                    .filter(order_events::position.gt(after).and(order_events::position.le(reading.position)))
-                    .group_by((order_events::kind, order_events::from_status, order_events::to_status))
-                    .select((
-                        order_events::kind,
-                        order_events::from_status,
-                        order_events::to_status,
-                        diesel::dsl::count_star(),
-                    ))
-                    .load(conn)?;
-                for (kind, from, to, count) in counts {
-                    *reading.happened.entry(word(&kind)?).or_default() += count;
-                    let ended: Status = word(&to)?;
-                    if ended.is_over() && from.as_deref() != Some(&*to) {
-                        *reading.ended.entry(ended).or_default() += count;
-                    }
-                }
-                reading.acceptances = order_events::table
-                    .filter(order_events::position.gt(after))
-                    .filter(order_events::position.le(reading.position))
-                    .filter(order_events::kind.eq(EventKind::ShopAccepted.word()))
-                    .filter(order_events::elapsed_ms.is_not_null())
-                    .limit(TOLD)
-                    .select(order_events::elapsed_ms.assume_not_null())
-                    .load(conn)?;
-                Ok(reading)
-            })
-            .await?;
+        let sums = self.sum_up(Haste::None).await?;
+        let mut reading = self.readers.read_in(Haste::None, move |conn| waiting(conn, now)).await?;
+        (reading.ongoing, reading.held_and_taken) = (sums.by_status, sums.held_and_taken);
+        if let Some(after) = after {
+            self.count_events(after, &mut reading).await?;
+        }
         reading.replica_age = self.replicas.oldest(now);
         let replicas = self.replicas.seen(now);
         reading.replicas = replicas.len();
         reading.replicas_unproven = replicas.iter().filter(|replica| replica.age_seconds.is_none()).count();
         Ok(reading)
     }
+
+    /// Counts the events after a place up to the reading's, the newest of them where there are very many; a piece at a
+    /// time, for the reasons that [`super::ongoing`] has.
+    async fn count_events(&self, after: i64, reading: &mut Reading) -> Result<()> {
+        let end = reading.position;
+        let mut after = after.max(self.position_back(COUNTED, Haste::None).await?);
+        while after < end {
+            let piece = self.readers.read_in(Haste::None, move |conn| {
+                let until = log::reach(conn, after, PIECE)?.min(end);
+                Ok((until, counts(conn, after, until)?, acceptances(conn, after, until)?))
+            });
+            let (until, counts, acceptances) = piece.await?;
+            for (kind, from, to, count) in counts {
+                *reading.happened.entry(word(&kind)?).or_default() += count;
+                let ended: Status = word(&to)?;
+                if ended.is_over() && from.as_deref() != Some(&*to) {
+                    *reading.ended.entry(ended).or_default() += count;
+                }
+            }
+            reading.acceptances.extend(acceptances);
+            reading.acceptances.truncate(TOLD);
+            after = until;
+        }
+        Ok(())
+    }
+}
+
+/// What is waiting now, and the place in the log.
+fn waiting(conn: &mut Conn, now: Instant) -> Result<Reading> {
+    let mut reading = Reading { position: log::end(conn)?, ..Reading::default() };
+    reading.parked = orders::table.filter(orders::parked_at.is_not_null()).count().get_result(conn)?;
+    reading.stages = in_stages(conn, now)?;
+    reading.first_deadline = earliest_deadline(conn)?;
+    let owed: Vec<super::gauges::Owed> = diesel::sql_query(OWED).load(conn)?;
+    reading.owed = owed.into_iter().map(|row| (row.currency, row.amount, row.since.map(instant))).collect();
+    reading.instances = instances::read(conn)?;
+    reading.unknown = unknown(conn, now)?;
+    Ok(reading)
+}
+
+/// Kind, from, to, how many.
+type Count = (String, Option<String>, String, i64);
+
+fn counts(conn: &mut Conn, after: i64, until: i64) -> Result<Vec<Count>> {
+    Ok(order_events::table
+        .filter(order_events::position.gt(after).and(order_events::position.le(until)))
+        .group_by((order_events::kind, order_events::from_status, order_events::to_status))
+        .select((order_events::kind, order_events::from_status, order_events::to_status, count_star()))
+        .load(conn)?)
+}
+
+fn acceptances(conn: &mut Conn, after: i64, until: i64) -> Result<Vec<i64>> {
+    Ok(order_events::table
+        .filter(order_events::position.gt(after).and(order_events::position.le(until)))
+        .filter(order_events::kind.eq(EventKind::ShopAccepted.word()))
+        .filter(order_events::elapsed_ms.is_not_null())
+        .select(order_events::elapsed_ms.assume_not_null())
+        .load(conn)?)
 }
 
 /// An unknown payment is asked for again within this time, however often that came to nothing; what is due later waits

@@ -11,7 +11,7 @@ use lungo::catalogue::Refusal;
 use lungo::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
 use lungo::order::{OrderId, PartnerId};
 use lungo::store::{
-    Again, Claim, Committed, Lot, Options, Outcome, Policy, Received, Recorded, Report, Sieve, Source, Strike,
+    Again, Claim, Committed, Haste, Lot, Options, Outcome, Policy, Received, Recorded, Report, Sieve, Source, Strike,
     Unreadable, Worked,
 };
 
@@ -79,6 +79,7 @@ contract! {
     nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
     an_order_that_ended_is_told_for_a_while
     what_was_handed_over_a_moment_ago_is_similar
+    what_is_read_in_pieces_is_counted_once
     lists_that_are_read_together_are_those_of_one_by_one
     reopening_keeps_everything
     operators_see_what_is_late_astray_and_unknown
@@ -690,6 +691,33 @@ async fn what_was_handed_over_a_moment_ago_is_similar(bench: &mut Bench) {
     assert_eq!(bench.ask(ask("lungo", 550)).await.verdict, Verdict::Similar(lungo.id));
     assert_eq!(bench.ask(ask("roll", 700)).await.verdict, Verdict::Similar(roll.id));
     assert_eq!(bench.ask(ask("lungo", 700)).await.verdict, Verdict::Accept, "that was ten minutes ago");
+}
+
+async fn what_is_read_in_pieces_is_counted_once(bench: &mut Bench) {
+    assert!(bench.store.loads(Haste::Awaited).await.unwrap().is_empty());
+    let (partners, shop) = ([PartnerId::new(), PartnerId::new()], Customer::new("").shop);
+    // A piece is of five hundred.
+    let customers = (0..1_050).map(|number| {
+        let partner = partners[number % 2];
+        Customer { partner, shop, ..Customer::new(&format!("cus_{number}")) }
+    });
+    // Many of one customer's are in one piece, wherever they come.
+    let asks = customers.flat_map(|cus| {
+        let items = if cus.id.0.ends_with("00") { vec!["lungo", "roll", "tea", "cake"] } else { vec!["lungo"] };
+        items.into_iter().map(|item| cus.asks(&[item])).collect::<Vec<_>>()
+    });
+    let orders = accepted(&at_once(bench, asks.collect()).await);
+    assert_eq!(orders, 1_050 + 10 * 3);
+    let claims = bench.store.claim(Stage::Authorize, 5_000, at(0)).await.unwrap();
+    let commits = claims.into_iter().skip(1).map(|claim| bench.store.commit(claim, done(authorized(PRICE)), at(1)));
+    assert_eq!(join_all(commits).await.len(), orders - 1);
+    let seen = bench.store.look(None, at(2)).await.unwrap();
+    let in_hand = i64::try_from(orders).unwrap() - 1;
+    assert_eq!(seen.ongoing[&Status::New], (1, Some(at(0))));
+    assert_eq!(seen.ongoing[&Status::AwaitingShop], (in_hand, Some(at(1))));
+    assert_eq!(seen.held_and_taken, [("EUR".to_owned(), in_hand * PRICE, 0)]);
+    let loads = bench.store.loads(Haste::Awaited).await.unwrap();
+    assert_eq!(loads.into_iter().collect::<Vec<_>>(), [(shop, u32::try_from(in_hand).unwrap())]);
 }
 
 async fn lists_that_are_read_together_are_those_of_one_by_one(bench: &mut Bench) {

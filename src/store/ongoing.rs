@@ -1,0 +1,202 @@
+//! What is asked about all ongoing orders at once, read a piece at a time.
+//!
+//! One long read would hold a snapshot all the while, and with everybody else going first that is seconds: meanwhile
+//! SQLite's log cannot start over, and grows, and PostgreSQL cannot clear away dead rows. A piece is of whole customers,
+//! and an order stays with its customer, so that none is counted twice; one that comes behind the present piece is not
+//! counted this time.
+
+use std::collections::HashMap;
+
+use chrono::Duration;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+
+use super::readers::Haste;
+use super::rows::{instant, millis, uuid, word};
+use super::sql::{At, Conn, Id, Millis, Native, RawId};
+use super::{Result, Store};
+use crate::lifecycle::Status;
+use crate::order::{Instant, ShopId};
+
+/// Where an order is a shop's work …
+const IN_HAND: [Status; 3] = [Status::AwaitingShop, Status::Accepted, Status::Preparing];
+/// … if it is to be picked up as soon as possible, or within this time.
+const SOON: Duration = Duration::minutes(30);
+
+/// The customer with whom a piece of five hundred orders ends; none if there are fewer.
+const EDGE: Native = Native {
+    sqlite: "SELECT partner_id, customer_id FROM orders INDEXED BY orders_ongoing
+        WHERE ongoing AND (partner_id, customer_id) > (?, ?)
+        ORDER BY partner_id, customer_id LIMIT 1 OFFSET 499",
+    postgres: "SELECT partner_id, customer_id FROM orders
+        WHERE ongoing AND (partner_id, customer_id) > ($1, $2)
+        ORDER BY partner_id, customer_id LIMIT 1 OFFSET 499",
+};
+
+/// What only the code reads stands in `details`: this is not a question of the hot path.
+const SUMS: Native = Native {
+    sqlite: "SELECT status, currency, COUNT(*) AS orders, MIN(json_extract(details, '$.entered_at')) AS since,
+            SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END) AS held,
+            SUM(captured - refunded) AS taken
+        FROM orders INDEXED BY orders_ongoing
+        WHERE ongoing AND (partner_id, customer_id) > (?, ?) AND (partner_id, customer_id) <= (?, ?)
+        GROUP BY status, currency",
+    postgres: "SELECT status, currency, COUNT(*) AS orders, MIN((details->>'entered_at')::bigint) AS since,
+            SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END)::bigint AS held,
+            SUM(captured - refunded)::bigint AS taken
+        FROM orders
+        WHERE ongoing AND (partner_id, customer_id) > ($1, $2) AND (partner_id, customer_id) <= ($3, $4)
+        GROUP BY status, currency",
+};
+
+const LOADS: Native = Native {
+    sqlite: "SELECT shop_id, status, COUNT(*) AS orders
+        FROM orders INDEXED BY orders_ongoing
+        WHERE ongoing AND (partner_id, customer_id) > (?, ?) AND (partner_id, customer_id) <= (?, ?)
+            AND (slot_at IS NULL OR slot_at <= ?)
+        GROUP BY shop_id, status",
+    postgres: "SELECT shop_id, status, COUNT(*) AS orders
+        FROM orders
+        WHERE ongoing AND (partner_id, customer_id) > ($1, $2) AND (partner_id, customer_id) <= ($3, $4)
+            AND (slot_at IS NULL OR slot_at <= $5)
+        GROUP BY shop_id, status",
+};
+
+/// A customer: its partner and name.
+#[derive(Clone, QueryableByName)]
+struct Edge {
+    #[diesel(sql_type = Id)]
+    partner_id: RawId,
+    #[diesel(sql_type = Text)]
+    customer_id: String,
+}
+
+impl Edge {
+    fn before_all() -> Self {
+        Self { partner_id: RawId(vec![0; 16]), customer_id: String::new() }
+    }
+
+    fn behind_all() -> Self {
+        Self { partner_id: RawId(vec![0xff; 16]), customer_id: String::new() }
+    }
+}
+
+/// The ongoing orders of the customers after one, up to and with another.
+struct Piece {
+    after: Edge,
+    until: Edge,
+}
+
+#[derive(QueryableByName)]
+struct SumRow {
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Text)]
+    currency: String,
+    #[diesel(sql_type = BigInt)]
+    orders: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    since: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    held: i64,
+    #[diesel(sql_type = BigInt)]
+    taken: i64,
+}
+
+#[derive(QueryableByName)]
+struct LoadRow {
+    #[diesel(sql_type = Id)]
+    shop_id: RawId,
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = BigInt)]
+    orders: i64,
+}
+
+/// All ongoing orders, summed up.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    /// How many stand in a status, and when the one that stands there longest came.
+    pub by_status: HashMap<Status, (i64, Option<Instant>)>,
+    /// By currency, in minor units: held by gateways for them, and taken for them.
+    pub held_and_taken: Vec<(String, i64, i64)>,
+}
+
+impl Sums {
+    fn add(&mut self, row: SumRow) -> Result<()> {
+        let of_status = self.by_status.entry(word(&row.status)?).or_default();
+        let since = row.since.map(|since| instant(Millis(since)));
+        *of_status = (of_status.0 + row.orders, of_status.1.into_iter().chain(since).min());
+        match self.held_and_taken.iter_mut().find(|(currency, ..)| *currency == row.currency) {
+            Some((_, held, taken)) => (*held, *taken) = (*held + row.held, *taken + row.taken),
+            None => self.held_and_taken.push((row.currency, row.held, row.taken)),
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// How many orders each shop has in its hands now: what it promises depends on it. Neither what it will not begin
+    /// for a while, nor what is not paid for, nor what only waits to be collected keeps it busy.
+    pub async fn loads(&self, haste: Haste) -> Result<HashMap<ShopId, u32>> {
+        let soon = millis((self.clock)() + SOON);
+        let rows = self.in_pieces(haste, move |conn, Piece { after, until }| {
+            let asked = diesel::sql_query(LOADS.of(conn));
+            Ok(asked
+                .bind::<Id, _>(&after.partner_id)
+                .bind::<Text, _>(&after.customer_id)
+                .bind::<Id, _>(&until.partner_id)
+                .bind::<Text, _>(&until.customer_id)
+                .bind::<At, _>(soon)
+                .load::<LoadRow>(conn)?)
+        });
+        let mut loads = HashMap::new();
+        for row in rows.await? {
+            if IN_HAND.contains(&word(&row.status)?) {
+                let load: &mut u32 = loads.entry(ShopId(uuid(&row.shop_id)?)).or_default();
+                *load = load.saturating_add(u32::try_from(row.orders).unwrap_or(u32::MAX));
+            }
+        }
+        Ok(loads)
+    }
+
+    /// All ongoing orders, summed up.
+    pub(super) async fn sum_up(&self, haste: Haste) -> Result<Sums> {
+        let rows = self.in_pieces(haste, |conn, Piece { after, until }| {
+            let asked = diesel::sql_query(SUMS.of(conn));
+            Ok(asked
+                .bind::<Id, _>(&after.partner_id)
+                .bind::<Text, _>(&after.customer_id)
+                .bind::<Id, _>(&until.partner_id)
+                .bind::<Text, _>(&until.customer_id)
+                .load::<SumRow>(conn)?)
+        });
+        let mut sums = Sums::default();
+        rows.await?.into_iter().try_for_each(|row| sums.add(row))?;
+        Ok(sums)
+    }
+
+    /// What `read` finds in all pieces together.
+    async fn in_pieces<T: Send + 'static>(
+        &self,
+        haste: Haste,
+        read: impl Fn(&mut Conn, &Piece) -> Result<Vec<T>> + Copy + Send + 'static,
+    ) -> Result<Vec<T>> {
+        let (mut found, mut next) = (Vec::new(), Some(Edge::before_all()));
+        while let Some(after) = next {
+            let (some, edge) = self
+                .readers
+                .read_in(haste, move |conn| {
+                    let asked = diesel::sql_query(EDGE.of(conn));
+                    let asked = asked.bind::<Id, _>(&after.partner_id).bind::<Text, _>(&after.customer_id);
+                    let edge: Option<Edge> = asked.get_result(conn).optional()?;
+                    let piece = Piece { after, until: edge.clone().unwrap_or_else(Edge::behind_all) };
+                    Ok((read(conn, &piece)?, edge))
+                })
+                .await?;
+            found.extend(some);
+            next = edge;
+        }
+        Ok(found)
+    }
+}
