@@ -23,8 +23,9 @@ const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PR
     PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;";
 
 /// What a session of PostgreSQL needs. Where the server has synchronous standbys, a commit waits until one of them has
-/// applied it; where it has none, at least for the primary's disk, whatever the server thinks of it. Statements are planned once: their text depends on nothing but their type. No
-/// `statement_timeout`: it would not free a commit that waits for its standby, and must not pretend to.
+/// applied it; where it has none, at least for the primary's disk, whatever the server thinks of it. Statements are
+/// planned once: their text depends on nothing but their type; and they are never compiled, which takes longer than they
+/// do. No `statement_timeout`: it would not free a commit that waits for its standby, and must not pretend to.
 const SESSION: &str =
     "SET application_name = 'lungo'; SET TIME ZONE 'UTC'; SET plan_cache_mode = 'force_generic_plan'; SET jit = off;
     SET idle_in_transaction_session_timeout = '60s';

@@ -35,6 +35,8 @@ pub(super) struct UpdateAll {
     versions: Vec<i64>,
     changed: ChangedRows,
     seldom: SeldomChangedRows,
+    /// Whether any of them changes one of these.
+    is_seldom: bool,
 }
 
 impl UpdateAll {
@@ -43,8 +45,9 @@ impl UpdateAll {
         self.fences.push(before.task.fence);
         self.versions.push(before.version);
         self.changed.push(ChangedColumns::of(after));
-        // One that is named and stays as it is costs nothing here.
-        self.seldom.push(SeldomChangedColumns::of(after));
+        let seldom = SeldomChangedColumns::of(after);
+        self.is_seldom |= seldom != SeldomChangedColumns::of(before);
+        self.seldom.push(seldom);
     }
 
     pub fn len(&self) -> usize {
@@ -59,8 +62,10 @@ impl UpdateAll {
     fn push_update<'b>(&'b self, pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         pass.push_sql("UPDATE orders SET ");
         pass.push_sql(ChangedRows::CHANGES);
-        pass.push_sql(", ");
-        pass.push_sql(SeldomChangedRows::CHANGES);
+        if self.is_seldom {
+            pass.push_sql(", ");
+            pass.push_sql(SeldomChangedRows::CHANGES);
+        }
         pass.push_sql(" FROM (SELECT * FROM unnest(");
         pass.push_bind_param::<Array<Id>, Vec<RawId>>(&self.ids)?;
         pass.push_sql(", ");
@@ -69,12 +74,16 @@ impl UpdateAll {
         pass.push_bind_param::<Array<BigInt>, Vec<i64>>(&self.versions)?;
         pass.push_sql(", ");
         self.changed.push_arrays(pass)?;
-        pass.push_sql(", ");
-        self.seldom.push_arrays(pass)?;
+        if self.is_seldom {
+            pass.push_sql(", ");
+            self.seldom.push_arrays(pass)?;
+        }
         pass.push_sql(") AS new (id_before, fence_before, version_before, ");
         pass.push_sql(ChangedRows::NAMES);
-        pass.push_sql(", ");
-        pass.push_sql(SeldomChangedRows::NAMES);
+        if self.is_seldom {
+            pass.push_sql(", ");
+            pass.push_sql(SeldomChangedRows::NAMES);
+        }
         pass.push_sql(
             ") ORDER BY id_before) AS new
             WHERE orders.id = id_before AND orders.fence = fence_before AND orders.version = version_before RETURNING 1",

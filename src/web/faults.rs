@@ -12,10 +12,13 @@ const MOST_TOLD: usize = 100;
 /// All faults of a value, ordered by pointer, each pointer and code once.
 pub fn of(validator: &Validator, value: &Value) -> Vec<Fault> {
     let mut found = Vec::new();
-    for error in validator.iter_errors(value) {
-        collect(&error, &mut found);
+    // To tell whether there is anything wrong is much cheaper than to tell what, and nearly always there is nothing.
+    if !validator.is_valid(value) {
+        validator.iter_errors(value).for_each(|error| collect(&error, &mut found));
     }
-    fractions(value, &mut String::new(), &mut found);
+    if has_fraction(value) {
+        fractions(value, &mut String::new(), &mut found);
+    }
     found.sort_by(|a, b| (&a.pointer, &a.code).cmp(&(&b.pointer, &b.code)));
     found.dedup_by(|a, b| a.pointer == b.pointer && a.code == b.code);
     found
@@ -131,6 +134,15 @@ fn is_blank(text: &str) -> bool {
 
 fn is_null_wanted(branch: &[ValidationError<'_>]) -> bool {
     matches!(branch, [only] if matches!(only.kind(), Kind::Type { kind: TypeKind::Single(JsonType::Null) }))
+}
+
+fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_fraction),
+        Value::Object(members) => members.values().any(has_fraction),
+        _ => false,
+    }
 }
 
 /// JSON Schema takes 2.0 for an integer, the parser does not, and no member of this API has a fraction.
