@@ -21,6 +21,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web as actix};
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
@@ -63,6 +64,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(24);
 const MOST_UNREADY: Duration = Duration::from_secs(5);
 /// … and this much for the requests under way.
 const GRACE_SECONDS: u64 = 5;
+/// Connections that may wait to be let in: as many as Linux allows by default.
+const BACKLOG: u32 = 4_096;
 /// What a partner may ask at once, against what it may ask in a second.
 const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 
@@ -146,10 +149,9 @@ pub async fn serve_by(
 ) -> Result<(), Error> {
     settings.check().map_err(Error::Settings)?;
     let io = |what: String| move |fault| Error::Io { what, fault };
-    let listen =
-        |address: SocketAddr| std::net::TcpListener::bind(address).map_err(io(format!("cannot listen on {address}")));
-    let listener = listen(settings.listen)?;
-    let metrics_listener = settings.metrics_listener.map(listen).transpose()?;
+    let listening = |address: SocketAddr| listen(address).map_err(io(format!("cannot listen on {address}")));
+    let listener = listening(settings.listen)?;
+    let metrics_listener = settings.metrics_listener.map(listening).transpose()?;
     let address = listener.local_addr().map_err(io("cannot listen".into()))?;
     let base_url = format!("http://{address}");
 
@@ -356,6 +358,15 @@ pub(crate) fn hold(directory: &Path) -> io::Result<File> {
     }
 }
 
+/// Waits for connections. Whoever comes while more than [`BACKLOG`] wait to be let in hears nothing, and its system tries
+/// again after a second.
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
 /// Serves `/metrics` without a key, on a thread of its own: it answers also while the others are busy.
 fn serve_metrics(app: actix::Data<App>, listener: std::net::TcpListener) -> io::Result<ServerHandle> {
     let server = HttpServer::new(move || {
@@ -399,4 +410,21 @@ fn expectations(pace: Pace) -> Expectations {
     .map(chrono::Duration::seconds);
     let simulated_making = (pace != Pace::Real).then(|| chrono::Duration::seconds(2));
     Expectations { authorization, payment_action, acceptance, queue, collection, simulated_making }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_may_come_at_once_and_wait_to_be_let_in() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody is let in here. One that the system has no room for would try again after a second.
+        let waiting: Vec<_> =
+            (0..400).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(500)).unwrap()).collect();
+        assert_eq!(waiting.len(), 400);
+    }
 }

@@ -29,7 +29,8 @@ use crate::meters::{Happened, LaneTrouble, METERS};
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
 const MAX_BATCH: usize = 128;
 /// … while more new orders wait than one transaction holds. Then there is more to do than can be done, and whoever
-/// cancels is not to wait twice as long for it: two smaller transactions take hardly longer than one.
+/// cancels is not to wait twice as long for it. Of SQLite only: there two smaller transactions take hardly longer than
+/// one, whereas PostgreSQL takes a millisecond for one of any size.
 const MAX_BATCH_IN_A_RUSH: usize = 64;
 /// Threads that write to PostgreSQL: while one waits for its commit, the next batch is made. More of them only make the
 /// batches smaller.
@@ -199,7 +200,8 @@ fn write(
                 recv(control) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
                 recv(create) -> job => match job { Ok(job) => batch.push(job), Err(_) => return },
             }
-            let most = if create.len() > MAX_BATCH { MAX_BATCH_IN_A_RUSH } else { MAX_BATCH };
+            let is_rush = checkpoints.is_some() && create.len() > MAX_BATCH;
+            let most = if is_rush { MAX_BATCH_IN_A_RUSH } else { MAX_BATCH };
             batch.extend(control.try_iter().take(most - batch.len()));
             // An order that is accepted comes back at least twice. New ones get what results leave, so that acceptance
             // never starves completion, but always a little.
