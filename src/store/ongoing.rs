@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use chrono::Duration;
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
@@ -187,6 +188,10 @@ impl Store {
             let (some, edge) = self
                 .readers
                 .read_in(haste, move |conn| {
+                    // Who plans this does not know how small a piece is, and might read all orders for each.
+                    if let Conn::Postgres(conn) = conn {
+                        conn.batch_execute("SET LOCAL enable_seqscan = off")?;
+                    }
                     let asked = diesel::sql_query(EDGE.of(conn));
                     let asked = asked.bind::<Id, _>(&after.partner_id).bind::<Text, _>(&after.customer_id);
                     let edge: Option<Edge> = asked.get_result(conn).optional()?;
