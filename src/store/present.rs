@@ -287,19 +287,21 @@ fn step_by_step(conn: &mut Conn, asked: &Asked) -> Result<Listed> {
 }
 
 set_questions! {
-    /// Of customers (partners, names, and since when what ended is told): number, nonce and end of the newest orders, with
-    /// those of them that are ongoing or ended since; and all others that are ongoing. Each with the place of the customer
-    /// in the question.
+    /// Of customers (partners, names, and since when what ended is told): number, nonce and end of the newest order, and of
+    /// those after it that are ongoing or ended since, each with the order itself if that is to be told; and all others that
+    /// are ongoing. Each with the place of the customer in the question.
     ListsOfAll: (BigInt, BigInt, BigInt, Nullable<At>, Nullable<orders::SqlType>),
         "SELECT c.place, listed.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, since, place)
          CROSS JOIN LATERAL (
              SELECT newest.number, newest.nonce, newest.closed_at, told.* FROM (
-                 SELECT number, nonce, closed_at, order_id FROM order_names
+                 SELECT number, nonce, closed_at, order_id, row_number() OVER (ORDER BY number DESC) AS rank
+                 FROM order_names
                  WHERE partner_id = c.partner AND customer_id = c.name AND number > 0 ORDER BY number DESC LIMIT 32
              ) AS newest LEFT JOIN LATERAL (
                  SELECT * FROM orders WHERE id = newest.order_id
                      AND (newest.closed_at IS NULL OR newest.closed_at > c.since) AND deleted_at IS NULL LIMIT 1
              ) AS told ON TRUE
+             WHERE rank = 1 OR newest.closed_at IS NULL OR newest.closed_at > c.since
              UNION ALL
              SELECT number, 0, NULL, orders.* FROM orders
              WHERE partner_id = c.partner AND customer_id = c.name AND ongoing AND number <= (
