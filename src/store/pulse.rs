@@ -86,6 +86,10 @@ impl Store {
                 Ok((until, counts(conn, after, until)?, acceptances(conn, after, until)?))
             });
             let (until, counts, acceptances) = piece.await?;
+            // A server that took over meanwhile may not have come so far yet.
+            if until <= after {
+                break;
+            }
             for (kind, from, to, count) in counts {
                 *reading.happened.entry(word(&kind)?).or_default() += count;
                 let ended: Status = word(&to)?;

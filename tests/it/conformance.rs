@@ -716,6 +716,16 @@ async fn what_is_read_in_pieces_is_counted_once(bench: &mut Bench) {
     assert_eq!(seen.ongoing[&Status::New], (1, Some(at(0))));
     assert_eq!(seen.ongoing[&Status::AwaitingShop], (in_hand, Some(at(1))));
     assert_eq!(seen.held_and_taken, [("EUR".to_owned(), in_hand * PRICE, 0)]);
+    // Of events as well, on servers once no older transaction runs any more, of whomever.
+    let end = std::time::Instant::now() + StdDuration::from_secs(20);
+    let happened = loop {
+        let happened = bench.store.look(Some(0), at(2)).await.unwrap().happened;
+        if happened.get(&EventKind::PaymentAuthorized) == Some(&in_hand) || std::time::Instant::now() > end {
+            break happened;
+        }
+        tokio::time::sleep(StdDuration::from_millis(20)).await;
+    };
+    assert_eq!((happened[&EventKind::Created], happened[&EventKind::PaymentAuthorized]), (in_hand + 1, in_hand));
     let loads = bench.store.loads(Haste::Awaited).await.unwrap();
     assert_eq!(loads.into_iter().collect::<Vec<_>>(), [(shop, u32::try_from(in_hand).unwrap())]);
 }
