@@ -54,7 +54,7 @@ fn text(value: &impl Serialize) -> String {
 rows! {
     /// A row of `orders`, column by column.
     #[derive(Queryable, Clone)]
-    pub(super) struct OrderRow / OrderRows in orders {
+    pub(super) struct OrderRow as new_order in orders {
         id: RawId,
         partner_id: RawId,
         customer_id: String,
@@ -92,7 +92,7 @@ rows! {
 
 rows! {
     /// The columns of `orders` that every change may touch. What was accepted is not among them.
-    pub(super) struct ChangedColumns / ChangedRows in orders {
+    pub(super) struct ChangedColumns as order_change in orders {
         status: &'static str,
         reason: Option<&'static str>,
         payment_status: &'static str,
@@ -113,16 +113,25 @@ rows! {
 }
 
 rows! {
-    /// The columns that few changes touch. They are written only then: a statement that names a column of an index
-    /// rewrites its entry, whether or not the value is another one.
+    /// The columns that few changes touch. SQLite is told of them only then: a statement that names a column of an index
+    /// rewrites its entry there, whether or not the value is another one.
     #[derive(PartialEq, Eq)]
-    pub(super) struct SeldomChangedColumns / SeldomChangedRows in orders {
+    pub(super) struct SeldomChangedColumns as seldom_order_change in orders {
         slot_at: Option<Millis>,
         owed: i64,
         parked_at: Option<Millis>,
         ongoing: bool,
         closed_at: Option<Millis>,
         deleted_at: Option<Millis>,
+    }
+}
+
+rows! {
+    /// An order as it was when it was read: whoever changes it goes by that.
+    pub(super) struct Mark as order_mark in orders {
+        id: RawId,
+        fence: i64,
+        version: i64,
     }
 }
 
@@ -352,6 +361,12 @@ fn name_of(RawId(id): &RawId) -> String {
 /// What could be read. What could not is logged and left out: in a list it must not hide the others.
 pub(super) fn or_log<T>(read: Result<T>) -> Option<T> {
     read.inspect_err(|fault| tracing::error!(%fault, "store.unreadable_row")).ok()
+}
+
+impl Mark {
+    pub(super) fn of(order: &Order) -> Self {
+        Self { id: raw(order.id), fence: order.task.fence, version: order.version }
+    }
 }
 
 impl SeldomChangedColumns {

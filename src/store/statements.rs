@@ -67,63 +67,43 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// As [`columns`], with another struct that holds many of them, column by column.
+/// As [`columns`], with the composite type of PostgreSQL that has the same ones in the same order: as that many rows are
+/// sent there at once.
 macro_rules! rows {
     (
         $(#[$meta:meta])*
-        $visibility:vis struct $name:ident / $many:ident in $table:ident {
+        $visibility:vis struct $name:ident as $composite:ident in $table:ident {
             $first:ident: $first_type:ty,
             $($field:ident: $type:ty,)*
         }
     ) => {
         $crate::store::statements::columns! {
             $(#[$meta])*
+            #[derive(Debug)]
             $visibility struct $name in $table {
                 $first: $first_type,
                 $($field: $type,)*
             }
         }
 
-        /// Many rows, column by column.
-        #[derive(Default)]
-        $visibility struct $many {
-            $first: Vec<$first_type>,
-            $($field: Vec<$type>,)*
-        }
-
-        impl $many {
-            pub(in crate::store) fn push(&mut self, row: $name) {
-                self.$first.push(row.$first);
-                $(self.$field.push(row.$field);)*
-            }
-        }
-
-        impl $crate::store::sets::Rows for $many {
-            const TABLE: &'static str = stringify!($table);
-            const NAMES: &'static str = <$name as $crate::store::statements::Row>::NAMES;
+        impl $crate::store::sets::Composite for $name {
+            const TYPE: &'static str = stringify!($composite);
             const CHANGES: &'static str = concat!(
                 stringify!($first), " = new.", stringify!($first)
                 $(, ", ", stringify!($field), " = new.", stringify!($field))*
             );
+        }
 
-            fn is_empty(&self) -> bool {
-                self.$first.is_empty()
-            }
-
-            fn push_arrays<'b>(
+        impl diesel::serialize::ToSql<$crate::store::sets::TypeOf<$name>, diesel::pg::Pg> for $name {
+            fn to_sql<'b>(
                 &'b self,
-                pass: &mut diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
-            ) -> diesel::QueryResult<()> {
+                out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>,
+            ) -> diesel::serialize::Result {
                 use diesel::dsl::SqlTypeOf;
-                use diesel::sql_types::Array;
                 use $crate::store::schema::$table as columns;
 
-                pass.push_bind_param::<Array<SqlTypeOf<columns::$first>>, Vec<$first_type>>(&self.$first)?;
-                $(
-                    pass.push_sql(", ");
-                    pass.push_bind_param::<Array<SqlTypeOf<columns::$field>>, Vec<$type>>(&self.$field)?;
-                )*
-                Ok(())
+                type Types = (SqlTypeOf<columns::$first>, $(SqlTypeOf<columns::$field>,)*);
+                diesel::serialize::WriteTuple::<Types>::write_tuple(&(&self.$first, $(&self.$field,)*), out)
             }
         }
     };

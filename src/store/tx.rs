@@ -276,7 +276,7 @@ impl<'c> Tx<'c> {
             Some(now) if now != mark => return Ok(false),
             Some(_) => {
                 // Two steps of one order would look like one that the lifecycle does not have.
-                if self.batch.writes.updates.holds(&raw(before.id)) {
+                if self.batch.writes.updates.holds(before.id) {
                     self.flush()?;
                 }
                 self.batch.writes.updates.push(before, after);

@@ -12,7 +12,7 @@ use crate::store::{Recorded, Result};
 
 rows! {
     /// A row of `order_events` that is about to be written. Its position is given by the lane, just before.
-    pub(in crate::store) struct NewEventRow / NewEventRows in order_events {
+    pub(in crate::store) struct NewEventRow as new_order_event in order_events {
         position: i64,
         partner_id: RawId,
         shop_id: RawId,

@@ -8,7 +8,7 @@ use crate::store::statements::rows;
 
 rows! {
     /// A row of `order_names`.
-    pub(in crate::store) struct NameRow / NameRows in order_names {
+    pub(in crate::store) struct NameRow as new_order_name in order_names {
         partner_id: RawId,
         customer_id: String,
         number: i64,
@@ -22,7 +22,7 @@ rows! {
 
 rows! {
     /// When the order of a number was closed, as it stands beside that number.
-    pub(in crate::store) struct NameEndRow / NameEndRows in order_names {
+    pub(in crate::store) struct NameEndRow as order_name_end in order_names {
         partner_id: RawId,
         customer_id: String,
         number: i64,
