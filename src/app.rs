@@ -21,7 +21,7 @@ use crate::pulse::Pulse;
 use crate::reconcile::Finding;
 use crate::requests::Recent;
 use crate::state::Order;
-use crate::store::{Accept, Admitted, Draft, Error, Haste, Receivers, Result, Store, Webhook};
+use crate::store::{Accept, Admitted, Draft, Error, Haste, Receivers, Result, Store, Tally, Webhook};
 use crate::turns::{Crowd, Peer};
 
 /// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
@@ -164,7 +164,7 @@ impl App {
             pinged: tokio::sync::Mutex::default(),
         };
         app.refresh().await?;
-        app.refresh_loads(Haste::Awaited).await?;
+        app.count_ongoing(Haste::Awaited).await?;
         Ok(app)
     }
 
@@ -304,11 +304,11 @@ impl App {
         self.catalogue.rcu(|catalogue| catalogue.with_heartbeat(shop, at));
     }
 
-    /// Counts anew how many orders each shop has in progress: what it promises depends on it.
-    pub async fn refresh_loads(&self, haste: Haste) -> Result<()> {
-        let in_progress = self.store.loads(haste).await?;
-        self.catalogue.rcu(|catalogue| catalogue.with_in_progress(HashMap::clone(&in_progress)));
-        Ok(())
+    /// Sums up the ongoing orders: what a shop promises depends on how many it has in its hands.
+    pub async fn count_ongoing(&self, haste: Haste) -> Result<Tally> {
+        let tally = self.store.tally(haste).await?;
+        self.catalogue.rcu(|catalogue| catalogue.with_in_progress(tally.loads.clone()));
+        Ok(tally)
     }
 
     pub fn pace(&self) -> std::sync::RwLockReadGuard<'_, Pace> {

@@ -75,6 +75,7 @@ pub use losses::{Judged, Loss, RELEASE_LOST};
 pub use migrate::{Moved, MovedTable, NotMoved, Progress, migrate};
 pub use money::{Astray, DEBT_AGES, Debt, Few};
 pub use names::KeyOfOrder;
+pub use ongoing::Tally;
 pub use orders::{Committed, Received, Scope, Word};
 pub use partners::{CatalogueRows, Partner, Revoked, StoredKey};
 pub use position::{Place, Position};

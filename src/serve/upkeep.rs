@@ -10,9 +10,9 @@ use crate::clock::now;
 use crate::meters;
 use crate::store::Haste;
 
-/// How often the load of the shops is counted, and learned from what has happened.
+/// How often the ongoing orders are summed up, and learned from what has happened.
 const WATCH: Duration = Duration::from_secs(1);
-/// … but where very many are, counting rests so many times as long as it took: it reads the row of each.
+/// … but where very many are, the former rests so many times as long as it took: it reads the row of each.
 const RESTS: u32 = 50;
 /// How often samples are tidied up.
 const TIDY: Duration = Duration::from_secs(1);
@@ -23,17 +23,15 @@ const SWEEP: Duration = Duration::from_secs(5 * 60);
 
 /// Counts what the shops are making, watches how things go, and learns how long they take. Nobody waits for any of it.
 pub(super) async fn watch(app: Arc<App>) {
-    let mut count_at = Instant::now();
+    let mut look_at = Instant::now();
     loop {
         tokio::time::sleep(WATCH).await;
-        if count_at <= Instant::now() {
+        if look_at <= Instant::now() {
             let began = Instant::now();
-            if let Err(fault) = app.refresh_loads(Haste::None).await {
-                tracing::warn!(%fault, "app.loads_not_counted");
-            }
-            count_at = Instant::now() + began.elapsed() * RESTS;
+            let ongoing = app.count_ongoing(Haste::None).await;
+            app.pulse.look(&app.store, ongoing, now()).await;
+            look_at = Instant::now() + began.elapsed() * RESTS;
         }
-        app.pulse.look(&app.store, now).await;
         if let Err(fault) = app.learn().await {
             tracing::warn!(%fault, "app.not_learned");
         }

@@ -36,31 +36,22 @@ const EDGE: Native = Native {
 
 /// What only the code reads stands in `details`: this is not a question of the hot path.
 const SUMS: Native = Native {
-    sqlite: "SELECT status, currency, COUNT(*) AS orders, MIN(json_extract(details, '$.entered_at')) AS since,
+    sqlite: "SELECT shop_id, status, currency, COUNT(*) AS orders,
+            COUNT(*) FILTER (WHERE slot_at IS NULL OR slot_at <= ?) AS soon,
+            MIN(json_extract(details, '$.entered_at')) AS since,
             SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END) AS held,
             SUM(captured - refunded) AS taken
         FROM orders INDEXED BY orders_ongoing
         WHERE ongoing AND (partner_id, customer_id) > (?, ?) AND (partner_id, customer_id) <= (?, ?)
-        GROUP BY status, currency",
-    postgres: "SELECT status, currency, COUNT(*) AS orders, MIN((details->>'entered_at')::bigint) AS since,
+        GROUP BY shop_id, status, currency",
+    postgres: "SELECT shop_id, status, currency, COUNT(*) AS orders,
+            COUNT(*) FILTER (WHERE slot_at IS NULL OR slot_at <= $1) AS soon,
+            MIN((details->>'entered_at')::bigint) AS since,
             SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END)::bigint AS held,
             SUM(captured - refunded)::bigint AS taken
         FROM orders
-        WHERE ongoing AND (partner_id, customer_id) > ($1, $2) AND (partner_id, customer_id) <= ($3, $4)
-        GROUP BY status, currency",
-};
-
-const LOADS: Native = Native {
-    sqlite: "SELECT shop_id, status, COUNT(*) AS orders
-        FROM orders INDEXED BY orders_ongoing
-        WHERE ongoing AND (partner_id, customer_id) > (?, ?) AND (partner_id, customer_id) <= (?, ?)
-            AND (slot_at IS NULL OR slot_at <= ?)
-        GROUP BY shop_id, status",
-    postgres: "SELECT shop_id, status, COUNT(*) AS orders
-        FROM orders
-        WHERE ongoing AND (partner_id, customer_id) > ($1, $2) AND (partner_id, customer_id) <= ($3, $4)
-            AND (slot_at IS NULL OR slot_at <= $5)
-        GROUP BY shop_id, status",
+        WHERE ongoing AND (partner_id, customer_id) > ($2, $3) AND (partner_id, customer_id) <= ($4, $5)
+        GROUP BY shop_id, status, currency",
 };
 
 /// A customer: its partner and name.
@@ -82,20 +73,18 @@ impl Edge {
     }
 }
 
-/// The ongoing orders of the customers after one, up to and with another.
-struct Piece {
-    after: Edge,
-    until: Edge,
-}
-
 #[derive(QueryableByName)]
 struct SumRow {
+    #[diesel(sql_type = Id)]
+    shop_id: RawId,
     #[diesel(sql_type = Text)]
     status: String,
     #[diesel(sql_type = Text)]
     currency: String,
     #[diesel(sql_type = BigInt)]
     orders: i64,
+    #[diesel(sql_type = BigInt)]
+    soon: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     since: Option<i64>,
     #[diesel(sql_type = BigInt)]
@@ -104,104 +93,66 @@ struct SumRow {
     taken: i64,
 }
 
-#[derive(QueryableByName)]
-struct LoadRow {
-    #[diesel(sql_type = Id)]
-    shop_id: RawId,
-    #[diesel(sql_type = Text)]
-    status: String,
-    #[diesel(sql_type = BigInt)]
-    orders: i64,
-}
-
 /// All ongoing orders, summed up.
-#[derive(Debug, Default)]
-pub(super) struct Sums {
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
     /// How many stand in a status, and when the one that stands there longest came.
     pub by_status: HashMap<Status, (i64, Option<Instant>)>,
     /// By currency, in minor units: held by gateways for them, and taken for them.
     pub held_and_taken: Vec<(String, i64, i64)>,
+    /// How many each shop has in its hands now: what it promises depends on it. Neither what it will not begin for a
+    /// while, nor what is not paid for, nor what only waits to be collected keeps it busy.
+    pub loads: HashMap<ShopId, u32>,
 }
 
-impl Sums {
+impl Tally {
     fn add(&mut self, row: SumRow) -> Result<()> {
-        let of_status = self.by_status.entry(word(&row.status)?).or_default();
+        let status = word(&row.status)?;
+        let of_status = self.by_status.entry(status).or_default();
         let since = row.since.map(|since| instant(Millis(since)));
         *of_status = (of_status.0 + row.orders, of_status.1.into_iter().chain(since).min());
         match self.held_and_taken.iter_mut().find(|(currency, ..)| *currency == row.currency) {
             Some((_, held, taken)) => (*held, *taken) = (*held + row.held, *taken + row.taken),
             None => self.held_and_taken.push((row.currency, row.held, row.taken)),
         }
+        if IN_HAND.contains(&status) && row.soon > 0 {
+            let load = self.loads.entry(ShopId(uuid(&row.shop_id)?)).or_default();
+            *load = load.saturating_add(u32::try_from(row.soon).unwrap_or(u32::MAX));
+        }
         Ok(())
     }
 }
 
 impl Store {
-    /// How many orders each shop has in its hands now: what it promises depends on it. Neither what it will not begin
-    /// for a while, nor what is not paid for, nor what only waits to be collected keeps it busy.
-    pub async fn loads(&self, haste: Haste) -> Result<HashMap<ShopId, u32>> {
+    /// Sums up all ongoing orders.
+    pub async fn tally(&self, haste: Haste) -> Result<Tally> {
         let soon = millis((self.clock)() + SOON);
-        let rows = self.in_pieces(haste, move |conn, Piece { after, until }| {
-            let asked = diesel::sql_query(LOADS.of(conn));
-            Ok(asked
-                .bind::<Id, _>(&after.partner_id)
-                .bind::<Text, _>(&after.customer_id)
-                .bind::<Id, _>(&until.partner_id)
-                .bind::<Text, _>(&until.customer_id)
-                .bind::<At, _>(soon)
-                .load::<LoadRow>(conn)?)
-        });
-        let mut loads = HashMap::new();
-        for row in rows.await? {
-            if IN_HAND.contains(&word(&row.status)?) {
-                let load: &mut u32 = loads.entry(ShopId(uuid(&row.shop_id)?)).or_default();
-                *load = load.saturating_add(u32::try_from(row.orders).unwrap_or(u32::MAX));
-            }
-        }
-        Ok(loads)
-    }
-
-    /// All ongoing orders, summed up.
-    pub(super) async fn sum_up(&self, haste: Haste) -> Result<Sums> {
-        let rows = self.in_pieces(haste, |conn, Piece { after, until }| {
-            let asked = diesel::sql_query(SUMS.of(conn));
-            Ok(asked
-                .bind::<Id, _>(&after.partner_id)
-                .bind::<Text, _>(&after.customer_id)
-                .bind::<Id, _>(&until.partner_id)
-                .bind::<Text, _>(&until.customer_id)
-                .load::<SumRow>(conn)?)
-        });
-        let mut sums = Sums::default();
-        rows.await?.into_iter().try_for_each(|row| sums.add(row))?;
-        Ok(sums)
-    }
-
-    /// What `read` finds in all pieces together.
-    async fn in_pieces<T: Send + 'static>(
-        &self,
-        haste: Haste,
-        read: impl Fn(&mut Conn, &Piece) -> Result<Vec<T>> + Copy + Send + 'static,
-    ) -> Result<Vec<T>> {
-        let (mut found, mut next) = (Vec::new(), Some(Edge::before_all()));
+        let (mut tally, mut next) = (Tally::default(), Some(Edge::before_all()));
         while let Some(after) = next {
-            let (some, edge) = self
-                .readers
-                .read_in(haste, move |conn| {
-                    // Who plans this does not know how small a piece is, and might read all orders for each.
-                    if let Conn::Postgres(conn) = conn {
-                        conn.batch_execute("SET LOCAL enable_seqscan = off")?;
-                    }
-                    let asked = diesel::sql_query(EDGE.of(conn));
-                    let asked = asked.bind::<Id, _>(&after.partner_id).bind::<Text, _>(&after.customer_id);
-                    let edge: Option<Edge> = asked.get_result(conn).optional()?;
-                    let piece = Piece { after, until: edge.clone().unwrap_or_else(Edge::behind_all) };
-                    Ok((read(conn, &piece)?, edge))
-                })
-                .await?;
-            found.extend(some);
+            let (rows, edge) = self.readers.read_in(haste, move |conn| piece(conn, &after, soon)).await?;
+            rows.into_iter().try_for_each(|row| tally.add(row))?;
             next = edge;
         }
-        Ok(found)
+        Ok(tally)
     }
+}
+
+/// The sums of the piece that comes after a customer, and with whom it ends; none if it is the last.
+fn piece(conn: &mut Conn, after: &Edge, soon: Millis) -> Result<(Vec<SumRow>, Option<Edge>)> {
+    // Who plans this does not know how small a piece is, and might read all orders for each.
+    if let Conn::Postgres(conn) = conn {
+        conn.batch_execute("SET LOCAL enable_seqscan = off")?;
+    }
+    let asked = diesel::sql_query(EDGE.of(conn));
+    let asked = asked.bind::<Id, _>(&after.partner_id).bind::<Text, _>(&after.customer_id);
+    let edge: Option<Edge> = asked.get_result(conn).optional()?;
+    let until = edge.clone().unwrap_or_else(Edge::behind_all);
+    let rows = diesel::sql_query(SUMS.of(conn))
+        .bind::<At, _>(soon)
+        .bind::<Id, _>(&after.partner_id)
+        .bind::<Text, _>(&after.customer_id)
+        .bind::<Id, _>(&until.partner_id)
+        .bind::<Text, _>(&until.customer_id)
+        .load(conn)?;
+    Ok((rows, edge))
 }

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use super::gauges::{InStage, OWED, in_stages};
 use super::instances::{self, Instance};
 use super::log;
+use super::ongoing::Tally;
 use super::queue::earliest_deadline;
 use super::readers::Haste;
 use super::rows::{instant, millis, word};
@@ -59,12 +60,11 @@ pub struct Reading {
 }
 
 impl Store {
-    /// Looks at what is going on. `after` is the place that the look before counted up to; the first look counts
-    /// nothing.
-    pub async fn look(&self, after: Option<i64>, now: Instant) -> Result<Reading> {
-        let sums = self.sum_up(Haste::None).await?;
+    /// Looks at what is going on besides the ongoing orders, which were summed up a moment ago. `after` is the place that
+    /// the look before counted up to; the first look counts nothing.
+    pub async fn look(&self, ongoing: Tally, after: Option<i64>, now: Instant) -> Result<Reading> {
         let mut reading = self.readers.read_in(Haste::None, move |conn| waiting(conn, now)).await?;
-        (reading.ongoing, reading.held_and_taken) = (sums.by_status, sums.held_and_taken);
+        (reading.ongoing, reading.held_and_taken) = (ongoing.by_status, ongoing.held_and_taken);
         if let Some(after) = after {
             self.count_events(after, &mut reading).await?;
         }

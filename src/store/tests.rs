@@ -545,7 +545,7 @@ async fn a_shop_is_busy_with_what_it_has_in_its_hands() {
     ] {
         let slot = slot_at.map_or("NULL".to_owned(), |at| at.to_string());
         by_hand(&dir, &format!("UPDATE orders SET status = '{status}', slot_at = {slot}")).unwrap();
-        let loads = store.loads(readers::Haste::Awaited).await.unwrap();
+        let loads = store.tally(readers::Haste::Awaited).await.unwrap().loads;
         assert_eq!(loads.get(&order.shop_id), (count > 0).then_some(&count), "{status} for {slot}");
     }
 }

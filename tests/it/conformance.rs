@@ -12,7 +12,7 @@ use lungo::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, S
 use lungo::order::{OrderId, PartnerId};
 use lungo::store::{
     Again, Claim, Committed, Haste, Lot, Options, Outcome, Policy, Received, Recorded, Report, Sieve, Source, Strike,
-    Unreadable, Worked,
+    Tally, Unreadable, Worked,
 };
 
 use crate::support::{Ask, Bench, Customer, PRICE, at, authorized, options};
@@ -694,7 +694,7 @@ async fn what_was_handed_over_a_moment_ago_is_similar(bench: &mut Bench) {
 }
 
 async fn what_is_read_in_pieces_is_counted_once(bench: &mut Bench) {
-    assert!(bench.store.loads(Haste::Awaited).await.unwrap().is_empty());
+    assert!(bench.store.tally(Haste::Awaited).await.unwrap().loads.is_empty());
     let (partners, shop) = ([PartnerId::new(), PartnerId::new()], Customer::new("").shop);
     // A piece is of five hundred.
     let customers = (0..1_050).map(|number| {
@@ -711,23 +711,22 @@ async fn what_is_read_in_pieces_is_counted_once(bench: &mut Bench) {
     let claims = bench.store.claim(Stage::Authorize, 5_000, at(0)).await.unwrap();
     let commits = claims.into_iter().skip(1).map(|claim| bench.store.commit(claim, done(authorized(PRICE)), at(1)));
     assert_eq!(join_all(commits).await.len(), orders - 1);
-    let seen = bench.store.look(None, at(2)).await.unwrap();
+    let seen = bench.store.tally(Haste::Awaited).await.unwrap();
     let in_hand = i64::try_from(orders).unwrap() - 1;
-    assert_eq!(seen.ongoing[&Status::New], (1, Some(at(0))));
-    assert_eq!(seen.ongoing[&Status::AwaitingShop], (in_hand, Some(at(1))));
+    assert_eq!(seen.by_status[&Status::New], (1, Some(at(0))));
+    assert_eq!(seen.by_status[&Status::AwaitingShop], (in_hand, Some(at(1))));
     assert_eq!(seen.held_and_taken, [("EUR".to_owned(), in_hand * PRICE, 0)]);
     // Of events as well, on servers once no older transaction runs any more, of whomever.
     let end = std::time::Instant::now() + StdDuration::from_secs(20);
     let happened = loop {
-        let happened = bench.store.look(Some(0), at(2)).await.unwrap().happened;
+        let happened = bench.store.look(seen.clone(), Some(0), at(2)).await.unwrap().happened;
         if happened.get(&EventKind::PaymentAuthorized) == Some(&in_hand) || std::time::Instant::now() > end {
             break happened;
         }
         tokio::time::sleep(StdDuration::from_millis(20)).await;
     };
     assert_eq!((happened[&EventKind::Created], happened[&EventKind::PaymentAuthorized]), (in_hand + 1, in_hand));
-    let loads = bench.store.loads(Haste::Awaited).await.unwrap();
-    assert_eq!(loads.into_iter().collect::<Vec<_>>(), [(shop, u32::try_from(in_hand).unwrap())]);
+    assert_eq!(seen.loads.into_iter().collect::<Vec<_>>(), [(shop, u32::try_from(in_hand).unwrap())]);
 }
 
 async fn lists_that_are_read_together_are_those_of_one_by_one(bench: &mut Bench) {
@@ -807,7 +806,7 @@ async fn operators_see_what_is_late_astray_and_unknown(bench: &mut Bench) {
     let debts = async |seconds| bench.store.astray(10, at(seconds)).await.unwrap().debts;
     let told = |debts: Vec<lungo::store::Debt>| (debts[0].age, debts[0].orders, debts[0].amount, debts.len());
     assert_eq!((told(debts(9).await), told(debts(100_000).await)), ((0, 1, PRICE, 1), (3, 1, PRICE, 1)));
-    let look = bench.store.look(None, at(9)).await.unwrap();
+    let look = bench.store.look(Tally::default(), None, at(9)).await.unwrap();
     assert_eq!((look.unknown, look.instances.len()), ((1, Some(unsaid.created_at)), 0));
 
     let list = |lot, seconds| {
