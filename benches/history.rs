@@ -59,8 +59,10 @@ const CUSTOMER: &str = "cus-";
 const SPREAD: u64 = 1_000_003;
 /// Finished orders that the server multiplies, and as many ongoing ones.
 const TEMPLATES: u64 = BATCH;
-/// A server of its own machine: room for its indexes, and checkpoints that come by the clock.
-const SETTINGS: &str = "shared_buffers = '4GB'\nmax_wal_size = '4GB'\n";
+/// A server of its own machine, as deploy/postgres/patroni.yml has it: room for its indexes, checkpoints that come by the
+/// clock, and pages that are compressed when they go into the log as a whole.
+const SETTINGS: &str =
+    "shared_buffers = '4GB'\nmax_wal_size = '8GB'\ncheckpoint_timeout = '15min'\nwal_compression = 'lz4'\n";
 
 #[derive(Parser)]
 struct Cli {

@@ -38,9 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 /// Customers whose lists are read.
 const LISTED: u64 = 2_000;
-/// A server that is not alone in the world: room for its pages, and checkpoints that come by the clock.
-const SETTINGS: &str =
-    "shared_buffers = '512MB'\nmax_wal_size = '4GB'\ndeadlock_timeout = '10ms'\nlog_lock_waits = on\n";
+/// A server that is not alone in the world: room for its pages, checkpoints that come by the clock, and pages that are
+/// compressed when they go into the log as a whole.
+const SETTINGS: &str = "shared_buffers = '512MB'\nmax_wal_size = '4GB'\nwal_compression = 'lz4'\n\
+    deadlock_timeout = '10ms'\nlog_lock_waits = on\n";
 
 #[derive(Parser)]
 struct Cli {

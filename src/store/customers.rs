@@ -132,14 +132,14 @@ set_questions! {
     OngoingOfAll: (BigInt, orders::SqlType), "SELECT c.place, ongoing.* FROM unnest(?, ?) WITH ORDINALITY AS c (partner, name, place)
          CROSS JOIN LATERAL (SELECT * FROM orders WHERE partner_id = c.partner AND customer_id = c.name AND ongoing
              ORDER BY number DESC LIMIT 1000) AS ongoing";
-    /// Of customers: number, nonce and creation of the newest order, and whether any is ongoing; and with the number 0 the
-    /// order that has the key: its id, fingerprint and deletion. One row of history is read, however long that is.
-    NamesOfAll: (BigInt, BigInt, BigInt, At, Bool, Id, Binary, Nullable<At>),
+    /// Of customers: number, nonce and creation of the newest order, and whether any is ongoing; and of the order that has
+    /// the key its id, fingerprint and deletion. Of the newest order only the key is read, however long history is.
+    NamesOfAll: (BigInt, BigInt, BigInt, At, Bool, Nullable<Id>, Nullable<Binary>, Nullable<At>),
         "SELECT c.place, name.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, key, place)
          CROSS JOIN LATERAL (
              (SELECT number, nonce, created_at,
                   EXISTS (SELECT FROM orders WHERE partner_id = c.partner AND customer_id = c.name AND ongoing),
-                  order_id, fingerprint, NULL::timestamptz FROM order_names
+                  NULL::uuid, NULL::bytea, NULL::timestamptz FROM order_names
               WHERE partner_id = c.partner AND customer_id = c.name AND number > 0 ORDER BY number DESC LIMIT 1)
              UNION ALL
              (SELECT 0, nonce, created_at, FALSE, order_id, fingerprint,
@@ -165,7 +165,7 @@ fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Fo
     let asked = AskAll::<NamesOfAll, 3>::with([partners, names, Values::Texts(keys)]);
     for (place, number, nonce, created_at, has_ongoing, id, fingerprint, deleted_at) in asked.load::<NameFound>(conn)? {
         let (customer, newest) = &mut found[index(place)];
-        if number == 0 {
+        if let (Some(id), Some(fingerprint)) = (id, fingerprint) {
             let known = keyed((id, fingerprint, deleted_at));
             add(customer, known, |customer, keyed| customer.keyed = Some(keyed));
         } else {
@@ -185,7 +185,7 @@ fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Fo
 }
 
 /// A row of [`NamesOfAll`].
-type NameFound = (i64, i64, i64, Millis, bool, RawId, Vec<u8>, Option<Millis>);
+type NameFound = (i64, i64, i64, Millis, bool, Option<RawId>, Option<Vec<u8>>, Option<Millis>);
 
 /// Adds to what is known of a customer; what cannot be read leaves nothing known of it.
 fn add<T>(customer: &mut Result<Customer>, read: Result<T>, add: impl FnOnce(&mut Customer, T)) {

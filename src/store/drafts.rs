@@ -4,6 +4,7 @@ use chrono::Duration;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::position::here;
 use super::rows::{document, instant, millis, raw, to_document, uuid};
 use super::schema::{drafts, orders};
 use super::sql::{Conn, Json, Millis, RawId};
@@ -129,7 +130,7 @@ impl Store {
 
     pub async fn draft(&self, id: OrderId) -> Result<Option<(Draft, Position)>> {
         let cluster = self.cluster;
-        self.readers.read_at(move |conn, place| draft_at(conn, cluster, place, id)).await
+        self.readers.read_at(move |conn| draft_at(conn, cluster, id)).await
     }
 }
 
@@ -195,10 +196,10 @@ pub(super) fn find_draft(conn: &mut Conn, id: OrderId) -> Result<Option<Draft>> 
     }))
 }
 
-fn draft_at(conn: &mut Conn, cluster: u64, place: Place, id: OrderId) -> Result<Option<(Draft, Position)>> {
+fn draft_at(conn: &mut Conn, cluster: u64, id: OrderId) -> Result<Option<(Draft, Position)>> {
     let Some(draft) = find_draft(conn, id)? else { return Ok(None) };
     let owner = (draft.partner_id, &draft.request.customer_id);
-    let position = Position::of(cluster, place, owner, Revision::default());
+    let position = Position::of(cluster, here(conn)?, owner, Revision::default());
     Ok(Some((draft, position)))
 }
 
@@ -213,11 +214,11 @@ impl Store {
     pub async fn known(&self, id: OrderId) -> Result<Option<Known>> {
         let cluster = self.cluster;
         self.readers
-            .read_at(move |conn, place| {
-                if let Some((order, position)) = lists::order_at(conn, cluster, place, id)? {
+            .read_at(move |conn| {
+                if let Some((order, position)) = lists::order_at(conn, cluster, id)? {
                     return Ok(Some(Known::Order(Box::new(order), position)));
                 }
-                Ok(draft_at(conn, cluster, place, id)?.map(|(draft, position)| Known::Draft(Box::new(draft), position)))
+                Ok(draft_at(conn, cluster, id)?.map(|(draft, position)| Known::Draft(Box::new(draft), position)))
             })
             .await
     }

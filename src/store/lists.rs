@@ -48,7 +48,7 @@ impl Store {
     /// An order, and how fresh that is.
     pub async fn order(&self, id: OrderId) -> Result<Option<(Order, Position)>> {
         let cluster = self.cluster;
-        self.readers.read_at(move |conn, place| order_at(conn, cluster, place, id)).await
+        self.readers.read_at(move |conn| order_at(conn, cluster, id)).await
     }
 
     /// A customer's orders below `below` (a number), newest first, without deleted ones.
@@ -61,7 +61,7 @@ impl Store {
     ) -> Result<(Vec<Order>, Position)> {
         let cluster = self.cluster;
         self.readers
-            .read_at(move |conn, place| {
+            .read_at(move |conn| {
                 let (mut orders, mut below) = (Vec::new(), below);
                 let wanted = usize::try_from(limit).unwrap_or_default();
                 // A page that an unreadable order emptied would look like the last one.
@@ -82,7 +82,7 @@ impl Store {
                     orders.extend(rows.into_iter().filter_map(|row| or_log(row.into_order())));
                 }
                 orders.truncate(wanted);
-                Ok((orders, Position::of(cluster, place, (partner, &customer), Revision::default())))
+                Ok((orders, Position::of(cluster, position::here(conn)?, (partner, &customer), Revision::default())))
             })
             .await
     }
@@ -112,7 +112,7 @@ impl Store {
     /// position that was given.
     pub async fn feed(&self, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64, Place)> {
         self.readers
-            .read_at(move |conn, _| {
+            .read_at(move |conn| {
                 let end = log::end(conn)?;
                 let events = order_events::table
                     .filter(order_events::partner_id.eq(raw(partner)))
@@ -200,11 +200,11 @@ pub(super) fn ongoing_of(conn: &mut Conn, partner: PartnerId, customer: &Custome
     ongoing_rows(conn, partner, customer)?.into_iter().map(OrderRow::into_order).collect()
 }
 
-/// An order, and the position at which it was read.
-pub(super) fn order_at(conn: &mut Conn, cluster: u64, place: Place, id: OrderId) -> Result<Option<(Order, Position)>> {
+/// An order, and a position that it is not newer than.
+pub(super) fn order_at(conn: &mut Conn, cluster: u64, id: OrderId) -> Result<Option<(Order, Position)>> {
     let Some(order) = find(conn, id)? else { return Ok(None) };
     let revision = Revision { number: order.number, nonce: order.nonce };
-    let position = Position::of(cluster, place, (order.partner_id, &order.customer_id), revision);
+    let position = Position::of(cluster, position::here(conn)?, (order.partner_id, &order.customer_id), revision);
     Ok(Some((order, position)))
 }
 

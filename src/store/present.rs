@@ -15,7 +15,7 @@ use diesel::sql_types::{BigInt, Nullable};
 use tokio::sync::oneshot;
 
 use super::lists::{age_in_seconds, ongoing_rows};
-use super::position::{Place, Position, here, here_on_primary};
+use super::position::{Place, Position, here, here_on_primary, timeline_and_place};
 use super::questions::EndsOf;
 use super::replicas::{Freshness, Replicas};
 use super::rows::{OrderRow, millis, or_log, raw};
@@ -42,7 +42,10 @@ pub struct Present {
     pub ongoing: Vec<Order>,
     pub recently_closed: Vec<Order>,
     pub revision: Revision,
+    /// Nothing that is shown here is newer.
     pub position: Position,
+    /// Everything up to there is shown here.
+    holds: Place,
     pub as_of: Instant,
     pub source: Source,
 }
@@ -143,7 +146,7 @@ impl Asked {
         at_least.is_none_or(|seen| {
             let revision = seen.revision_of(self.partner, &self.customer).unwrap_or_default();
             let same = revision.number < read.revision.number || revision == read.revision;
-            known.holds(read.position.at, seen.at) == Some(true) && (revision.number == 0 || same)
+            known.holds(read.holds, seen.at) == Some(true) && (revision.number == 0 || same)
         })
     }
 
@@ -154,22 +157,22 @@ impl Asked {
             let another = revision.number == read.revision.number && revision != read.revision;
             // A new history begins with all that the one before it had handed over: what is missing is lost, also where
             // nobody lets us read where that one ended.
-            let lost = seen.at.timeline < read.position.at.timeline && revision.number > read.revision.number;
+            let lost = seen.at.timeline < read.holds.timeline && revision.number > read.revision.number;
             another
                 || lost
-                || (seen.at.timeline <= read.position.at.timeline
-                    && known.holds(read.position.at, seen.at) == Some(false))
+                || (seen.at.timeline <= read.holds.timeline && known.holds(read.holds, seen.at) == Some(false))
         })
     }
 
-    fn present(&self, listed: Listed, place: Place, as_of: Instant, source: Source) -> Present {
+    fn present(&self, listed: Listed, places: Places, as_of: Instant, source: Source) -> Present {
         let Listed { ongoing, closed, revision } = listed;
         let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
         Present {
             ongoing: readable(ongoing),
             recently_closed: readable(closed),
             revision,
-            position: Position::of(self.cluster, place, (self.partner, &self.customer), revision),
+            position: Position::of(self.cluster, places.after, (self.partner, &self.customer), revision),
+            holds: places.before,
             as_of,
             source,
         }
@@ -177,8 +180,8 @@ impl Asked {
 
     /// Reads the list on a snapshot of SQLite that is open already.
     pub fn read_on_snapshot(&self, conn: &mut Conn, as_of: Instant) -> Result<Present> {
-        let place = here(conn)?;
-        Ok(self.present(step_by_step(conn, self)?, place, as_of, Source::Replica))
+        let places = Places::of_snapshot(here(conn)?);
+        Ok(self.present(step_by_step(conn, self)?, places, as_of, Source::Replica))
     }
 }
 
@@ -213,13 +216,13 @@ pub(super) fn read_together(conn: &mut Conn, mut waiting: Vec<Waiting>, replica:
     }
     let asked: Vec<&Asked> = waiting.iter().map(|one| &one.asked).collect();
     match read(conn, &asked, replica.map(|(place, _)| place)) {
-        Ok((place, listed)) => {
+        Ok((places, listed)) => {
             for (Waiting { asked, answer }, listed) in waiting.into_iter().zip(listed) {
                 let (as_of, source) = match replica {
                     Some((_, as_of)) => (as_of, Source::Replica),
                     None => (asked.now, Source::Primary),
                 };
-                let _ = answer.send(Ok(asked.present(listed, place, as_of, source)));
+                let _ = answer.send(Ok(asked.present(listed, places, as_of, source)));
             }
             true
         }
@@ -240,17 +243,35 @@ pub(super) fn read_together(conn: &mut Conn, mut waiting: Vec<Waiting>, replica:
     }
 }
 
-/// Lists, and how far the database had come before they were read.
-fn read(conn: &mut Conn, asked: &[&Asked], known: Option<Place>) -> Result<(Place, Vec<Listed>)> {
-    let listed = |conn: &mut Conn| match conn {
-        Conn::Sqlite(_) => asked.iter().map(|asked| step_by_step(conn, asked)).collect(),
-        Conn::Postgres(conn) => at_once(conn, asked),
-    };
-    if conn.is_postgres() {
-        let place = known.map_or_else(|| here_on_primary(conn), Ok)?;
-        return Ok((place, listed(conn)?));
+/// How far a database had come before something was read, all of which was read, and afterwards, beyond which nothing was.
+#[derive(Clone, Copy)]
+struct Places {
+    before: Place,
+    after: Place,
+}
+
+impl Places {
+    /// A snapshot of SQLite knows its own place.
+    fn of_snapshot(place: Place) -> Self {
+        Self { before: place, after: place }
     }
-    conn.read(|conn| Ok((here(conn)?, listed(conn)?)))
+}
+
+/// Lists, and how far the database had come; before that at least as far as is `known`.
+fn read(conn: &mut Conn, asked: &[&Asked], known: Option<Place>) -> Result<(Places, Vec<Listed>)> {
+    let before = match known {
+        None if conn.is_postgres() => here_on_primary(conn)?,
+        known => known.unwrap_or_default(),
+    };
+    if let Conn::Postgres(conn) = conn {
+        let (after, listed) = at_once(conn, asked)?;
+        return Ok((Places { before, after }, listed));
+    }
+    conn.read(|conn| {
+        let place = here(conn)?;
+        let listed = asked.iter().map(|asked| step_by_step(conn, asked)).collect::<Result<_>>()?;
+        Ok((Places::of_snapshot(place), listed))
+    })
 }
 
 /// What a list is made of: newest first, and latest end first.
@@ -289,9 +310,10 @@ fn step_by_step(conn: &mut Conn, asked: &Asked) -> Result<Listed> {
 set_questions! {
     /// Of customers (partners, names, and since when what ended is told): number, nonce and end of the newest order, and of
     /// those after it that are ongoing or ended since, each with the order itself if that is to be told; and all others that
-    /// are ongoing. Each with the place of the customer in the question.
+    /// are ongoing. Each with the place of the customer in the question. Behind all of them, as number 0, how far the server
+    /// has come: by then it is no less than what the snapshot shows.
     ListsOfAll: (BigInt, BigInt, BigInt, Nullable<At>, Nullable<orders::SqlType>),
-        "SELECT c.place, listed.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, since, place)
+        concat!("SELECT c.place, listed.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, since, place)
          CROSS JOIN LATERAL (
              SELECT newest.number, newest.nonce, newest.closed_at, told.* FROM (
                  SELECT number, nonce, closed_at, order_id, row_number() OVER (ORDER BY number DESC) AS rank
@@ -307,14 +329,16 @@ set_questions! {
              WHERE partner_id = c.partner AND customer_id = c.name AND ongoing AND number <= (
                  SELECT number FROM order_names WHERE partner_id = c.partner AND customer_id = c.name AND number > 0
                  ORDER BY number DESC OFFSET 32 LIMIT 1)
-         ) AS listed";
+         ) AS listed
+         UNION ALL
+         SELECT 0::bigint, ", timeline_and_place!(), ", NULL::timestamptz, (NULL::orders).*");
 }
 
 /// A row of [`ListsOfAll`].
 type Found = (i64, i64, i64, Option<Millis>, Option<OrderRow>);
 
 /// PostgreSQL is a trip away, and one statement sees one snapshot.
-fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<Vec<Listed>> {
+fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<(Place, Vec<Listed>)> {
     let values = [
         Values::Ids(asked.iter().map(|asked| raw(asked.partner)).collect()),
         Values::Texts(asked.iter().map(|asked| asked.customer.0.clone()).collect()),
@@ -322,6 +346,13 @@ fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<Vec<Listed>> {
     ];
     let mut found: Vec<Found> = AskAll::<ListsOfAll, 3>::with(values).load(conn)?;
     found.sort_unstable_by_key(|(place, number, ..)| Reverse((*place, *number)));
+    let here = match found.pop() {
+        Some((0, timeline, place, ..)) => Place::of(timeline, place),
+        _ => return Err(Error::Damaged("a server does not say how far it has come".into())),
+    };
+    if here.timeline == 0 {
+        return Err(Error::Unavailable("a standby that follows nobody does not know of which history it is".into()));
+    }
     let mut lists: Vec<Listed> = asked.iter().map(|_| Listed::default()).collect();
     for (place, number, nonce, ended_at, row) in found {
         let list = &mut lists[index(place)];
@@ -337,5 +368,5 @@ fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<Vec<Listed>> {
         list.closed.sort_by_key(|row| Reverse((row.closed_at, row.number)));
         list.closed.truncate(MAX_RECENTLY_CLOSED);
     }
-    Ok(lists)
+    Ok((here, lists))
 }

@@ -96,20 +96,17 @@ impl Readers {
         }
     }
 
-    /// As [`Readers::read`]; `query` is told how far the database had come, which the snapshot holds.
+    /// As [`Readers::read`], for answers that say how far the database had come: never of a server that has become a
+    /// standby. `query` asks for that ([`here`](super::position::here)) after it has read, so that it covers what was read.
     pub async fn read_at<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&mut Conn, Place) -> Result<T> + Send + 'static,
+        query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        enqueue(&self.jobs, move |conn| match conn {
-            Conn::Sqlite(_) => conn.read(|conn| {
-                let place = here(conn)?;
-                query(conn, place)
-            }),
-            Conn::Postgres(_) => {
-                let place = here_on_primary(conn)?;
-                conn.read(|conn| query(conn, place))
+        enqueue(&self.jobs, move |conn| {
+            if conn.is_postgres() {
+                here_on_primary(conn)?;
             }
+            conn.read(query)
         })
         .await
     }

@@ -123,3 +123,9 @@ WHEN (OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
     'accepted>cancelled', 'preparing>ready', 'preparing>completed', 'preparing>cancelled', 'ready>preparing',
     'ready>completed', 'ready>cancelled', 'ready>not_collected', 'not_collected>completed'))
 EXECUTE FUNCTION refuse('this change of status is not in the lifecycle');
+
+-- What a list and admission ask of a customer's orders stands beside their numbers: of those that ended long ago no row
+-- is touched. For that an order's end changes its key as well, once.
+ALTER TABLE order_names DROP CONSTRAINT order_names_pkey,
+    ADD PRIMARY KEY (partner_id, customer_id, number, idempotency_key)
+        INCLUDE (order_id, nonce, created_at, closed_at);

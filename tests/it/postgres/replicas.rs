@@ -3,8 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lungo::store::Position;
+
 use super::{Cluster, Intent, Node, flags, is_there, list, shown, until_at_last};
-use crate::server::{Server, fresh, ids, text, two_lungos, until};
+use crate::server::{Answer, Server, fresh, ids, text, two_lungos, until};
 
 fn start(cluster: &Cluster) -> Server {
     let database = cluster.fresh_database();
@@ -81,6 +83,34 @@ fn replicas_serve_lists_while_they_are_fresh_and_nobody_needs_them() {
     cluster.thaw(Node::Replica(0));
     cluster.thaw(Node::Replica(1));
     from_a_replica("they go on");
+}
+
+#[test]
+fn what_a_list_shows_is_not_newer_than_its_token() {
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(2, false);
+    let server = start(&cluster);
+    // It does not know of what the other one writes, and asks a replica at once.
+    let other = server.beside();
+    let place = |answer: &Answer| Position::parse(answer.header("lungo-position")).expect("a position").at.place;
+    let mut from_replicas = 0;
+    let end = Instant::now() + Duration::from_secs(60);
+    while from_replicas < 20 {
+        assert!(Instant::now() < end, "{from_replicas} lists were from a replica");
+        let customer = fresh("cus");
+        let created = server.call("POST", "/v1/orders").json(&two_lungos(&customer)).send().expect(202);
+        let listed = until("it is in the list", || {
+            let listed = list(&other.partner, &customer, None).expect("it answers").expect(200);
+            (ids(&listed.body["orders"]) == [created.id()]).then_some(listed)
+        });
+        assert!(place(&listed) >= place(&created), "{} shown at {}", place(&created), place(&listed));
+        from_replicas += usize::from(listed.body["source"] == "replica");
+        // The order itself, on the primary, is told with a place that is no older either.
+        let order = other.call("GET", &format!("/v1/orders/{}", created.id())).send().expect(200);
+        assert!(place(&order) >= place(&created));
+    }
 }
 
 #[test]
