@@ -11,8 +11,10 @@ use crate::store::{Error, Reading, Store, Tally};
 
 /// Looks that are kept.
 const KEPT: usize = 240;
-/// A look comes at most so often.
+/// A look comes at most so often …
 const EVERY: Duration = Duration::seconds(2);
+/// … and takes at most this part of the time: where very much happens it comes more seldom.
+const SHARE: i32 = 50;
 /// What is counted over a span is counted over this one.
 const SPAN: Duration = Duration::minutes(5);
 
@@ -54,23 +56,25 @@ struct Looks {
 impl Pulse {
     /// Looks, if it is time to, once the ongoing orders have been summed up. What cannot be read now is read the next
     /// time; meanwhile it says so.
-    pub async fn look(&self, store: &Store, ongoing: Result<Tally, Error>, now: Instant) {
+    pub async fn look(&self, store: &Store, ongoing: Result<Tally, Error>, clock: fn() -> Instant) {
+        let began = clock();
         let last = {
             let looks = self.read();
-            if looks.next_at.is_some_and(|at| now < at) {
+            if ongoing.is_ok() && looks.next_at.is_some_and(|at| began < at) {
                 return;
             }
             looks.samples.back().map(|sample| sample.reading.position)
         };
         let read = match ongoing {
-            Ok(ongoing) => store.look(ongoing, last, now).await,
+            Ok(ongoing) => store.look(ongoing, last, began).await,
             Err(fault) => Err(fault),
         };
+        let took = clock() - began;
         let mut looks = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        looks.next_at = Some(now + EVERY);
+        looks.next_at = Some(began + EVERY.max(took * SHARE));
         looks.is_blind = read.is_err();
         match read {
-            Ok(reading) => looks.push(now, reading),
+            Ok(reading) => looks.push(began, reading),
             Err(fault) => tracing::warn!(%fault, "pulse.not_read"),
         }
     }

@@ -23,14 +23,14 @@ const SWEEP: Duration = Duration::from_secs(5 * 60);
 
 /// Counts what the shops are making, watches how things go, and learns how long they take. Nobody waits for any of it.
 pub(super) async fn watch(app: Arc<App>) {
-    let mut look_at = Instant::now();
+    let mut count_at = Instant::now();
     loop {
         tokio::time::sleep(WATCH).await;
-        if look_at <= Instant::now() {
+        if count_at <= Instant::now() {
             let began = Instant::now();
             let ongoing = app.count_ongoing(Haste::None).await;
-            app.pulse.look(&app.store, ongoing, now()).await;
-            look_at = Instant::now() + began.elapsed() * RESTS;
+            count_at = Instant::now() + began.elapsed() * RESTS;
+            app.pulse.look(&app.store, ongoing, now).await;
         }
         if let Err(fault) = app.learn().await {
             tracing::warn!(%fault, "app.not_learned");

@@ -38,7 +38,7 @@ const EDGE: Native = Native {
 const SUMS: Native = Native {
     sqlite: "SELECT shop_id, status, currency, COUNT(*) AS orders,
             COUNT(*) FILTER (WHERE slot_at IS NULL OR slot_at <= ?) AS soon,
-            MIN(json_extract(details, '$.entered_at')) AS since,
+            MIN(CASE WHEN json_valid(details) THEN json_extract(details, '$.entered_at') END) AS since,
             SUM(CASE payment_status WHEN 'authorized' THEN authorized ELSE 0 END) AS held,
             SUM(captured - refunded) AS taken
         FROM orders INDEXED BY orders_ongoing

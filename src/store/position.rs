@@ -80,34 +80,21 @@ pub struct Place {
     pub place: i64,
 }
 
-impl Place {
-    /// As a server says it.
-    pub(super) fn of(timeline: i64, place: i64) -> Self {
-        Self { timeline: u32::try_from(timeline).unwrap_or_default(), place }
-    }
-}
-
-/// Timeline and place of a server, as columns. A standby does not say of which timeline it is: that is asked of the receiver
-/// of its log.
-macro_rules! timeline_and_place {
-    () => {
-        "CASE WHEN pg_is_in_recovery()
+set_questions! {
+    /// Timeline and place of a server, and whether it is a standby. That one does not say of which timeline it is: it is
+    /// asked of the receiver of its log.
+    Here: (BigInt, BigInt, Bool), "
+        SELECT CASE WHEN pg_is_in_recovery()
                 THEN COALESCE((SELECT received_tli FROM pg_stat_wal_receiver), 0)::bigint
                 ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint END,
             (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
-                - '0/0'::pg_lsn)::bigint"
-    };
-}
-pub(super) use timeline_and_place;
-
-set_questions! {
-    /// Timeline and place of a server, and whether it is a standby.
-    Here: (BigInt, BigInt, Bool), concat!("SELECT ", timeline_and_place!(), ", pg_is_in_recovery()");
+                - '0/0'::pg_lsn)::bigint, pg_is_in_recovery()";
 }
 
 /// How far this database has come. On PostgreSQL that and what a snapshot shows are two things, one after the other: what
 /// was read AFTER the question holds everything up to there, and what was read BEFORE it holds nothing beyond. A server is
-/// chosen by the former; the latter is told to readers, so that they are never shown less again.
+/// chosen by the former; the latter is told to readers, so that they are not shown less again. (A primary shows what waits
+/// for a synchronous standby only afterwards, although its log has it.)
 pub(super) fn here(conn: &mut Conn) -> Result<Place> {
     match conn {
         Conn::Sqlite(_) => Ok(Place { timeline: 1, place: log::end(conn)? }),
@@ -132,7 +119,7 @@ pub(super) fn here_on_primary(conn: &mut Conn) -> Result<Place> {
 /// How far a server has come, and whether it is a standby.
 pub(super) fn ask(conn: &mut PgConnection) -> Result<(Place, bool)> {
     let (timeline, place, is_standby): (i64, i64, bool) = AskAll::<Here, 0>::with([]).get_result(conn)?;
-    Ok((Place::of(timeline, place), is_standby))
+    Ok((Place { timeline: u32::try_from(timeline).unwrap_or_default(), place }, is_standby))
 }
 
 /// Whether whatever is written now is refused.

@@ -2,7 +2,7 @@
 //! never older than what the reader has seen.
 //!
 //! Lists are what is asked for most. Whoever reads takes all that wait for one at that moment, and reads them together:
-//! one snapshot, one place, and on PostgreSQL one statement. Nobody waits for others to come.
+//! one snapshot, and on PostgreSQL one statement. Nobody waits for others to come.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use diesel::sql_types::{BigInt, Nullable};
 use tokio::sync::oneshot;
 
 use super::lists::{age_in_seconds, ongoing_rows};
-use super::position::{Place, Position, here, here_on_primary, timeline_and_place};
+use super::position::{Place, Position, here, here_on_primary};
 use super::questions::EndsOf;
 use super::replicas::{Freshness, Replicas};
 use super::rows::{OrderRow, millis, or_log, raw};
@@ -259,13 +259,16 @@ impl Places {
 
 /// Lists, and how far the database had come; before that at least as far as is `known`.
 fn read(conn: &mut Conn, asked: &[&Asked], known: Option<Place>) -> Result<(Places, Vec<Listed>)> {
-    let before = match known {
-        None if conn.is_postgres() => here_on_primary(conn)?,
-        known => known.unwrap_or_default(),
-    };
-    if let Conn::Postgres(conn) = conn {
-        let (after, listed) = at_once(conn, asked)?;
-        return Ok((Places { before, after }, listed));
+    if conn.is_postgres() {
+        let before = known.map_or_else(|| here_on_primary(conn), Ok)?;
+        if let Conn::Postgres(conn) = conn {
+            let (place, timeline, listed) = at_once(conn, asked)?;
+            // It was promoted a moment ago, and who follows the old primary may never have what it writes from now on.
+            if timeline.is_some_and(|timeline| timeline != i64::from(before.timeline)) {
+                return Err(Error::Unavailable("its history has just changed".into()));
+            }
+            return Ok((Places { before, after: Place { place, ..before } }, listed));
+        }
     }
     conn.read(|conn| {
         let place = here(conn)?;
@@ -311,9 +314,9 @@ set_questions! {
     /// Of customers (partners, names, and since when what ended is told): number, nonce and end of the newest order, and of
     /// those after it that are ongoing or ended since, each with the order itself if that is to be told; and all others that
     /// are ongoing. Each with the place of the customer in the question. Behind all of them, as number 0, how far the server
-    /// has come: by then it is no less than what the snapshot shows.
+    /// has come, which is no less than what the snapshot shows, and a primary its timeline.
     ListsOfAll: (BigInt, BigInt, BigInt, Nullable<At>, Nullable<orders::SqlType>),
-        concat!("SELECT c.place, listed.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, since, place)
+        "SELECT c.place, listed.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, since, place)
          CROSS JOIN LATERAL (
              SELECT newest.number, newest.nonce, newest.closed_at, told.* FROM (
                  SELECT number, nonce, closed_at, order_id, row_number() OVER (ORDER BY number DESC) AS rank
@@ -331,14 +334,20 @@ set_questions! {
                  ORDER BY number DESC OFFSET 32 LIMIT 1)
          ) AS listed
          UNION ALL
-         SELECT 0::bigint, ", timeline_and_place!(), ", NULL::timestamptz, (NULL::orders).*");
+         SELECT 0::bigint,
+             (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
+                 - '0/0'::pg_lsn)::bigint,
+             CASE WHEN pg_is_in_recovery() THEN 0
+                 ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint END,
+             NULL, (NULL::orders).*";
 }
 
 /// A row of [`ListsOfAll`].
 type Found = (i64, i64, i64, Option<Millis>, Option<OrderRow>);
 
-/// PostgreSQL is a trip away, and one statement sees one snapshot.
-fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<(Place, Vec<Listed>)> {
+/// PostgreSQL is a trip away, and one statement sees one snapshot. Gives how far the server has come as well, and of a
+/// primary the timeline.
+fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<(i64, Option<i64>, Vec<Listed>)> {
     let values = [
         Values::Ids(asked.iter().map(|asked| raw(asked.partner)).collect()),
         Values::Texts(asked.iter().map(|asked| asked.customer.0.clone()).collect()),
@@ -346,13 +355,9 @@ fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<(Place, Vec<List
     ];
     let mut found: Vec<Found> = AskAll::<ListsOfAll, 3>::with(values).load(conn)?;
     found.sort_unstable_by_key(|(place, number, ..)| Reverse((*place, *number)));
-    let here = match found.pop() {
-        Some((0, timeline, place, ..)) => Place::of(timeline, place),
-        _ => return Err(Error::Damaged("a server does not say how far it has come".into())),
+    let Some((0, here, timeline, ..)) = found.pop() else {
+        return Err(Error::Damaged("a server does not say how far it has come".into()));
     };
-    if here.timeline == 0 {
-        return Err(Error::Unavailable("a standby that follows nobody does not know of which history it is".into()));
-    }
     let mut lists: Vec<Listed> = asked.iter().map(|_| Listed::default()).collect();
     for (place, number, nonce, ended_at, row) in found {
         let list = &mut lists[index(place)];
@@ -368,5 +373,5 @@ fn at_once(conn: &mut PgConnection, asked: &[&Asked]) -> Result<(Place, Vec<List
         list.closed.sort_by_key(|row| Reverse((row.closed_at, row.number)));
         list.closed.truncate(MAX_RECENTLY_CLOSED);
     }
-    Ok((here, lists))
+    Ok((here, (timeline > 0).then_some(timeline), lists))
 }

@@ -113,8 +113,8 @@ rows! {
 }
 
 rows! {
-    /// The columns that few changes touch. SQLite is told of them only then: a statement that names a column of an index
-    /// rewrites its entry there, whether or not the value is another one.
+    /// The columns that few changes touch. A statement for one row names them only then: on SQLite one that names a column
+    /// of an index rewrites its entry, whether or not the value is another one.
     #[derive(PartialEq, Eq)]
     pub(super) struct SeldomChangedColumns as seldom_order_change in orders {
         slot_at: Option<Millis>,

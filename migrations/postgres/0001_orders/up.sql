@@ -159,7 +159,7 @@ CREATE TABLE order_names (
     CHECK ((number > 0) = (idempotency_key = ''))
 );
 -- Of two rows one is changed once, when its order ends, in a column that no index has: with room on its page that is a
--- HOT update, and the key is left alone.
+-- HOT update, and the key is left alone (until 0004).
 ALTER TABLE order_names SET (fillfactor = 90,
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_delay = 0,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 200000,

@@ -1,5 +1,3 @@
-ALTER TABLE order_names DROP CONSTRAINT order_names_pkey,
-    ADD PRIMARY KEY (partner_id, customer_id, number, idempotency_key);
 DROP TRIGGER orders_follow_the_lifecycle ON orders;
 CREATE TRIGGER orders_follow_the_lifecycle
 BEFORE UPDATE OF status ON orders FOR EACH ROW

@@ -1,6 +1,7 @@
 -- The rows of a batch, as they are handed to the server: one array of each. An array of rows is spread out in a fifth of
 -- the time that an array of each column takes. Their columns are those of the tables, in the order in which the code
 -- names them; types of their own, so that a table may have more columns.
+-- They are never altered, because older instances may still run: a version that needs more of them makes others.
 
 CREATE TYPE new_order AS (
     id              uuid,
@@ -123,9 +124,3 @@ WHEN (OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
     'accepted>cancelled', 'preparing>ready', 'preparing>completed', 'preparing>cancelled', 'ready>preparing',
     'ready>completed', 'ready>cancelled', 'ready>not_collected', 'not_collected>completed'))
 EXECUTE FUNCTION refuse('this change of status is not in the lifecycle');
-
--- What a list and admission ask of a customer's orders stands beside their numbers: of those that ended long ago no row
--- is touched. For that an order's end changes its key as well, once.
-ALTER TABLE order_names DROP CONSTRAINT order_names_pkey,
-    ADD PRIMARY KEY (partner_id, customer_id, number, idempotency_key)
-        INCLUDE (order_id, nonce, created_at, closed_at);
