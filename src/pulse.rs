@@ -13,8 +13,10 @@ use crate::store::{Error, Reading, Store, Tally};
 const KEPT: usize = 240;
 /// A look comes at most so often …
 const EVERY: Duration = Duration::seconds(2);
-/// … and takes at most this part of the time: where very much happens it comes more seldom.
+/// … and takes at most this part of the time: where very much happens it comes more seldom …
 const SHARE: i32 = 50;
+/// … but not more seldom than this.
+const LONGEST_REST: Duration = Duration::minutes(1);
 /// What is counted over a span is counted over this one.
 const SPAN: Duration = Duration::minutes(5);
 
@@ -71,7 +73,7 @@ impl Pulse {
         };
         let took = clock() - began;
         let mut looks = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        looks.next_at = Some(began + EVERY.max(took * SHARE));
+        looks.next_at = Some(began + (took * SHARE).clamp(EVERY, LONGEST_REST));
         looks.is_blind = read.is_err();
         match read {
             Ok(reading) => looks.push(began, reading),

@@ -14,6 +14,8 @@ use crate::store::Haste;
 const WATCH: Duration = Duration::from_secs(1);
 /// … but where very many are, the former rests so many times as long as it took: it reads the row of each.
 const RESTS: u32 = 50;
+/// … but no longer than this: a database that stood still for a minute must not leave the console blind for an hour.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 /// How often samples are tidied up.
 const TIDY: Duration = Duration::from_secs(1);
 /// How often keys and catalogue are read again.
@@ -29,7 +31,7 @@ pub(super) async fn watch(app: Arc<App>) {
         if count_at <= Instant::now() {
             let began = Instant::now();
             let ongoing = app.count_ongoing(Haste::None).await;
-            count_at = Instant::now() + began.elapsed() * RESTS;
+            count_at = Instant::now() + (began.elapsed() * RESTS).min(LONGEST_REST);
             app.pulse.look(&app.store, ongoing, now).await;
         }
         if let Err(fault) = app.learn().await {
