@@ -53,6 +53,8 @@ function suggestFor (input) {
     // A late answer is about what was typed before; a failed one only leaves the field as it is.
     if (mine !== asked || !answer?.ok || answer.redirected) return
     const options = await answer.json()
+    // What was chosen meanwhile stays chosen if it is still there: Enter is already on its way to it.
+    const kept = chosen()?.textContent
     list.replaceChildren(...options.map((text, i) => {
       const option = document.createElement('li')
       option.id = `suggestion-${i}`
@@ -62,6 +64,8 @@ function suggestFor (input) {
       option.addEventListener('mousedown', event => { event.preventDefault(); take(option) })
       return option
     }))
+    input.removeAttribute('aria-activedescendant')
+    choose(list.children[options.indexOf(kept)])
     list.hidden = options.length === 0
     input.setAttribute('aria-expanded', String(!list.hidden))
   }
