@@ -77,6 +77,28 @@ test('lists are filtered by what is typed, with suggestions, and live in their a
   assert.deepEqual(admin.faults, [])
 })
 
+test('what was chosen stays chosen when more suggestions come', async () => {
+  await admin.goto(`${service.url}/console/orders?tab=done`)
+  const field = admin.getByRole('combobox')
+  await field.pressSequentially('sta')
+  await admin.getByRole('option', { name: 'status:', exact: true }).waitFor()
+  const late = /token=stat$/
+  let release
+  const held = new Promise(resolve => { release = resolve })
+  await admin.route(late, async route => { await held; await route.continue() })
+  const asked = admin.waitForRequest(late)
+  const answered = admin.waitForResponse(late)
+  await field.press('t')
+  await asked
+  await field.press('ArrowDown')
+  release()
+  await (await answered).finished()
+  await admin.waitForTimeout(100)
+  await field.press('Enter')
+  await admin.getByRole('option', { name: 'status:completed', exact: true }).waitFor()
+  await admin.unroute(late)
+})
+
 test('a filter that is not understood is a fault, and never an empty table', async () => {
   await admin.goto(`${service.url}/console/orders?q=status%3Anonsense`)
   await admin.getByRole('alert').getByText('There is no status').waitFor()
