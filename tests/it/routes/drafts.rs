@@ -75,6 +75,9 @@ fn a_confirmed_draft_is_its_order_for_ever() {
     let put = server.call("PUT", &format!("/v1/drafts/{id}")).json(&basket(&customer));
     put.send().problem(409, "draft_confirmed");
 
+    // Another one, at once: before its shop begins to make it.
+    let id = draft(&server, &basket(&fresh("cus"))).expect(201).id();
+    confirm(&server, &id).expect(202);
     server.cancel(&id).expect(200);
     let late = confirm(&server, &id).expect(202);
     assert_eq!((late.id(), &late.body["status"]), (id, &json!("cancelled")));
