@@ -549,3 +549,11 @@ async fn a_shop_is_busy_with_what_it_has_in_its_hands() {
         assert_eq!(loads.get(&order.shop_id), (count > 0).then_some(&count), "{status} for {slot}");
     }
 }
+
+#[tokio::test]
+async fn a_damaged_document_keeps_nobody_from_counting() {
+    let (dir, store, _) = with_an_order().await;
+    by_hand(&dir, "UPDATE orders SET details = '{'").unwrap();
+    let tally = store.tally(readers::Haste::Awaited).await.unwrap();
+    assert_eq!(tally.by_status[&Status::New], (1, None));
+}
