@@ -158,6 +158,9 @@ fn insert_all<'b, R: Composite>(rows: &'b [R], selected: &str, pass: &mut AstPas
     pass.push_sql(selected);
     pass.push_sql(" FROM unnest(");
     push_rows(rows, pass)?;
+    // By their order here: two columns of one type that have changed places in the code do not change their meaning.
+    pass.push_sql(") AS new (");
+    pass.push_sql(R::NAMES);
     pass.push_sql(")");
     Ok(())
 }
