@@ -37,7 +37,7 @@ const PURE_CRATES: &[&str] = &[
     // Only its parser: the text comes from elsewhere.
     "toml",
 ];
-const LONGEST: usize = 450;
+const LONGEST: usize = 700;
 /// Files that may be longer, each for a reason: one table with all that is derived from it, one machine, the one
 /// function through which an order changes with its doors, and what each API shows of an order.
 const MAY_BE_LONGER: &[&str] = &["src/lifecycle.rs", "src/machine.rs", "src/web/views.rs"];
@@ -431,5 +431,5 @@ fn a_file_is_about_one_thing_and_not_too_long() {
             length <= LONGEST || is_test_file(Path::new(&relative)) || MAY_BE_LONGER.contains(&relative.as_str());
         (!is_fine).then(|| format!("{relative}: {length} lines"))
     });
-    assert_none("past 450 lines ask whether it is two things", files);
+    assert_none("past 700 lines ask whether it is two things", files);
 }
