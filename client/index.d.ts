@@ -78,7 +78,8 @@ export interface Client {
   getOngoingOrders(options?: CallOptions): Promise<OngoingOrders>;
   /**
    * Orders. After a crash or without an answer, call it again with an equal order within 10 minutes: it is the same
-   * order then. Put nothing into `metadata` that differs each time.
+   * order then. If that order has ended meanwhile, the call is a new wish and gets a new order, or a
+   * `SimilarOrderError` if the customer has just got it. Put nothing into `metadata` that differs each time.
    */
   createOrder(order: NewOrder, options?: AdmissionOptions): Promise<Order>;
   getOrder(orderId: string, options?: CallOptions): Promise<Order>;

@@ -75,19 +75,27 @@ export function connect({
     async createOrder(order, { revision, ...options } = {}) {
       const precondition = ifMatch(revision);
       options.signal?.throwIfAborted();
-      const wish = await wishes.begin(own(order), revision);
-      const call = {
-        name: 'createOrder', method: 'POST', path: '/v1/orders', text: wish.text, expects: isOrder,
-        headers: { 'idempotency-key': `"${wish.key}"`, ...precondition },
-      };
-      try {
-        const value = await valueOf(call, options);
-        await wishes.end(wish);
-        return value;
-      } catch (error) {
-        // A refused credential says nothing about what became of an earlier attempt.
-        if (error instanceof ProblemError && error.status !== 401 && error.status !== 403) await wishes.end(wish);
-        throw error;
+      const { timeoutMs: within = timeoutMs } = options;
+      const end = performance.now() + within;
+      for (;;) {
+        const wish = await wishes.begin(own(order), revision);
+        const call = {
+          name: 'createOrder', method: 'POST', path: '/v1/orders', text: wish.text, expects: isOrder,
+          headers: { 'idempotency-key': `"${wish.key}"`, ...precondition },
+        };
+        try {
+          const value = await valueOf(call, { ...options, timeoutMs: end - performance.now() });
+          await wishes.settle(wish);
+          // An earlier call's order, and it is over: this call is a new wish. The service's guard still holds.
+          if (!(wish.isRepeated && value.ongoing === false)) return value;
+        } catch (error) {
+          // A refused credential says nothing about what became of an earlier attempt.
+          if (error instanceof ProblemError && error.status !== 401 && error.status !== 403) await wishes.settle(wish);
+          if (!(wish.isRepeated && error instanceof OrderDeletedError)) throw error;
+        } finally {
+          wishes.leave(wish);
+        }
+        options.signal?.throwIfAborted();
       }
     },
 

@@ -1,5 +1,8 @@
 // What the customer wanted when the last createOrder was called: its key and body, saved together before the call,
-// so that whoever comes after a crash or a timeout repeats it instead of ordering anew.
+// so that a call after a crash or a timeout repeats it instead of ordering anew.
+//
+// A stored intent stands for one wish, and only until that wish is settled. An answer settles it; so does a repetition
+// which shows that its order is over. The call that repeats a settled wish is a new wish, with a key of its own.
 
 import { StorageError } from './errors.js';
 
@@ -13,11 +16,16 @@ export function intents(storage, name) {
   // One reader and writer at a time, so that two equal calls at once share one key.
   let turn = Promise.resolve();
   const inTurn = (act) => (turn = turn.then(act, act));
-  /** Keys that were answered but that the storage could not forget. */
+  /** Keys that were answered, and that the storage may still hold. */
   const answered = new Set();
+  /** By key: how many calls of this client wait for its answer, and whether a call before them used it. */
+  const waiting = new Map();
 
   return {
-    /** The key and the text to send for this order. Nothing may be sent before it resolves. */
+    /**
+     * The key and the text to send for this order. Nothing may be sent before it resolves. `isRepeated` says that an
+     * earlier call already used the key and is no longer waiting: two calls at once are one wish.
+     */
     begin: (order, revision) => inTurn(async () => {
       const text = JSON.stringify(order);
       try {
@@ -31,21 +39,32 @@ export function intents(storage, name) {
         // The text as it was sent first: the key stands for exactly that.
         const intent = isSame ? { ...before, at: Date.now() } : { key: newKey(), text, revision, at: Date.now() };
         await storage.set(name, JSON.stringify(intent));
-        return intent;
+        const { calls, isRepeated } = waiting.get(intent.key) ?? { calls: 0, isRepeated: isSame };
+        waiting.set(intent.key, { calls: calls + 1, isRepeated });
+        return { ...intent, isRepeated };
       } catch (cause) {
         throw new StorageError('createOrder: the storage failed, and nothing was sent', { cause });
       }
     }),
 
-    /** The call was answered. That it cannot be forgotten is no reason to withhold the answer. */
-    end: ({ key }) => inTurn(async () => {
+    /** The wish is settled. A failure to forget it is no reason to withhold the answer. */
+    settle: ({ key }) => inTurn(async () => {
+      answered.add(key);
       try {
-        // Somebody else's newer wish may stand there by now.
+        // Another call's newer wish may stand there by now.
         if (parse(await storage.get(name))?.key === key) await storage.delete(name);
+        answered.delete(key);
       } catch {
-        answered.add(key);
+        // The next call starts a new wish all the same: the key is in `answered`.
       }
     }),
+
+    /** The call no longer waits for an answer, whether it got one or not. */
+    leave: ({ key }) => {
+      const { calls, isRepeated } = waiting.get(key);
+      if (calls > 1) waiting.set(key, { calls: calls - 1, isRepeated });
+      else waiting.delete(key);
+    },
   };
 }
 

@@ -1,4 +1,5 @@
-// Killed between any two lines, with or without what was kept: one wish, one order.
+// Killed between any two lines, with or without what was kept: one wish, one order; and an order that ended while the
+// app was dead does not take the next wish's place.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -8,6 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { connect } from 'lungo-client';
+import { fileStorage } from 'lungo-client/file-storage';
 import { BY_HAND, directory, freshCustomer, LUNGO, startLungo } from './server.js';
 
 const NAIVE = fileURLToPath(new URL('naive.js', import.meta.url));
@@ -16,14 +18,16 @@ const ORDER = { ...LUNGO, shop_id: BY_HAND };
 const SEED = 20_260_711;
 
 let server;
+/** Its lists are up to date: an order that has ended is never shown as ongoing. */
+let prompt;
 // A restarted app is shown a list that may be three seconds old: mostly one from before its order.
-before(async () => { server = await startLungo('--replica-lag', '3s'); });
-after(() => server.stop());
+before(async () => { [server, prompt] = await Promise.all([startLungo('--replica-lag', '3s'), startLungo()]); });
+after(() => Promise.all([server.stop(), prompt.stop()]));
 
 /** Runs the app once: the order it ended with and how it came to it, or `undefined` if it was killed. */
-async function run(customer, kept, { killAt, killAfterMs, delayMs } = {}) {
+async function run(customer, kept, { at = server, killAt, killAfterMs, delayMs } = {}) {
   const env = {
-    PATH: process.env.PATH, URL_OF: server.url, KEY: server.key, CUSTOMER: customer, ORDER: JSON.stringify(ORDER),
+    PATH: process.env.PATH, URL_OF: at.url, KEY: at.key, CUSTOMER: customer, ORDER: JSON.stringify(ORDER),
     ...(kept && { KEPT: kept }), ...(killAt && { KILL_AT: String(killAt) }), ...(delayMs && { DELAY_MS: String(delayMs) }),
   };
   const child = spawn(process.execPath, [NAIVE], { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -40,6 +44,24 @@ async function run(customer, kept, { killAt, killAfterMs, delayMs } = {}) {
 async function ordersOf(customer) {
   const api = connect({ url: server.url, key: server.key, customerId: customer });
   return (await api.listOrders()).orders.map((order) => order.order_id);
+}
+
+const another = (customer) => connect({ url: prompt.url, key: prompt.key, customerId: customer });
+
+/** Ends all that the customer has, as another device or the shop would. How many there were. */
+async function endAllOf(customer) {
+  const api = another(customer);
+  const { orders } = await api.listOrders();
+  const live = orders.filter(({ ongoing }) => ongoing);
+  for (const { order_id } of live) await api.cancelOrder(order_id);
+  return live.length;
+}
+
+/** Of the customer's orders exactly this one is ongoing. How many there are. */
+async function assertOneIsLive(customer, order, message) {
+  const { orders } = await another(customer).listOrders();
+  assert.deepEqual(orders.filter(({ ongoing }) => ongoing).map((one) => one.order_id), [order], message);
+  return orders.length;
 }
 
 for (const keeps of [true, false]) {
@@ -75,6 +97,36 @@ for (const keeps of [true, false]) {
     });
   });
 }
+
+describe('when its order ends while it is dead', { concurrency: 2 }, () => {
+  test('killed at each step, an app that starts over gets a live order', async (t) => {
+    for (let killAt = 1, finished = false; !finished; killAt++) {
+      const [customer, kept] = [freshCustomer(), join(await directory(t), 'kept')];
+      finished = await run(customer, kept, { at: prompt, killAt });
+      await endAllOf(customer);
+      const { order } = await run(customer, kept, { at: prompt });
+      await assertOneIsLive(customer, order, `killed at step ${killAt}`);
+      // The shop has a limit of orders in progress.
+      await endAllOf(customer);
+    }
+  });
+
+  test('killed at each step of finding that out, it gets one live order', async (t) => {
+    for (let killAt = 1, finished = false; !finished; killAt++) {
+      const [customer, kept] = [freshCustomer(), join(await directory(t), 'kept')];
+      // Its order is made, and the answer is lost.
+      const lost = new AbortController();
+      const deaf = async (url, { signal: _, ...init }) => { await fetch(url, init); lost.abort(); };
+      const api = connect({ url: prompt.url, key: prompt.key, customerId: customer, storage: fileStorage(kept), fetch: deaf });
+      await assert.rejects(api.createOrder(ORDER, { signal: lost.signal }), { name: 'AbortError' });
+      assert.equal(await endAllOf(customer), 1);
+      finished = await run(customer, kept, { at: prompt, killAt });
+      const { order } = await run(customer, kept, { at: prompt });
+      assert.equal(await assertOneIsLive(customer, order, `killed at step ${killAt}`), 2, `killed at step ${killAt}`);
+      await endAllOf(customer);
+    }
+  });
+});
 
 /** Numbers in [0, 1), the same for the same seed (mulberry32). */
 function randomNumbers(seed) {

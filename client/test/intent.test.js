@@ -70,6 +70,68 @@ test('an answered order is forgotten, whether it was accepted or refused', async
   }
 });
 
+const over = (status) => ({ ...accepted, body: order({ status, ongoing: false }) });
+
+test('an unanswered order that ended meanwhile is not the answer to the next wish', async (t) => {
+  const ends = ['cancelled', 'rejected', 'failed', 'completed', 'not_collected'].map(over);
+  for (const end of [...ends, problem(410, 'order_deleted')]) {
+    const { start, keys, requests } = await app(t, busy, end, accepted, accepted);
+    await assert.rejects(start().createOrder(LUNGO), UnavailableError);
+    const next = await start().createOrder(LUNGO);
+    assert.equal(next.status, 'new', JSON.stringify(end.body));
+    assert.equal(keys()[0], keys()[1]);
+    assert.notEqual(keys()[1], keys()[2]);
+    assert.equal(requests[2].body, requests[0].body);
+    await start().createOrder(LUNGO);
+    assert.notEqual(keys()[2], keys()[3]);
+  }
+});
+
+test('the guard on the service still decides about an order that was collected meanwhile', async (t) => {
+  const similar = problem(409, 'similar_order_ongoing', { revision: 'r2', order: order({ status: 'completed', ongoing: false }) });
+  const { start, requests } = await app(t, busy, over('completed'), similar, accepted);
+  await assert.rejects(start().createOrder(LUNGO), UnavailableError);
+  const api = start();
+  const refused = await api.createOrder(LUNGO).catch((error) => error);
+  assert.ok(refused instanceof SimilarOrderError);
+  assert.equal(requests[2].headers['if-match'], undefined);
+  await api.createOrder(LUNGO, { revision: refused.revision });
+});
+
+test('a first call is answered with what its own attempts came to, even if that is over', async (t) => {
+  for (const end of [over('failed'), problem(410, 'order_deleted')]) {
+    const { start, requests, keys } = await app(t, problem(503, 'outcome_unknown', { retryable: true }, { 'retry-after': '0' }), end, accepted);
+    const answer = await start().createOrder(LUNGO).catch((error) => error.problem);
+    assert.equal(answer.code ?? answer.status, end.body.code ?? 'failed');
+    assert.equal(requests.length, 2);
+    assert.equal(keys()[0], keys()[1]);
+  }
+});
+
+test('neither of two taps at once is answered with an order that ended meanwhile', async (t) => {
+  const seen = new Map();
+  const answer = (response, { headers }) => {
+    const key = headers['idempotency-key'];
+    if (!seen.has(key)) seen.set(key, seen.size);
+    const body = JSON.stringify(seen.get(key) === 0 ? order({ status: 'cancelled', ongoing: false }) : order());
+    response.writeHead(202, { 'content-type': 'application/json' }).end(body);
+  };
+  const { start, keys } = await app(t, busy, answer);
+  await assert.rejects(start().createOrder(LUNGO), UnavailableError);
+  seen.set(keys()[0], 0);
+  const api = start();
+  const both = await Promise.all([api.createOrder(LUNGO), api.createOrder(LUNGO)]);
+  assert.deepEqual(both.map((one) => one.status), ['new', 'new']);
+  assert.equal(keys().filter((key) => key === keys()[0]).length, 3);
+});
+
+test('a wish that ended meanwhile does not outlast the time of the call', async (t) => {
+  const { start, requests } = await app(t, busy, over('cancelled'), () => {});
+  await assert.rejects(start().createOrder(LUNGO), UnavailableError);
+  await assert.rejects(start({ timeoutMs: 300 }).createOrder(LUNGO), { name: 'UnavailableError', outcomeUnknown: true });
+  assert.ok(requests.length <= 3);
+});
+
 test('a refused credential decides nothing: the key is kept', async (t) => {
   const { start, keys } = await app(t, problem(401, 'unauthenticated'), accepted);
   await assert.rejects(start().createOrder(LUNGO), { code: 'unauthenticated' });
