@@ -143,19 +143,23 @@ export async function invite (browser, page, url, name, roles, options = {}) {
   return theirs
 }
 
-export async function screenshot (page, name) {
+export async function screenshot (page, name, options = { fullPage: true }) {
   mkdirSync(screenshots, { recursive: true })
-  await page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true })
+  await page.screenshot({ path: join(screenshots, `${name}.png`), ...options })
+}
+
+/// Every fault that axe-core finds on a page, of at least one of these impacts.
+export async function findAccessibilityFaults (page, impacts = ['minor', 'moderate', 'serious', 'critical']) {
+  // Through the debugger: the page's policy would refuse it, as it should.
+  await page.context().newCDPSession(page).then(session => session.send('Runtime.evaluate', { expression: axe }))
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
+  const told = violations.filter(({ impact }) => impacts.includes(impact))
+  return told.map(({ id, nodes }) => `${id}: ${nodes.map(node => `${node.html} (${node.failureSummary})`).join('; ')}`)
 }
 
 /// Faults that axe-core calls serious or critical fail the test.
 export async function checkAccessibility (page) {
-  // Through the debugger: the page's policy would refuse it, as it should.
-  await page.context().newCDPSession(page).then(session => session.send('Runtime.evaluate', { expression: axe }))
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
-  const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
-  const told = serious.map(({ id, nodes }) => `${id}: ${nodes.map(node => `${node.html} (${node.failureSummary})`).join('; ')}`)
-  assert.deepEqual(told, [], page.url())
+  assert.deepEqual(await findAccessibilityFaults(page, ['serious', 'critical']), [], page.url())
 }
 
 /// Nothing reaches over the right edge of the window.

@@ -11,6 +11,7 @@ pub mod callbacks;
 pub mod catalogue;
 pub mod console;
 pub mod create_order;
+mod docs;
 pub mod drafts;
 pub mod edge;
 pub mod events;
@@ -80,8 +81,9 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/readyz", get_readiness))
         .service(read("/metrics", get_metrics))
         .service(read("/openapi.json", openapi::get_document))
-        .service(read("/docs", openapi::redirect_to_docs))
-        .service(read("/docs/{file:.*}", openapi::get_docs))
+        .service(read("/", docs::redirect_from_root))
+        .service(read("/docs", docs::get_docs))
+        .service(read("/docs/", docs::redirect_to_docs))
         .service(read("/v1/shops", catalogue::list_shops))
         .service(read("/v1/shops/{shop_id}/menu", catalogue::get_menu))
         .service(scope("/v1/shop").configure(shop::configure))
@@ -213,18 +215,20 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn the_docs_page_loads_only_its_own_files() {
-        let (status, headers, _) = ask(TestRequest::get().uri("/docs")).await;
-        assert_eq!((status, headers.get("location").unwrap().to_str().unwrap()), (308, "/docs/"));
-        let (status, headers, body) = ask(TestRequest::get().uri("/docs/")).await;
+    async fn the_reference_is_one_page_and_a_browser_at_the_root_finds_it() {
+        for (from, status) in [("/", 303), ("/docs/", 308)] {
+            let (told, headers, _) = ask(TestRequest::get().uri(from)).await;
+            assert_eq!((told, headers.get("location").unwrap().to_str().unwrap()), (status, "/docs"));
+        }
+        let (status, headers, body) = ask(TestRequest::get().uri("/docs")).await;
         assert_eq!(status, 200);
         assert!(headers.get("content-security-policy").unwrap().to_str().unwrap().contains("script-src 'self'"));
         let page = String::from_utf8(body).unwrap();
-        assert!(!page.contains("https://") && !page.contains("<script>"), "{page}");
-        let (status, _, body) = ask(TestRequest::get().uri("/docs/swagger-initializer.js")).await;
-        assert_eq!(status, 200);
-        assert!(String::from_utf8(body).unwrap().contains("/openapi.json"));
-        assert_eq!(ask(TestRequest::get().uri("/docs/nothing.js")).await.0, 404);
+        assert!(!page.contains("src=\"http") && !page.contains("<script>"), "it loads nothing from elsewhere");
+        let (calls, reference) = page.split_once("id=\"two-calls\"").unwrap();
+        assert!(calls.contains("getOngoingOrders") && reference.contains("id=\"createOrder\""));
+        let tag = headers.get("etag").unwrap().clone();
+        assert_eq!(ask(TestRequest::get().uri("/docs").insert_header(("if-none-match", tag))).await.0, 304);
     }
 
     #[actix_web::test]

@@ -1,23 +1,21 @@
-//! The OpenAPI 3.1 document and the page that shows it. The document is made once from the Rust types; the bodies
-//! of requests are validated against this very document.
+//! The OpenAPI 3.1 document. It is made once from the Rust types, and the bodies of requests are validated against it.
 
 mod problems;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use actix_web::http::header;
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 use strum::VariantArray;
 use utoipa::OpenApi;
 
-use crate::error::{Code, Failure};
+use crate::error::Code;
 use crate::order::Hash;
 use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
 use crate::web::drafts::{self, Confirmation};
 use crate::web::headers::if_none_match;
-use crate::web::problem::Problem;
 use crate::web::views::board::ShopOrderView;
 use crate::web::views::notification::{Notification, ShopNotification};
 use crate::web::views::{EventView, OrderView};
@@ -243,31 +241,6 @@ pub async fn get_document(request: HttpRequest) -> HttpResponse {
         .insert_header((header::ETAG, tag))
         .insert_header((header::CACHE_CONTROL, "public, max-age=60"))
         .body(PUBLISHED.bytes.clone())
-}
-
-/// `GET /docs`
-pub async fn redirect_to_docs() -> HttpResponse {
-    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish()
-}
-
-/// `GET /docs/{file}`: the vendored page, which loads nothing from elsewhere.
-///
-/// # Errors
-/// `not_found` if the page has no such file.
-pub async fn get_docs(file: web::Path<String>) -> Result<HttpResponse, Problem> {
-    static CONFIG: LazyLock<Arc<utoipa_swagger_ui::Config<'static>>> = LazyLock::new(|| {
-        let config = utoipa_swagger_ui::Config::from("/openapi.json");
-        Arc::new(config.validator_url("none").display_operation_id(true).display_request_duration(true))
-    });
-    let file = utoipa_swagger_ui::serve(&file, CONFIG.clone())
-        .map_err(|error| Failure::new(Code::InternalError, "").because(error))?
-        .ok_or_else(|| Failure::new(Code::NotFound, "The page has no such file."))?;
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-                  connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    Ok(HttpResponse::Ok()
-        .content_type(file.content_type)
-        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
-        .body(file.bytes.into_owned()))
 }
 
 #[cfg(test)]
