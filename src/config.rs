@@ -298,7 +298,9 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_HTTP_THREADS", default_value_t = 2, value_name = "COUNT")]
     pub http_threads: usize,
 
-    /// When stopping: how long to say so in /readyz before new connections are refused
+    /// When stopping: how long to say so in /readyz, and by `Connection: close` in every answer, before new connections
+    /// are refused. Clients that keep a connection open are told as well, which takes up to 5 s more; `0s` waits for
+    /// nothing
     #[arg(long, env = "LUNGO_UNREADY_FOR", default_value = "500ms", value_name = "TIME")]
     pub unready_for: Span,
 

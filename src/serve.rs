@@ -16,6 +16,7 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -64,6 +65,10 @@ const STOP_WITHIN: Duration = Duration::from_secs(24);
 const MOST_UNREADY: Duration = Duration::from_secs(5);
 /// … and this much for the requests under way.
 const GRACE_SECONDS: u64 = 5;
+/// A connection that is idle for so long is closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// The stop waits so much longer than that for idle connections.
+const SLACK: Duration = Duration::from_millis(250);
 /// Connections that may wait to be let in: as many as Linux allows by default.
 const BACKLOG: u32 = 4_096;
 /// What a partner may ask at once, against what it may ask in a second.
@@ -257,6 +262,8 @@ pub async fn serve_by(
     let rate = settings.partner_rate;
     let limits = actix::Data::new(web::limits::Limits::new(rate, rate.saturating_mul(TWICE)));
     let served = app.clone();
+    let opened = Arc::new(Connections::default());
+    let counted = opened.clone();
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .wrap(from_fn(web::edge::serve))
@@ -267,6 +274,8 @@ pub async fn serve_by(
     })
     .workers(settings.http_threads)
     .client_request_timeout(Duration::from_secs(5))
+    .keep_alive(KEEP_ALIVE)
+    .on_connect(move |_, of_the_connection| drop(of_the_connection.insert(counted.open())))
     .shutdown_timeout(GRACE_SECONDS)
     .disable_signals()
     .listen(listener)
@@ -305,7 +314,7 @@ pub async fn serve_by(
     }
     let until = Instant::now() + STOP_WITHIN;
     app.set_ready(false);
-    tokio::time::sleep(settings.unready_for.0.min(MOST_UNREADY)).await;
+    opened.tell(settings.unready_for.0.min(MOST_UNREADY)).await;
     // The server looks at its grace once a second only.
     let grace = Duration::from_secs(GRACE_SECONDS);
     if tokio::time::timeout(grace, handle.stop(true)).await.is_err() {
@@ -330,7 +339,7 @@ pub async fn serve_by(
             tracing::warn!(%fault, "serve.not_signed_off");
         }
         if let Some(watched) = watched {
-            watched.stop(false).await;
+            watched.stop(true).await;
         }
     };
     if timeout_at(until, rest).await.is_err() {
@@ -367,12 +376,54 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
+/// The connections of clients that were not told yet that the service stops.
+///
+/// An answer that says `Connection: close` tells a client to go elsewhere. A client that waits before its next request
+/// must be told as well, or that request meets a connection that is just being closed. So a stop goes on answering until
+/// each connection of before has had such an answer, or was idle for [`KEEP_ALIVE`].
+#[derive(Default)]
+struct Connections {
+    open: watch::Sender<usize>,
+    is_stopping: AtomicBool,
+}
+
+impl Connections {
+    /// Counts a connection for as long as what this returns lives.
+    fn open(self: &Arc<Self>) -> Option<Open> {
+        // A new connection's first answer is its last one already.
+        (!self.is_stopping.load(Ordering::SeqCst)).then(|| {
+            self.open.send_modify(|open| *open += 1);
+            Open(self.clone())
+        })
+    }
+
+    /// Waits for `at_least`, and longer while a connection of before is open. With nothing to wait for a stop is
+    /// immediate.
+    async fn tell(&self, at_least: Duration) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        let mut open = self.open.subscribe();
+        let told = async { drop(open.wait_for(|open| *open == 0).await) };
+        let most = if at_least.is_zero() { Duration::ZERO } else { KEEP_ALIVE + SLACK };
+        let _ = tokio::join!(tokio::time::sleep(at_least), tokio::time::timeout(most, told));
+    }
+}
+
+/// One of the [`Connections`].
+struct Open(Arc<Connections>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
 /// Serves `/metrics` without a key, on a thread of its own: it answers also while the others are busy.
 fn serve_metrics(app: actix::Data<App>, listener: std::net::TcpListener) -> io::Result<ServerHandle> {
     let server = HttpServer::new(move || {
         actix_web::App::new().wrap(from_fn(web::edge::serve)).app_data(app.clone()).configure(web::configure_unguarded)
     })
     .workers(1)
+    .shutdown_timeout(1)
     .disable_signals()
     .listen(listener)?
     .run();

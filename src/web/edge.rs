@@ -1,5 +1,8 @@
 //! What happens to every request, whichever its handler: an id, a trace, one line in the log, the headers that
 //! every answer carries, and a problem document for every failure, panics included.
+//!
+//! Every answer of a service that is not ready says `Connection: close`: a client that keeps its connection then sends
+//! its next request elsewhere, instead of into a connection that the stop closes.
 
 use std::any::Any;
 use std::future::Future;
@@ -12,11 +15,13 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
+use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::keys::Owner;
 use crate::meters::{METERS, Urgency};
@@ -74,7 +79,12 @@ pub async fn serve(
         request.extensions_mut().insert(page);
     }
     let held = Held::of(&mut request);
-    let hold = |answer: HttpResponse| {
+    let app = request.app_data::<Data<App>>().cloned();
+    let send = |mut answer: HttpResponse| {
+        // Looked at when the answer is complete: the stop may have begun while the handler was at work.
+        if app.is_some_and(|app| !app.is_ready()) {
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+        }
         answer.map_body(|_, body| match held {
             Some(held) => held.until_sent(body),
             None => body,
@@ -87,7 +97,7 @@ pub async fn serve(
         complete_headers(answer.headers_mut(), &occurrence.request_id);
         METERS.lane_refused.of(Urgency::Create).increment(1);
         log(&method, Some(route), answer.status(), started, &occurrence, None, Some(&failure));
-        return Ok(request.into_response(hold(answer)));
+        return Ok(request.into_response(send(answer)));
     }
     match catch_panic(next.call(request)).await {
         Ok(Ok(answered)) => {
@@ -105,18 +115,18 @@ pub async fn serve(
             let owner = request.extensions().get::<Owner>().copied();
             let route = request.match_pattern();
             log(&method, route.as_deref(), answer.status(), started, &occurrence, owner, failure.as_ref());
-            Ok(ServiceResponse::new(request, hold(answer)))
+            Ok(ServiceResponse::new(request, send(answer)))
         }
         // The request went down with the panic, or with an inner middleware: the answer travels as an error.
         Ok(Err(error)) => {
             let failure = problem::failure_of(&error);
             let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
-            Err(InternalError::from_response(Problem(failure), hold(answer)).into())
+            Err(InternalError::from_response(Problem(failure), send(answer)).into())
         }
         Err(panic) => {
             let failure = Failure::new(Code::InternalError, "").because(format!("panic: {}", text_of(&*panic)));
             let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
-            Err(InternalError::from_response(Problem(failure), hold(answer)).into())
+            Err(InternalError::from_response(Problem(failure), send(answer)).into())
         }
     }
 }

@@ -7,6 +7,7 @@ mod crash;
 mod deliveries;
 mod deploy;
 mod derived;
+mod draining;
 mod gateway;
 mod migrate;
 mod postgres;
