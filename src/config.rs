@@ -225,6 +225,11 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_ACCEPTANCE_DEADLINE", default_value = "3m", value_name = "TIME")]
     pub acceptance_deadline: Span,
 
+    /// Before `accepted`: past the chosen pickup time (or the time told, for as soon as possible) until the order is too
+    /// late. No shop is asked then; an order for a slot ends as `cancelled` with reason `slot_missed`
+    #[arg(long, env = "LUNGO_SLOT_MISSED_AFTER", default_value = "30m", value_name = "TIME")]
+    pub slot_missed_after: Span,
+
     /// `accepted` and `preparing`: past the promise
     #[arg(long, env = "LUNGO_PREPARATION_DEADLINE", default_value = "2h", value_name = "TIME")]
     pub preparation_deadline: Span,
@@ -402,6 +407,7 @@ impl Settings {
             unknown_outcome: self.unknown_outcome_deadline.chrono(),
             payment_action: self.payment_action_deadline.chrono(),
             acceptance: self.acceptance_deadline.chrono(),
+            slot_missed: self.slot_missed_after.chrono(),
             preparation: self.preparation_deadline.chrono(),
             collection: self.collection_deadline.chrono(),
             untracked_collection: self.untracked_collection_deadline.chrono(),

@@ -122,6 +122,7 @@ pub fn event(kind: EventKind) -> Event {
         E::ShopAccepted => Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() },
         E::ShopRejected => Event::ShopRejected { reason: Reason::ShopTooBusy },
         E::ShopTimedOut => Event::ShopTimedOut,
+        E::SlotMissed => Event::SlotMissed,
         E::PreparationStarted => Event::PreparationStarted,
         E::Made => Event::Made,
         E::Recalled => Event::Recalled,

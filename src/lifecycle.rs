@@ -116,6 +116,8 @@ words! {
         DuplicateOrder,
         EquipmentFailure,
         NotPrepared,
+        /// The time it was wanted at passed before the shop could be asked, or before it decided.
+        SlotMissed,
         OperatorRequest,
         NoShow,
         /// Completed by the timer, because the shop never said so.
@@ -161,6 +163,8 @@ pub enum Event {
         reason: Reason,
     },
     ShopTimedOut,
+    /// The time its customer chose is too long ago for it to be made any more.
+    SlotMissed,
     PreparationStarted,
     Made,
     Recalled,
@@ -349,6 +353,7 @@ pub const RULES: &[Rule] = {
         rule(&[S::AwaitingShop], E::ShopAccepted, &[Shop, Worker], &[S::Accepted]),
         rule(&[S::Scheduled, S::AwaitingShop], E::ShopRejected, &[Shop, Worker], &[S::Rejected]),
         rule(&[S::Scheduled, S::AwaitingShop], E::ShopTimedOut, &[Timer], &[S::Rejected]),
+        rule(&[S::Scheduled, S::AwaitingShop], E::SlotMissed, &[Timer], &[S::Cancelled]),
         rule(&[S::Accepted], E::PreparationStarted, &[Shop, Timer], &[S::Preparing]),
         rule(&[S::Accepted, S::Preparing], E::Made, &[Shop, Timer], &[S::Ready]),
         rule(&[S::Ready], E::Recalled, &[Shop], &[S::Preparing]),

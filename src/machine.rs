@@ -1,4 +1,7 @@
 //! What an event does to an order: `lifecycle`'s table applied to plain data, without I/O and without a clock.
+//!
+//! An order that is too late for its purpose ends instead of being done ([`too_late_at`]): nothing that is begun for it
+//! before a shop has accepted it, and no deadline until then, outlasts that moment.
 
 use chrono::Duration;
 use thiserror::Error;
@@ -21,6 +24,7 @@ fn reason(order: &Order, event: &Event, by: Actor) -> Option<Reason> {
         Event::ShopRejected { reason } | Event::ShopCancelled { reason } => *reason,
         Event::OperatorCancelled { reason, .. } => *reason,
         Event::Abandoned => Reason::NotPrepared,
+        Event::SlotMissed => Reason::SlotMissed,
         Event::CustomerCancelled => Reason::CustomerRequest,
         Event::NotCollected => Reason::NoShow,
         _ => return None,
@@ -38,6 +42,8 @@ pub struct Deadlines {
     pub payment_action: Duration,
     /// For the shop to accept.
     pub acceptance: Duration,
+    /// Past the time at which the customer wants the order: no shop is asked to begin it later than that.
+    pub slot_missed: Duration,
     /// Past the promise, for a shop that tracks its steps.
     pub preparation: Duration,
     /// On the shelf, where the shop tracks hand-over.
@@ -57,6 +63,7 @@ impl Default for Deadlines {
             unknown_outcome: Duration::minutes(2),
             payment_action: Duration::minutes(5),
             acceptance: Duration::minutes(3),
+            slot_missed: Duration::minutes(30),
             preparation: Duration::hours(2),
             collection: Duration::minutes(60),
             untracked_collection: Duration::minutes(30),
@@ -192,7 +199,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         Event::PaymentUnanswered if order.status == Status::New => {
             pay(&mut next, PaymentStatus::Unknown)?;
             next.payment.unknown_since = Some(now);
-            next.deadline_at = Some(order.created_at + deadlines.unknown_outcome);
+            next.deadline_at = Some(not_too_late(order, order.created_at + deadlines.unknown_outcome, deadlines));
         }
         Event::ShopAccepted { minutes, dropped_lines } => {
             let consented = order.placed.on_unavailable == OnUnavailable::RemoveLine;
@@ -308,6 +315,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                 next.offer_at = *offer_at;
                 let make = Duration::seconds(order.placed.make_seconds.into());
                 next.expected_ready_at = Some(pickup.at.unwrap_or(now + make));
+                next.pickup.at = pickup.at;
                 next.deadline_at = deadline(&next, now, deadlines);
             }
             next.pickup = pickup.clone();
@@ -359,6 +367,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         | Event::SlotDue
         | Event::ShopRejected { .. }
         | Event::ShopTimedOut
+        | Event::SlotMissed
         | Event::PreparationStarted
         | Event::Collected
         | Event::NotCollected
@@ -398,15 +407,34 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
     Ok(next)
 }
 
+/// When it is too late to begin with the order: so long after the time that its customer chose or, for as soon as
+/// possible, was told.
+pub fn too_late_at(order: &Order, deadlines: &Deadlines) -> Option<Instant> {
+    order.pickup.at.or(order.expected_ready_at).map(|wanted| wanted + deadlines.slot_missed)
+}
+
+fn not_too_late(order: &Order, at: Instant, deadlines: &Deadlines) -> Instant {
+    too_late_at(order, deadlines).map_or(at, |too_late| at.min(too_late))
+}
+
+/// Whether nobody may be asked to hold money for the order, or to make it, any more. An operator may have given it more
+/// time than it had.
+pub fn is_too_late(order: &Order, now: Instant, deadlines: &Deadlines) -> bool {
+    let has_passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+    has_passed(too_late_at(order, deadlines)) && has_passed(order.deadline_at)
+}
+
 /// What the timer does when the order's deadline has come.
-pub fn deadline_event(order: &Order) -> Option<Event> {
+pub fn deadline_event(order: &Order, now: Instant, deadlines: &Deadlines) -> Option<Event> {
     let tracked = order.placed.tracks_steps;
+    let slot_missed = order.pickup.at.is_some() && is_too_late(order, now, deadlines);
     Some(match order.status {
         Status::New if order.payment.status == PaymentStatus::Unknown || order.task.leased_until.is_some() => {
             Event::PaymentUnknown
         }
         Status::New => Event::PaymentUnavailable,
         Status::ActionRequired => Event::PaymentExpired,
+        Status::Scheduled | Status::AwaitingShop if slot_missed => Event::SlotMissed,
         Status::Scheduled => Event::SlotDue,
         Status::AwaitingShop => Event::ShopTimedOut,
         Status::Accepted if tracked => Event::Abandoned,
@@ -426,13 +454,14 @@ pub fn deadline(order: &Order, now: Instant, deadlines: &Deadlines) -> Option<In
     let tracked = order.placed.tracks_steps;
     let promise = order.promise_at.unwrap_or(now);
     let make = Duration::seconds(order.placed.make_seconds.into());
+    let not_too_late = |at| not_too_late(order, at, deadlines);
     Some(match order.status {
-        Status::New => order.created_at + deadlines.authorization,
-        Status::ActionRequired => now + deadlines.payment_action,
-        Status::Scheduled => order.offer_at.unwrap_or(now),
+        Status::New => not_too_late(order.created_at + deadlines.authorization),
+        Status::ActionRequired => not_too_late(now + deadlines.payment_action),
+        Status::Scheduled => not_too_late(order.offer_at.unwrap_or(now)),
         Status::AwaitingShop => {
             let patience = now + deadlines.acceptance;
-            order.pickup.at.map_or(patience, |slot| patience.max(slot - make))
+            not_too_late(order.pickup.at.map_or(patience, |slot| patience.max(slot - make)))
         }
         Status::Accepted | Status::Preparing if tracked => promise.max(now) + deadlines.preparation,
         Status::Accepted => order.start_by().unwrap_or(now).max(now),

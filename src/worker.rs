@@ -19,6 +19,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::now;
 use crate::controls::AtWork;
 use crate::lifecycle::Stage;
+use crate::machine;
 use crate::meters::{Acted, METERS, Taken, Trouble};
 use crate::order;
 use crate::stages::{self, Ports, backoff};
@@ -207,6 +208,13 @@ impl AtStage {
         self.ports.controls.holds_stage(self.stage, Instant::now())
     }
 
+    /// The order is to be ended by the timer, which may wait after a gap in time: no money is held and no shop is asked
+    /// meanwhile.
+    fn is_too_late(&self, claim: &Claim) -> bool {
+        let begins = matches!(self.stage, Stage::Authorize | Stage::Offer);
+        begins && machine::is_too_late(claim.order(), now(), &self.store.policy().deadlines)
+    }
+
     /// Begins whatever may begin, unless the results come faster than they can be written.
     fn begin(&mut self) {
         if self.is_held() {
@@ -217,7 +225,7 @@ impl AtStage {
             && let Some((peer, claim)) =
                 self.turns.next(|peer, under_way| self.ports.controls.may_ask(peer, under_way, at))
         {
-            if claim.lasts(now()) > self.ports.longest_act() {
+            if claim.lasts(now()) > self.ports.longest_act() && !self.is_too_late(&claim) {
                 let ports = self.ports.clone();
                 // Boxed, as all that is spawned here: a task's future is moved several times before it begins.
                 self.acts.spawn(
@@ -397,6 +405,24 @@ mod tests {
         for order in orders.iter().filter(|order| order.task.leased_until.is_none()) {
             assert!(order.task.attempts == 0 && order.task.next_attempt_at > Some(now()), "{:?}", order.task);
         }
+    }
+
+    #[actix_web::test]
+    async fn nothing_is_begun_that_comes_too_late() {
+        let house = House::open().await;
+        let mut stage = at_authorize(&house, 8, Duration::from_secs(1));
+        let three_hours_ago = now() - chrono::Duration::hours(3);
+        // The house keeps the very first for itself.
+        house.place(house.request(LUNGO_CENTRAL)).await;
+        let stale = house.place_at(house.request(LUNGO_CENTRAL), three_hours_ago).await;
+        let fresh = house.place(house.request(LUNGO_CENTRAL)).await;
+        let claims = house.app.store.claim(Stage::Authorize, 2, now()).await.unwrap();
+        claims.into_iter().for_each(|claim| stage.join(claim, Taken::Claimed));
+        stage.begin();
+        let put_off: Vec<_> = stage.put_off.iter().map(|claim| claim.order().id).collect();
+        assert_eq!((put_off, stage.acts.len()), (vec![stale], 1));
+        let (_, begun, _) = stage.acts.join_next().await.unwrap().unwrap();
+        assert_eq!(begun.order().id, fresh);
     }
 
     #[actix_web::test]

@@ -30,6 +30,7 @@ const TRANSITIONS: &str = "
     awaiting_shop | shop_accepted | shop worker | accepted
     scheduled awaiting_shop | shop_rejected | shop worker | rejected
     scheduled awaiting_shop | shop_timed_out | timer | rejected
+    scheduled awaiting_shop | slot_missed | timer | cancelled
     accepted | preparation_started | shop timer | preparing
     accepted preparing | made | shop timer | ready
     ready | recalled | shop | preparing
@@ -103,7 +104,7 @@ fn the_deadline_of_each_status_and_what_the_timer_does_then(
 ) {
     let order = brought_to(status, order_of(Placed { tracks_steps, ..placed() }, Pickup::default(), None));
     assert_eq!(order.deadline_at, Some(at(0) + patience));
-    let event = deadline_event(&order).unwrap();
+    let event = deadline_event(&order, order.deadline_at.unwrap_or(at(0)), &Deadlines::default()).unwrap();
     assert_eq!(event.kind(), then);
     assert_eq!(after(&order, &event, Actor::Timer, at(0) + patience).status, end);
 }
@@ -112,7 +113,7 @@ fn the_deadline_of_each_status_and_what_the_timer_does_then(
 fn a_scheduled_order_goes_to_its_shop_when_its_time_has_come() {
     let order = order_in(Status::Scheduled);
     assert_eq!(order.deadline_at, order.offer_at);
-    let event = deadline_event(&order).unwrap();
+    let event = deadline_event(&order, order.deadline_at.unwrap_or(at(0)), &Deadlines::default()).unwrap();
     assert_eq!(after(&order, &event, Actor::Timer, at(3600)).status, Status::AwaitingShop);
 }
 
@@ -120,7 +121,11 @@ fn a_scheduled_order_goes_to_its_shop_when_its_time_has_come() {
 fn what_is_over_has_no_deadline() {
     for status in Status::VARIANTS.iter().filter(|status| status.is_over()) {
         let order = order_in(*status);
-        assert_eq!((order.deadline_at, deadline_event(&order)), (None, None), "{status}");
+        assert_eq!(
+            (order.deadline_at, deadline_event(&order, order.deadline_at.unwrap_or(at(0)), &Deadlines::default())),
+            (None, None),
+            "{status}"
+        );
     }
 }
 
@@ -131,11 +136,48 @@ fn a_shop_may_think_about_a_later_slot_until_it_would_have_to_start() {
     assert_eq!(brought_to(Status::AwaitingShop, order).deadline_at, Some(slot - MAKE));
 }
 
+/// A plain order for a slot at `at(3600)` that is offered to its shop at `at(2000)`.
+fn for_a_slot() -> Order {
+    order_of(placed(), Pickup { at: Some(at(3600)), ..Pickup::default() }, Some(at(2000)))
+}
+
+#[rstest]
+#[case::in_time(2000, EventKind::SlotDue)]
+#[case::late_but_not_too_late(3600 + 1799, EventKind::SlotDue)]
+#[case::too_late(3600 + 1800, EventKind::SlotMissed)]
+fn a_slot_that_comes_due_too_late_is_missed(#[case] now: i64, #[case] then: EventKind) {
+    let scheduled = brought_to(Status::Scheduled, for_a_slot());
+    assert_eq!(deadline_event(&scheduled, at(now), &Deadlines::default()).map(|event| event.kind()), Some(then));
+    let ended = after(&scheduled, &event(then), Actor::Timer, at(now));
+    if then == EventKind::SlotMissed {
+        assert_eq!((ended.status, ended.reason), (Status::Cancelled, Some(Reason::SlotMissed)));
+        assert_eq!((ended.task.stage, ended.owed()), (Some(Stage::Release), TOTAL));
+    } else {
+        assert!(ended.deadline_at <= Some(at(3600 + 1800)), "no fresh patience beyond that");
+    }
+}
+
+#[test]
+fn what_nobody_began_in_time_is_not_begun_hours_later() {
+    let (hours_later, deadlines) = (at(3 * 3600), Deadlines::default());
+    // As soon as possible, too: its customer was told `at(600)`.
+    let found = after(&order(), &event(EventKind::PaymentAuthorized), Actor::Gateway, hours_later);
+    assert_eq!((found.status, found.task.stage), (Status::AwaitingShop, Some(Stage::Offer)));
+    assert!(found.deadline_at < Some(hours_later) && is_too_late(&found, hours_later, &deadlines));
+    assert_eq!(deadline_event(&found, hours_later, &deadlines), Some(Event::ShopTimedOut));
+    assert!(!is_too_late(&found, at(600 + 1799), &deadlines));
+    let extended = after(&found, &Event::DeadlineExtended { minutes: 10 }, Actor::Operator, hours_later);
+    assert!(!is_too_late(&extended, hours_later, &deadlines), "an operator wants it all the same");
+}
+
 #[test]
 fn an_unknown_outcome_gets_two_minutes_and_then_fails_as_unknown() {
     let order = after(&order(), &Event::PaymentUnanswered, Actor::Worker, at(10));
     assert_eq!((order.payment.status, order.deadline_at), (PaymentStatus::Unknown, Some(at(120))));
-    assert_eq!(deadline_event(&order), Some(Event::PaymentUnknown));
+    assert_eq!(
+        deadline_event(&order, order.deadline_at.unwrap_or(at(0)), &Deadlines::default()),
+        Some(Event::PaymentUnknown)
+    );
     let failed = after(&order, &Event::PaymentUnknown, Actor::Timer, at(120));
     assert_eq!((failed.reason, failed.task.stage), (Some(Reason::PaymentOutcomeUnknown), Some(Stage::Release)));
     assert_eq!(failed.owed(), TOTAL);
@@ -145,7 +187,10 @@ fn an_unknown_outcome_gets_two_minutes_and_then_fails_as_unknown() {
 fn a_deadline_that_meets_a_request_under_way_calls_its_outcome_unknown() {
     let mut order = order();
     order.task.leased_until = Some(at(70));
-    assert_eq!(deadline_event(&order), Some(Event::PaymentUnknown));
+    assert_eq!(
+        deadline_event(&order, order.deadline_at.unwrap_or(at(0)), &Deadlines::default()),
+        Some(Event::PaymentUnknown)
+    );
 }
 
 #[test]
@@ -519,7 +564,7 @@ fn chosen(a_move: &Move, order: &Order, now: Instant) -> Option<(Event, Actor)> 
                 .collect();
             Some(possible[n % possible.len()].clone())
         }
-        Move::Deadline => deadline_event(order).map(|event| (event, Actor::Timer)),
+        Move::Deadline => deadline_event(order, now, &Deadlines::default()).map(|event| (event, Actor::Timer)),
         Move::Claim => None,
     }
 }
@@ -618,12 +663,37 @@ proptest! {
         }
         let mut steps = 0;
         while let Some(deadline) = order.deadline_at {
-            let event = deadline_event(&order).expect("whatever has a deadline has something to do then");
+            let event = deadline_event(&order, order.deadline_at.unwrap_or(at(0)), &Deadlines::default()).expect("whatever has a deadline has something to do then");
             order = after(&order, &event, Actor::Timer, deadline);
             steps += 1;
             prop_assert!(steps <= 6, "it goes round in circles");
         }
         prop_assert!(order.status.is_over());
+    }
+
+    /// Whatever stood still for however long in between.
+    #[test]
+    fn before_a_shop_has_accepted_nothing_waits_beyond_too_late(
+        mut order in any_birth(),
+        life in moves(),
+        gaps in proptest::collection::vec(0..4000_i64, 40),
+    ) {
+        let (deadlines, mut now) = (Deadlines::default(), at(0));
+        for (a_move, gap) in life.iter().zip(gaps) {
+            now += Duration::seconds(gap);
+            let Some((event, by)) = chosen(a_move, &order, now) else { continue };
+            // What an operator gives is given.
+            if event.kind() == EventKind::DeadlineExtended {
+                continue;
+            }
+            if let Ok(after) = try_step(&order, &as_found(&order, event), by, now) {
+                order = after;
+            }
+            use Status::{ActionRequired, AwaitingShop, New, Scheduled};
+            if matches!(order.status, New | ActionRequired | Scheduled | AwaitingShop) {
+                prop_assert!(order.deadline_at <= too_late_at(&order, &deadlines), "{order:?}");
+            }
+        }
     }
 
     /// A recall takes a step back, so what came before it may well come again.

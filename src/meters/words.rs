@@ -194,6 +194,7 @@ impl Labels for ByTimer {
             PaymentExpired,
             SlotDue,
             ShopTimedOut,
+            SlotMissed,
             Abandoned,
             PreparationStarted,
             ForceCompleted,

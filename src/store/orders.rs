@@ -236,7 +236,7 @@ impl Store {
                 let mut decided = Vec::with_capacity(due.len());
                 for row in due {
                     let Some(order) = readable(tx, row, now)? else { continue };
-                    let Some(event) = machine::deadline_event(&order) else { continue };
+                    let Some(event) = machine::deadline_event(&order, now, &policy.deadlines) else { continue };
                     surely(apply(tx, &order, &event, Actor::Timer, now, &policy)?)?;
                     decided.push((order.id, event.kind()));
                 }

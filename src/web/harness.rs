@@ -164,7 +164,12 @@ impl House {
 
     /// A new order of the demo partner.
     pub async fn place(&self, request: NewOrder) -> OrderId {
-        let (order_id, now) = (OrderId::new(), now());
+        self.place_at(request, now()).await
+    }
+
+    /// The same at another time.
+    pub async fn place_at(&self, request: NewOrder, now: Instant) -> OrderId {
+        let order_id = OrderId::new();
         let catalogue = self.app.catalogue().verdict(demo::PARTNER, &request, now, None);
         let accept = Accept {
             order_id,

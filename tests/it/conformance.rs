@@ -15,36 +15,7 @@ use lungo::store::{
     Tally, Unreadable, Worked,
 };
 
-use crate::support::{Ask, Bench, Customer, PRICE, at, authorized, options};
-
-macro_rules! contract {
-    ($($test:ident)*; $($of_embedded:ident)*) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                let mut bench = crate::support::Bench::new(lungo::store::Store::open);
-                super::$test(&mut bench).await;
-                bench.assert_log_replays().await;
-            })*
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $of_embedded() {
-                super::$of_embedded(&mut crate::support::Bench::new(lungo::store::Store::open)).await;
-            })*
-        }
-
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                let Some(cluster) = crate::postgres::shared() else { return };
-                let database = cluster.fresh_database();
-                let open = move |_: &std::path::Path, options| lungo::store::Store::connect(&database.primary, &[], options);
-                let mut bench = crate::support::Bench::new(open);
-                super::$test(&mut bench).await;
-                bench.assert_log_replays().await;
-            })*
-        }
-    };
-}
+use crate::support::{Ask, Bench, Customer, PRICE, at, authorized, contract, options};
 
 contract! {
     a_key_answers_its_order_whatever_the_catalogue_says_now

@@ -20,5 +20,6 @@ mod stalled;
 mod stripe;
 mod support;
 mod tidy;
+mod timing;
 mod unwinding;
 mod webhooks;

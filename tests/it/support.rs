@@ -236,3 +236,34 @@ impl Shops for NoShops {
 pub fn authorized(amount: i64) -> Event {
     Event::PaymentAuthorized { amount, reference: "ref_1".into(), capture_before: None }
 }
+
+/// Tests of a store that run on a fresh database of each engine; those behind the semicolon, on the embedded one only.
+macro_rules! contract {
+    ($($test:ident)*; $($of_embedded:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let mut bench = crate::support::Bench::new(lungo::store::Store::open);
+                super::$test(&mut bench).await;
+                bench.assert_log_replays().await;
+            })*
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $of_embedded() {
+                super::$of_embedded(&mut crate::support::Bench::new(lungo::store::Store::open)).await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let Some(cluster) = crate::postgres::shared() else { return };
+                let database = cluster.fresh_database();
+                let open = move |_: &std::path::Path, options| lungo::store::Store::connect(&database.primary, &[], options);
+                let mut bench = crate::support::Bench::new(open);
+                super::$test(&mut bench).await;
+                bench.assert_log_replays().await;
+            })*
+        }
+    };
+}
+pub(crate) use contract;

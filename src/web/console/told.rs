@@ -66,6 +66,7 @@ pub fn event(event: &Event, order: &Order) -> String {
         | Event::OrderDamaged
         | Event::SlotDue
         | Event::ShopTimedOut
+        | Event::SlotMissed
         | Event::PreparationStarted
         | Event::Made
         | Event::Recalled
