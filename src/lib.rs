@@ -22,6 +22,9 @@
 //! - An order has one authorization key for ever. Silence of the gateway is not a refusal, and its "not found" is not
 //!   final: money is released until the gateway proves that it is free.
 //! - No money moves at a gateway under a name that is not committed, unless a void by our own key binds there.
+//! - Money that is owed to the customer or to the shop is never set aside: a release, a look-up and a capture are tried
+//!   until they are done ([`lifecycle::Stage::may_be_parked`]). An order is set aside for what it did itself, never for
+//!   a process that died (`suspects`). What set it aside stays visible until that is resolved.
 //! - What a gateway says by itself is a hint: it is looked up before anything is done about it.
 //! - Receivers of webhooks are told from the log of events, by `notify`, which nothing waits for: an order that changes
 //!   writes nothing more because somebody wants to know of it.
@@ -30,8 +33,8 @@
 //! - No clock is read below `web`, `worker`, `notify` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
-//! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`, `error` and
-//! `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
+//! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`, `suspects`,
+//! `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
 //! knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
 //! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
 //! asks what an operator holds, `instance` where each process says what it is doing; `lost` gives back money whose order the database has lost. `serve` wires it all. Whoever is not pure may count in
@@ -77,6 +80,7 @@ pub mod simulator;
 pub mod stages;
 pub mod state;
 pub mod store;
+pub mod suspects;
 pub mod tls;
 pub mod turns;
 pub mod web;

@@ -259,6 +259,14 @@ impl Event {
     }
 }
 
+impl Stage {
+    /// Whether an order at this stage may be set aside for an operator. Elsewhere money is owed, to the customer or to
+    /// the shop: it is tried until it is done, and its age is the alarm.
+    pub const fn may_be_parked(self) -> bool {
+        matches!(self, Self::Authorize | Self::Offer)
+    }
+}
+
 impl EventKind {
     /// The word that stands for this value everywhere outside Rust.
     pub fn word(self) -> &'static str {

@@ -260,7 +260,8 @@ async fn measure(
     checks.push(verify::no_order_beyond(&plan, target, &sending, &lives).await?);
     if let Some(server) = server {
         let (orders, charges) = server.books().await?;
-        checks.extend(verify::against_books(&sending, &orders, &charges, earlier));
+        let now = SystemTime::now().into();
+        checks.extend(verify::against_books(&sending, &orders, &charges, earlier, now));
     }
 
     let ours: Vec<&Life> = sending.accepted.iter().filter_map(|accepted| lives.get(&accepted.order_id)).collect();

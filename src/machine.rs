@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::lifecycle::{self, Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
 use crate::order::{CustomerId, Instant, OnUnavailable, OrderId, PartnerId, Pickup, Placed, ShopId};
 use crate::state::{Order, Payment, PendingOperation, Task};
+use crate::suspects::SUSPECTED;
 
 /// The reason an order shows after the event that closed it.
 fn reason(order: &Order, event: &Event, by: Actor) -> Option<Reason> {
@@ -323,14 +324,15 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         Event::Arrived if order.is_ongoing() => next.arrived_at = order.arrived_at.or(Some(now)),
         Event::Deleted if order.status.is_undone() && order.deleted_at.is_none() => next.deleted_at = Some(now),
         Event::Parked { why } => {
+            if !order.task.stage.is_some_and(Stage::may_be_parked) {
+                return Err(illegal());
+            }
             next.task.parked_at = Some(now);
             next.task.last_error = Some(why.clone());
         }
         Event::Contradicted { what } => {
             next.task.last_error = Some(what.clone());
-            // Money that has to go back, or be found out about, is tried for ever: that is never set aside.
-            let is_compensation = matches!(order.task.stage, Some(Stage::Release | Stage::LookUp) | None);
-            if by == Actor::Worker && !is_compensation {
+            if by == Actor::Worker && order.task.stage.is_some_and(Stage::may_be_parked) {
                 next.task.parked_at = Some(now);
             }
         }
@@ -344,7 +346,10 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             }
             // That the gateway may have been asked is not forgotten: `undo_payment` has to know.
             let attempts = order.task.attempts.min(1);
-            next.task = Task { fence: order.task.fence, attempts, next_attempt_at: Some(now), ..Task::default() };
+            // Nor is what was wrong with it, until it is done, nor that it may kill a process.
+            let (blame, last_error) = (order.task.blame.min(SUSPECTED), order.task.last_error.clone());
+            let fence = order.task.fence;
+            next.task = Task { fence, attempts, blame, last_error, next_attempt_at: Some(now), ..Task::default() };
         }
         Event::DeadlineExtended { minutes } if order.can_wait_longer() => {
             let from = order.deadline_at.map_or(now, |deadline| deadline.max(now));
@@ -395,8 +400,15 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
 
     let stage = pending_stage(&next);
     if next.status != order.status || stage != order.task.stage {
-        let parked_at = next.task.parked_at.filter(|_| stage == order.task.stage);
-        next.task = Task { fence: order.task.fence + 1, parked_at, ..Task::default() };
+        let (before, fence) = (&order.task, order.task.fence + 1);
+        next.task = if stage == before.stage {
+            // The order went on, its work did not: what is known of that work still holds.
+            let Task { errors, blame, parked_at, last_error, .. } = next.task;
+            Task { fence, errors, blame, parked_at, last_error, ..Task::default() }
+        } else {
+            let is_unresolved = before.parked_at.is_some() && stage.is_some();
+            Task { fence, last_error: next.task.last_error.filter(|_| is_unresolved), ..Task::default() }
+        };
     }
     next.task.stage = stage;
     if next.task.next_attempt_at.is_none() {

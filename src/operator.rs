@@ -236,7 +236,7 @@ pub async fn reconcile(args: &SimulatorArgs) -> Result<ExitCode> {
             break;
         }
     }
-    let findings = compare(&orders, &charges);
+    let findings = compare(&orders, &charges, now());
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
@@ -286,11 +286,13 @@ fn print_findings(findings: &[Finding]) {
     }
     let count = |wanted: Verdict| findings.iter().filter(|finding| finding.verdict == wanted).count();
     println!(
-        "\n{} orders and charges: {} agree, {} still under way, {} charges without order, {} orders without money, \
+        "\n{} orders and charges: {} agree, {} still under way, {} parked, {} overdue, {} charges without order, {} orders without money, \
          {} wrong amounts; net {} minor units",
         findings.len(),
         count(Verdict::Agrees),
         count(Verdict::UnderWay),
+        count(Verdict::Parked),
+        count(Verdict::Overdue),
         count(Verdict::ChargeWithoutOrder),
         count(Verdict::OrderWithoutMoney),
         count(Verdict::WrongAmount),

@@ -1,14 +1,16 @@
-//! Compares what the gateway holds with what the orders decided: rule I3, checked from outside.
+//! Compares what the gateway holds with what the orders decided: rule I3, checked from outside. Work that is pending
+//! excuses a difference for as long as it is being done: an order that is set aside, or long overdue, is a fault.
 
 use std::collections::HashMap;
 
+use chrono::Duration;
 use serde::Serialize;
 use strum::Display;
 
 use crate::gateway::simulator::Entry;
 use crate::gateway::{Held, HeldStatus};
 use crate::lifecycle::{PaymentStatus, Status};
-use crate::order::OrderId;
+use crate::order::{Instant, OrderId};
 use crate::state::Order;
 
 /// One order and its charge, side by side. Amounts are minor units.
@@ -41,6 +43,10 @@ pub enum Verdict {
     Agrees,
     /// Work is pending on the order, so that they may still differ.
     UnderWay,
+    /// An operator has to look at it: no work is done on it meanwhile.
+    Parked,
+    /// Its work should have been done long ago.
+    Overdue,
     ChargeWithoutOrder,
     OrderWithoutMoney,
     WrongAmount,
@@ -52,11 +58,16 @@ impl Verdict {
     }
 }
 
+/// An order whose work is due, or whose deadline has come, is taken up long before this …
+const UNTAKEN: Duration = Duration::minutes(10);
+/// … and the money of one that is over is where it belongs.
+const UNSETTLED: Duration = Duration::hours(1);
+
 /// Every order with its charge, and every charge without an order.
-pub fn reconcile(orders: &[Order], charges: &[Entry]) -> Vec<Finding> {
+pub fn reconcile(orders: &[Order], charges: &[Entry], now: Instant) -> Vec<Finding> {
     let mut unmatched: HashMap<OrderId, &Entry> = charges.iter().map(|entry| (entry.held.order_id, entry)).collect();
     let mut findings: Vec<Finding> =
-        orders.iter().map(|order| judge(order, unmatched.remove(&order.id).map(|entry| &entry.held))).collect();
+        orders.iter().map(|order| judge(order, unmatched.remove(&order.id).map(|entry| &entry.held), now)).collect();
     let mut orphans: Vec<&Entry> = unmatched.into_values().collect();
     orphans.sort_by_key(|entry| entry.held.order_id);
     findings.extend(orphans.into_iter().map(|entry| {
@@ -69,7 +80,7 @@ pub fn reconcile(orders: &[Order], charges: &[Entry]) -> Vec<Finding> {
 }
 
 /// One order beside what the gateway holds for it.
-pub fn judge(order: &Order, held: Option<&Held>) -> Finding {
+pub fn judge(order: &Order, held: Option<&Held>, now: Instant) -> Finding {
     use PaymentStatus as P;
     let mut found = finding(order.id, Some(order), held, Verdict::Agrees);
     let payment = &order.payment;
@@ -87,7 +98,12 @@ pub fn judge(order: &Order, held: Option<&Held>) -> Finding {
         _ if order.status.is_undone() && payment.release => 0,
         _ => expected_net,
     };
-    found.verdict = if order.task.stage.is_some() && !payment.last_look {
+    let is_pending = order.task.stage.is_some() && !payment.last_look;
+    found.verdict = if order.task.parked_at.is_some() {
+        Verdict::Parked
+    } else if is_pending && is_overdue(order, now) {
+        Verdict::Overdue
+    } else if is_pending {
         Verdict::UnderWay
     } else if says_money && held.is_none() {
         Verdict::OrderWithoutMoney
@@ -102,6 +118,15 @@ pub fn judge(order: &Order, held: Option<&Held>) -> Finding {
     found
 }
 
+/// Whether work is pending on the order that should have been done long ago.
+fn is_overdue(order: &Order, now: Instant) -> bool {
+    let is_before = |at: Option<Instant>, patience| at.is_some_and(|at| now - at > patience);
+    let settles_since = order.status.is_over().then_some(order.updated_at);
+    is_before(order.task.next_attempt_at, UNTAKEN)
+        || is_before(order.deadline_at, UNTAKEN)
+        || is_before(settles_since, UNSETTLED)
+}
+
 fn finding(order_id: OrderId, order: Option<&Order>, held: Option<&Held>, verdict: Verdict) -> Finding {
     let is_live = |status| matches!(status, HeldStatus::Authorized | HeldStatus::ActionRequired);
     Finding {
@@ -113,5 +138,44 @@ fn finding(order_id: OrderId, order: Option<&Order>, held: Option<&Held>, verdic
         captured: held.map_or(0, |held| held.captured),
         refunded: held.map_or(0, |held| held.refunded),
         verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{after, at, event, order_in};
+    use crate::lifecycle::{Actor, Event, EventKind};
+
+    fn verdict(order: &Order, seconds: i64) -> Verdict {
+        judge(order, None, at(seconds)).verdict
+    }
+
+    #[test]
+    fn work_that_is_being_done_excuses_a_difference_and_work_that_is_not_does_not() {
+        let offer = order_in(Status::AwaitingShop);
+        assert_eq!(verdict(&offer, 60), Verdict::UnderWay);
+        assert_eq!(verdict(&offer, 601), Verdict::Overdue, "no worker took it");
+        let parked = after(&offer, &event(EventKind::Parked), Actor::Worker, at(1));
+        assert_eq!(verdict(&parked, 1), Verdict::Parked);
+        assert!(Verdict::Parked.is_wrong() && Verdict::Overdue.is_wrong() && !Verdict::UnderWay.is_wrong());
+        let mut capture = order_in(Status::Completed);
+        capture.task.next_attempt_at = Some(at(4_000));
+        assert_eq!([3_600, 3_601].map(|seconds| verdict(&capture, seconds)), [Verdict::UnderWay, Verdict::Overdue]);
+        let refund = after(
+            &after(&capture, &event(EventKind::PaymentCaptured), Actor::Worker, at(9)),
+            &Event::RefundRequested { amount: 100, note: None },
+            Actor::Operator,
+            at(90_000),
+        );
+        assert_eq!(verdict(&refund, 90_001), Verdict::UnderWay, "it was only asked for now");
+    }
+
+    #[test]
+    fn a_last_look_that_has_to_wait_is_no_work_that_is_late() {
+        let mut order = order_in(Status::Failed);
+        (order.payment.last_look, order.task.stage) = (true, Some(crate::lifecycle::Stage::LookUp));
+        order.task.next_attempt_at = Some(at(86_400));
+        assert_eq!(verdict(&order, 50_000), Verdict::Agrees);
     }
 }

@@ -71,8 +71,8 @@ pub struct Task {
     pub attempts: i32,
     /// Errors of no known class since the row entered its stage.
     pub errors: i32,
-    /// Panics, and claims that never came back, since the row entered its stage.
-    pub crashes: i32,
+    /// The row's share in deaths of processes, and its panics, since it last came back (see `suspects`). Thousandths.
+    pub blame: i32,
     /// Raised by every claim and every change: a write that carries an older one is dropped.
     pub fence: i64,
     /// Somebody holds the row until then.

@@ -55,6 +55,7 @@ mod users;
 mod webhooks;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -63,7 +64,7 @@ pub use accept::{Accept, Admitted};
 pub use audit::{AuditFilter, Entry, Logged};
 pub use browse::{LOOKED_THROUGH, Lot, Sieve, Sifted};
 pub use bulk::{Asks, BulkJob, BulkState, Counted, Deed, Started, Sum};
-pub use claim::{Again, Claim, Claims, Outcome, Strike};
+pub use claim::{Again, Claim, Claims, Lease, Outcome, Strike};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
 pub use duties::Duty;
@@ -100,6 +101,7 @@ use crate::config::Durability;
 use crate::error::{Code, Failure};
 use crate::machine::Deadlines;
 use crate::order::{CustomerId, Instant, PartnerId};
+use crate::suspects::Trials;
 
 /// How long a connection of SQLite waits for another's lock.
 const BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 5000";
@@ -187,6 +189,8 @@ pub struct Store {
     replicas: Replicas,
     recent: Recent,
     duties: duties::Duties,
+    /// The orders that may have killed a process, as far as this one tries them.
+    trials: Arc<Mutex<Trials>>,
     policy: Policy,
     cluster: u64,
     predecessor: Option<u64>,
@@ -238,6 +242,7 @@ impl Store {
             replicas,
             recent: Recent::default(),
             duties: duties::Duties::default(),
+            trials: Arc::default(),
             policy: options.policy,
             cluster,
             predecessor,

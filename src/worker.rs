@@ -35,6 +35,8 @@ const BATCH: usize = 250;
 const SMALL_BATCH: usize = 16;
 /// Claims that may wait for their turn at a stage: a few seconds' work, in a few megabytes.
 const ROOM: usize = 4_096;
+/// How soon it is tried again to end a lease whose result could not be written.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for the acts under way.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -158,7 +160,7 @@ impl AtStage {
                     self.turns.done(&peer);
                     // In a drill: as if this process had died here, its lease has to lapse.
                     if !self.ports.controls.loses(self.stage) {
-                        self.commits.spawn(commit(self.store.clone(), claim, outcome).boxed());
+                        self.commits.spawn(commit(self.store.clone(), claim, outcome, wake.clone()).boxed());
                     }
                 }
                 Some(_) = self.commits.join_next() => {}
@@ -189,7 +191,7 @@ impl AtStage {
         give_back(self.store.clone(), unused, now).await;
         while let Some(ended) = self.acts.join_next().await {
             if let Ok((_, claim, outcome)) = ended {
-                self.commits.spawn(commit(self.store.clone(), claim, outcome).boxed());
+                self.commits.spawn(commit(self.store.clone(), claim, outcome, wake.clone()).boxed());
             }
         }
         while self.commits.join_next().await.is_some() {}
@@ -311,8 +313,9 @@ async fn act(claim: &Claim, ports: &Ports) -> Outcome {
     outcome
 }
 
-/// Writes what came of an act.
-async fn commit(store: Store, claim: Claim, outcome: Outcome) {
+/// Writes what came of an act. Where the order was a suspect, the next ones may be tried now: `wake` says so.
+async fn commit(store: Store, claim: Claim, outcome: Outcome, wake: Arc<Notify>) {
+    let (lease, is_tried, until) = (claim.lease(), claim.is_tried(), claim.order().task.leased_until);
     let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
     let event = outcome.event.as_ref().map(crate::lifecycle::Event::kind);
     let why = outcome.again.as_ref().map(|again| again.why.clone());
@@ -324,11 +327,17 @@ async fn commit(store: Store, claim: Claim, outcome: Outcome) {
             METERS.stage_leases_lost.of(stage).increment(1);
             tracing::info!(order.id = %order, %stage, ?event, "stage.lease_lost");
         }
-        // The lease lapses, and the stage is tried again under the same key.
+        // The stage is tried again under the same key.
         Err(fault) => {
             METERS.stage_commits_failed.of(stage).increment(1);
             tracing::error!(order.id = %order, %stage, %fault, "stage.commit_failed");
+            while store.came_back(lease, now()).await.is_err() && until.is_some_and(|until| now() < until) {
+                tokio::time::sleep(SOON).await;
+            }
         }
+    }
+    if is_tried {
+        wake.notify_one();
     }
 }
 

@@ -12,6 +12,7 @@ use super::drive::Sending;
 use super::feed::Life;
 use super::plan::Plan;
 use crate::gateway::simulator::Entry;
+use crate::order::Instant;
 use crate::reconcile::{Verdict, reconcile};
 use crate::state::Order;
 
@@ -96,11 +97,17 @@ pub async fn no_order_beyond(
 
 /// What the rows and the gateway's ledger say of the accepted orders, beside `earlier` ones that were there before. Only
 /// a server of our own shows them.
-pub fn against_books(sending: &Sending, orders: &[Order], charges: &[Entry], earlier: usize) -> Vec<Check> {
+pub fn against_books(
+    sending: &Sending,
+    orders: &[Order],
+    charges: &[Entry],
+    earlier: usize,
+    now: Instant,
+) -> Vec<Check> {
     let rows: HashSet<Uuid> = orders.iter().map(|order| order.id.0).collect();
     let missing = sending.accepted.iter().filter(|accepted| !rows.contains(&accepted.order_id)).count();
     let beyond = (rows.len() + missing).saturating_sub(sending.accepted.len() + earlier);
-    let findings = reconcile(orders, charges);
+    let findings = reconcile(orders, charges, now);
     let wrong: Vec<_> = findings.iter().filter(|finding| finding.verdict.is_wrong()).collect();
     let under_way = findings.iter().filter(|finding| finding.verdict == Verdict::UnderWay).count();
     let example = wrong.first().map_or_else(String::new, |found| format!(" ({}: {})", found.order_id, found.verdict));

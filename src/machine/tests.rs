@@ -497,10 +497,31 @@ fn parking_ends_with_the_stage_it_was_for() {
     let parked = after(&order_in(Status::AwaitingShop), &event(EventKind::Parked), Actor::Worker, at(1));
     let rejected = after(&parked, &Event::ShopTimedOut, Actor::Timer, at(180));
     assert_eq!((rejected.task.parked_at, rejected.task.stage), (None, Some(Stage::Release)));
-    let capture = after(&order_in(Status::Preparing), &event(EventKind::Parked), Actor::Worker, at(1));
-    assert!(after(&capture, &Event::Made, Actor::Shop, at(2)).task.parked_at.is_some(), "the stage is the same");
-    let retried = after(&capture, &Event::Retried { note: None }, Actor::Operator, at(2));
-    assert_eq!((retried.task.parked_at, retried.task.next_attempt_at), (None, Some(at(2))));
+    assert_eq!(rejected.task.last_error.as_deref(), Some("a test"), "its money is not back yet");
+    let voided = after(&rejected, &Event::PaymentVoided, Actor::Worker, at(181));
+    assert_eq!(voided.task.last_error, None, "now it is resolved");
+    let retried = after(&parked, &Event::Retried { note: None }, Actor::Operator, at(2)).task;
+    assert_eq!((retried.parked_at, retried.next_attempt_at), (None, Some(at(2))));
+    assert_eq!(retried.last_error.as_deref(), Some("a test"), "a retry resolves nothing");
+}
+
+#[test]
+fn what_is_wrong_with_a_capture_is_known_until_it_is_captured_and_it_is_never_parked() {
+    let mut order = order_in(Status::Preparing);
+    (order.task.blame, order.task.errors) = (1_500, 2);
+    for by in [Actor::Worker, Actor::Gateway] {
+        order = after(&order, &event(EventKind::Contradicted), by, at(1));
+        assert_eq!(order.task.parked_at, None, "money is owed to the shop");
+    }
+    let parked = step(&order, &event(EventKind::Parked), Actor::Worker, at(1), &Deadlines::default());
+    assert!(matches!(parked, Err(Refused::Illegal { .. })));
+    for (word, by) in [(Event::Made, Actor::Shop), (Event::Collected, Actor::Shop)] {
+        order = after(&order, &word, by, at(2));
+        let task = &order.task;
+        assert_eq!((task.blame, task.errors, task.last_error.as_deref()), (1_500, 2, Some("a test")));
+    }
+    order = after(&order, &event(EventKind::PaymentCaptured), Actor::Worker, at(3));
+    assert_eq!((order.task.stage, order.task.last_error), (None, None));
 }
 
 /// Something that happens to an order in its life.

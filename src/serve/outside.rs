@@ -185,7 +185,7 @@ impl Books for Hints {
     async fn compare(&self, orders: Vec<Order>) -> (Vec<Finding>, Vec<(OrderId, String)>) {
         let judged = orders.into_iter().map(|order| async move {
             match timeout(self.patience, stages::held(&order, &*self.gateway)).await {
-                Ok(Ok(held)) => Ok(judge(&order, held.as_ref())),
+                Ok(Ok(held)) => Ok(judge(&order, held.as_ref(), now())),
                 Ok(Err(fault)) => Err((order.id, fault.to_string())),
                 Err(_) => Err((order.id, "the gateway did not answer".into())),
             }

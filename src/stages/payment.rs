@@ -82,7 +82,7 @@ fn last_look(held: Option<&Held>) -> Outcome {
 /// Takes what is due of what is held, and lets go of the rest.
 pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
     if !order.intact {
-        return happened(Event::Parked { why: "the stored order does not match its hash".into() });
+        return contradicted(order, "the stored order does not match its hash".into());
     }
     let amount = order.amount_due();
     match ports.call(order, &peer(order), ports.gateway.capture(&charge(order), amount)).await {

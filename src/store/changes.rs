@@ -1,6 +1,6 @@
 //! How a row changes: one step of the machine, one row of the log, and the order's own, written together.
 
-use super::claim::{self, Outcome, Strike};
+use super::claim::{self, Again, Outcome, Strike};
 use super::rows::event::NewEventRow;
 use super::tx::Tx;
 use super::{Error, Policy, Result};
@@ -9,6 +9,7 @@ use crate::machine::{self, Refused};
 use crate::meters::Happened;
 use crate::order::{Hash, Instant};
 use crate::state::Order;
+use crate::suspects::DEATH;
 
 /// One change of an order that was just read in this transaction, written as a whole, and handed to the local worker if
 /// there is more to do at once.
@@ -52,8 +53,14 @@ fn change(
     Ok((after, step))
 }
 
-/// What a worker's result makes of an order.
-pub(super) fn worked(before: &Order, outcome: &Outcome, now: Instant, policy: &Policy) -> Result<(Order, Vec<Step>)> {
+/// What a worker's result makes of an order. `blamed_before` is what the order was blamed with when it was claimed.
+pub(super) fn worked(
+    before: &Order,
+    outcome: &Outcome,
+    blamed_before: i32,
+    now: Instant,
+    policy: &Policy,
+) -> Result<(Order, Vec<Step>)> {
     let mut steps = Vec::with_capacity(1);
     let mut order = before.clone();
     if let Some(event) = &outcome.event {
@@ -68,6 +75,11 @@ pub(super) fn worked(before: &Order, outcome: &Outcome, now: Instant, policy: &P
         order = after;
         steps.push(step);
     }
+    if order.task.stage == before.task.stage {
+        // It came back: whatever killed a process before was not this order. A panic names its culprit.
+        let panicked = matches!(&outcome.again, Some(Again { strike: Strike::Panic, .. }));
+        order.task.blame = if panicked { blamed_before.saturating_add(DEATH) } else { 0 };
+    }
     if order.task.fence == before.task.fence {
         let (after, why, strike) = match &outcome.again {
             Some(again) => (again.after, again.why.as_str(), again.strike),
@@ -78,7 +90,6 @@ pub(super) fn worked(before: &Order, outcome: &Outcome, now: Instant, policy: &P
         task.leased_until = None;
         task.next_attempt_at = task.stage.map(|_| now + after);
         task.errors += i32::from(strike == Strike::Error);
-        task.crashes += i32::from(strike == Strike::Panic);
         // Whoever has to look at a contradiction needs to know what it was.
         if task.last_error == before.task.last_error {
             task.last_error = Some(why.to_owned());

@@ -1,12 +1,15 @@
 //! The right to work on an order: what it is, who is offered it here, and when a row is set aside instead.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use chrono::Duration;
 use strum::VariantArray;
 use tokio::sync::mpsc;
 
 use crate::lifecycle::{Event, Stage};
-use crate::order::Instant;
+use crate::order::{Instant, OrderId};
 use crate::state::Order;
+use crate::suspects::{CONDEMNED, DEATH, Leave, SUSPECTED, Trials};
 
 /// The right to work on one order at one stage, for the time of a lease. Only the store makes one, and
 /// [`Store::commit`] consumes it: acting without a lease, or committing twice, does not compile.
@@ -15,6 +18,10 @@ pub struct Claim {
     /// Boxed: a claim is passed from hand to hand a dozen times.
     order: Box<Order>,
     stage: Stage,
+    /// What it was blamed with before it was claimed.
+    blamed_before: i32,
+    /// Where it is a suspect.
+    trial: Option<Trial>,
 }
 
 impl Claim {
@@ -31,8 +38,95 @@ impl Claim {
         self.stage
     }
 
+    /// Names the lease, for who has to end it when the claim is gone.
+    pub fn lease(&self) -> Lease {
+        let (order_id, fence, blame) = (self.order.id, self.fence(), self.blamed_before);
+        Lease { order_id, fence, is_suspect: self.trial.is_some() || blame > 0, blame }
+    }
+
     pub(super) fn fence(&self) -> i64 {
         self.order.task.fence
+    }
+
+    pub(super) fn blamed_before(&self) -> i32 {
+        self.blamed_before
+    }
+
+    pub(super) fn take_trial(&mut self) -> Option<Trial> {
+        self.trial.take()
+    }
+
+    /// Whether the order is tried as one that may have killed a process.
+    pub fn is_tried(&self) -> bool {
+        self.trial.is_some()
+    }
+}
+
+/// A lease, as the row has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub(super) order_id: OrderId,
+    pub(super) fence: i64,
+    is_suspect: bool,
+    blame: i32,
+}
+
+impl Lease {
+    /// What the row is blamed with when the lease is given up before anything was done under it.
+    pub(super) fn blame_unused(&self) -> i32 {
+        if self.is_suspect { self.blame.max(SUSPECTED) } else { 0 }
+    }
+}
+
+/// Places for suspects, until it is known for which; given up when dropped.
+pub(super) struct Reserved {
+    trials: Arc<Mutex<Trials>>,
+    pub leave: Leave,
+}
+
+impl Reserved {
+    pub fn in_these(trials: &Arc<Mutex<Trials>>, wanted: usize, now: Instant) -> Self {
+        let leave = trials.lock().unwrap_or_else(PoisonError::into_inner).reserve(wanted, now);
+        Self { trials: trials.clone(), leave }
+    }
+
+    /// Gives the suspects among the claims their places.
+    pub fn begin(mut self, claims: &mut [Claim]) {
+        let is_suspect = |claim: &&mut Claim| claim.order.task.blame > claim.blamed_before;
+        let (mut begun, mut is_alone) = (0, false);
+        for claim in claims.iter_mut().filter(is_suspect) {
+            claim.trial = Some(Trial(self.trials.clone()));
+            begun += 1;
+            is_alone |= claim.blamed_before >= DEATH;
+        }
+        if self.leave.places > 0 {
+            self.leave.places = 0;
+            self.trials.lock().unwrap_or_else(PoisonError::into_inner).begin(begun, is_alone);
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if self.leave.places > 0 {
+            self.trials.lock().unwrap_or_else(PoisonError::into_inner).begin(0, false);
+        }
+    }
+}
+
+/// A suspect's place among those that this process tries; given up when dropped.
+#[derive(Debug)]
+pub(super) struct Trial(Arc<Mutex<Trials>>);
+
+impl Trial {
+    pub fn came_back(self, now: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).came_back(now);
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).leave();
     }
 }
 
@@ -86,23 +180,24 @@ impl Handoff {
     }
 }
 
-/// After this many errors of no known class a row is set aside for an operator …
+/// After this many errors of no known class a row is set aside for an operator.
 const MAX_ERRORS: i32 = 8;
-/// … and after this many crashes of whoever worked on it.
-const MAX_CRASHES: i32 = 3;
 
-/// Leases the order to this instance, in memory: the caller writes the row.
-pub(super) fn lease(order: &mut Order, stage: Stage, now: Instant, lease: Duration) -> Claim {
+/// Leases the order to this instance, in memory: the caller writes the row. `share` is what a suspect is blamed with
+/// until it comes back.
+pub(super) fn lease(order: &mut Order, stage: Stage, now: Instant, lease: Duration, share: i32) -> Claim {
     let task = &mut order.task;
+    let blamed_before = task.blame;
+    task.blame = task.blame.saturating_add(share);
     task.fence += 1;
     task.attempts += 1;
     task.leased_until = Some(now + lease);
     task.next_attempt_at = task.leased_until;
-    Claim { order: Box::new(order.clone()), stage }
+    Claim { order: Box::new(order.clone()), stage, blamed_before, trial: None }
 }
 
-/// Whether the row has hurt those who worked on it too often. Releases and look-ups never park: money is owed.
+/// Whether the row came back with errors and panics too often, at a stage that may be set aside.
 pub(super) fn is_poison(order: &Order) -> bool {
-    let parkable = !matches!(order.task.stage, Some(Stage::Release | Stage::LookUp) | None);
-    parkable && (order.task.errors >= MAX_ERRORS || order.task.crashes >= MAX_CRASHES)
+    let task = &order.task;
+    task.stage.is_some_and(Stage::may_be_parked) && (task.errors >= MAX_ERRORS || task.blame >= CONDEMNED)
 }

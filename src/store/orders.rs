@@ -7,7 +7,7 @@ use diesel::prelude::*;
 
 use super::accept::taken;
 use super::changes::{apply, certain, surely, worked, write};
-use super::claim::{Claim, Outcome};
+use super::claim::{Claim, Lease, Outcome};
 use super::drafts::{self, Draft};
 use super::position::{Place, Position};
 use super::rows::{OrderRow, document, millis, raw, uuid};
@@ -92,14 +92,15 @@ impl From<&Received> for WordResult {
 
 impl Store {
     /// Writes what a worker found out, if it still holds the lease, and hands the next stage to the local worker.
-    pub async fn commit(&self, claim: Claim, outcome: Outcome, now: Instant) -> Result<Committed> {
+    pub async fn commit(&self, mut claim: Claim, outcome: Outcome, now: Instant) -> Result<Committed> {
         let policy = self.policy.clone();
         let touching = Touching::known(claim.order().id);
+        let trial = claim.take_trial();
         let (committed, _) = self
             .lane
             .write_at(Urgency::Control, touching, move |tx| {
                 // The claim knows the row as it was leased, and mostly nobody has changed it since.
-                let (after, steps) = worked(claim.order(), &outcome, now, &policy)?;
+                let (after, steps) = worked(claim.order(), &outcome, claim.blamed_before(), now, &policy)?;
                 if let Some(after) = write(tx, claim.order(), after, steps, now, &policy)? {
                     return Ok(Committed::Done(Box::new(after)));
                 }
@@ -108,24 +109,41 @@ impl Store {
                     wake_release(tx, before, now)?;
                     return Ok(Committed::Lost);
                 }
-                let (after, steps) = worked(&before, &outcome, now, &policy)?;
+                let (after, steps) = worked(&before, &outcome, claim.blamed_before(), now, &policy)?;
                 let after = certain(write(tx, &before, after, steps, now, &policy)?)?;
                 Ok(Committed::Done(Box::new(after)))
             })
             .await?;
+        if let Some(trial) = trial {
+            trial.came_back(now);
+        }
         Ok(committed)
     }
 
     /// Gives a claim back unused, as if it had never been taken, to be `due` again then: neither a shutdown nor a
     /// long line consumes an attempt.
     pub async fn give_back(&self, claim: Claim, due: Instant) -> Result<()> {
+        let lease = claim.lease();
+        let given_back = self.end_lease(lease, lease.blame_unused(), 1, due).await;
+        drop(claim);
+        given_back
+    }
+
+    /// Ends a lease whose act came back with a result that could not be written: its work is `due` again then. Left to
+    /// lapse, it would look like the death of a process.
+    pub async fn came_back(&self, lease: Lease, due: Instant) -> Result<()> {
+        self.end_lease(lease, 0, 0, due).await
+    }
+
+    async fn end_lease(&self, lease: Lease, blame: i32, unused_attempts: i32, due: Instant) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let Some(before) = tx.find(claim.order().id)? else { return Ok(()) };
-                if before.task.fence == claim.fence() {
+                let Some(before) = tx.find(lease.order_id)? else { return Ok(()) };
+                if before.task.fence == lease.fence {
                     let mut order = before.clone();
                     order.task.fence += 1;
-                    order.task.attempts -= 1;
+                    order.task.attempts -= unused_attempts;
+                    order.task.blame = blame;
                     order.task.leased_until = None;
                     order.task.next_attempt_at = Some(due);
                     tx.update_task(&before, &order)?;

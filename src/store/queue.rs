@@ -4,16 +4,17 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
 use strum::VariantArray;
 
-use super::changes::apply;
-use super::claim::{Claim, is_poison, lease};
+use super::changes::{apply, surely};
+use super::claim::{Claim, Reserved, lease};
 use super::orders::readable;
 use super::rows::{OrderRow, instant, millis, word};
 use super::schema::orders;
 use super::sql::{Conn, Millis};
 use super::tx::{Touching, Urgency};
-use super::{Error, Result, Store};
+use super::{Result, Store};
 use crate::lifecycle::{Actor, Event, Stage};
 use crate::order::Instant;
+use crate::suspects::{self, DEATH, Leave, Next};
 
 impl Store {
     /// Makes all leases lapse now. Only for who knows that nobody else works on this database, such as a service
@@ -31,44 +32,52 @@ impl Store {
     }
 
     /// Takes up to `limit` rows of a stage that nobody holds. An expired lease is simply due again, so there is
-    /// no rescuer to race with.
+    /// no rescuer to race with; but its row is a suspect (see `suspects`), of which few are taken at once.
     pub async fn claim(&self, stage: Stage, limit: i64, now: Instant) -> Result<Vec<Claim>> {
-        let policy = self.policy.clone();
-        let (claims, _) = self
+        let (policy, limit) = (self.policy.clone(), usize::try_from(limit).unwrap_or_default());
+        let reserved = Reserved::in_these(&self.trials, limit, now);
+        let leave = reserved.leave;
+        let (mut claims, _) = self
             .lane
             .write_at(Urgency::Control, Touching::nothing(), move |tx| {
-                let due = orders::table
-                    .filter(orders::stage.eq(stage.word()))
-                    .filter(orders::next_attempt_at.le(millis(now)))
-                    .filter(orders::parked_at.is_null())
-                    .order(orders::next_attempt_at);
-                let due = match tx.conn()? {
-                    Conn::Sqlite(conn) => due
-                        .load_iter::<OrderRow, DefaultLoadingMode>(conn)?
-                        .take(usize::try_from(limit).unwrap_or_default())
-                        .collect::<QueryResult<Vec<_>>>()?,
-                    // Several instances look at once: each takes what no other is about to.
-                    Conn::Postgres(conn) => due.limit(limit).for_update().skip_locked().load(conn)?,
-                };
-                let mut claims = Vec::with_capacity(due.len());
-                for row in due {
+                let mut claims = Vec::new();
+                let mut is_alone = false;
+                for row in take(tx.conn()?, stage, limit, leave, now)? {
                     let Some(before) = readable(tx, row, now)? else { continue };
                     let mut order = before.clone();
-                    // Whoever held it before never came back.
-                    order.task.crashes += i32::from(order.task.leased_until.is_some());
-                    if is_poison(&order) {
-                        let why = format!("{} crashes, {} errors", order.task.crashes, order.task.errors);
-                        apply(tx, &order, &Event::Parked { why }, Actor::Worker, now, &policy)?
-                            .map_err(|refused| Error::Damaged(refused.to_string()))?;
-                        continue;
+                    let has_lapsed = order.task.leased_until.is_some();
+                    match if has_lapsed { suspects::next(order.task.blame, stage) } else { Next::Try } {
+                        Next::Try if order.task.blame >= DEATH && is_alone => {}
+                        Next::Try => {
+                            let share = match order.task.blame {
+                                0 if !has_lapsed => 0,
+                                0..DEATH => leave.share,
+                                _ => DEATH,
+                            };
+                            is_alone |= order.task.blame >= DEATH;
+                            let claim = lease(&mut order, stage, now, policy.lease, share);
+                            tx.update_task(&before, &order)?;
+                            claims.push(claim);
+                        }
+                        Next::Rest(rest) => {
+                            tracing::error!(order.id = %order.id, %stage, rest_seconds = rest.num_seconds(),
+                                "The process died while it worked on this order alone. The order rests.");
+                            order.task.fence += 1;
+                            order.task.leased_until = None;
+                            order.task.next_attempt_at = Some(now + rest);
+                            tx.update_task(&before, &order)?;
+                        }
+                        Next::Park => {
+                            let deaths = order.task.blame / DEATH;
+                            let why = format!("the process died {deaths} times while it worked on this order alone");
+                            surely(apply(tx, &order, &Event::Parked { why }, Actor::Worker, now, &policy)?)?;
+                        }
                     }
-                    let claim = lease(&mut order, stage, now, policy.lease);
-                    tx.update_task(&before, &order)?;
-                    claims.push(claim);
                 }
                 Ok(claims)
             })
             .await?;
+        reserved.begin(&mut claims);
         Ok(claims)
     }
 
@@ -110,6 +119,71 @@ impl Store {
             })
             .await
     }
+}
+
+/// Rows of a stage that are due, up to `limit`; of suspects, those for which there is leave, with the most blame first.
+fn take(conn: &mut Conn, stage: Stage, limit: usize, leave: Leave, now: Instant) -> Result<Vec<OrderRow>> {
+    let mut rows = due(conn, stage, Which::All, limit, now)?;
+    let known = rows.len();
+    rows.retain(|row| !row.is_suspect());
+    let suspects = known - rows.len();
+    if suspects == 0 {
+        return Ok(rows);
+    }
+    let mut taken = due(conn, stage, Which::Suspects, leave.places, now)?;
+    if taken.is_empty() && leave.is_alone {
+        taken = due(conn, stage, Which::Blamed, leave.places, now)?;
+    }
+    // Suspects that have to wait must not stand in front of the others.
+    if known == limit {
+        rows = due(conn, stage, Which::Unsuspected, limit, now)?;
+    }
+    rows.truncate(limit - taken.len());
+    taken.extend(rows);
+    Ok(taken)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    Unsuspected,
+    Suspects,
+    /// Suspects that are blamed for a whole death.
+    Blamed,
+}
+
+fn due(conn: &mut Conn, stage: Stage, which: Which, limit: usize, now: Instant) -> Result<Vec<OrderRow>> {
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let due = orders::table
+        .filter(orders::stage.eq(stage.word()))
+        .filter(orders::next_attempt_at.le(millis(now)))
+        .filter(orders::parked_at.is_null());
+    macro_rules! load {
+        ($due:expr) => {
+            match conn {
+                Conn::Sqlite(conn) => $due
+                    .load_iter::<OrderRow, DefaultLoadingMode>(conn)?
+                    .take(limit)
+                    .collect::<QueryResult<Vec<_>>>()?,
+                // Several instances look at once: each takes what no other is about to.
+                Conn::Postgres(conn) => $due.limit(limit as i64).for_update().skip_locked().load(conn)?,
+            }
+        };
+    }
+    Ok(match which {
+        Which::All => load!(due.order(orders::next_attempt_at)),
+        Which::Unsuspected => load!(
+            due.filter(orders::leased_until.is_null()).filter(orders::crashes.eq(0)).order(orders::next_attempt_at)
+        ),
+        Which::Suspects => load!(
+            due.filter(orders::crashes.lt(DEATH))
+                .filter(orders::leased_until.is_not_null().or(orders::crashes.gt(0)))
+                .order((orders::crashes.desc(), orders::next_attempt_at))
+        ),
+        Which::Blamed => load!(due.filter(orders::crashes.ge(DEATH)).order(orders::next_attempt_at)),
+    })
 }
 
 /// When a row of a stage is next due. An earliest one is asked for as `min`, which both engines read from the index: one

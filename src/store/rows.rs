@@ -279,6 +279,11 @@ impl OrderRow {
         &self.id
     }
 
+    /// Whether a process died that held it, or may have.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.leased_until.is_some() || self.crashes > 0
+    }
+
     /// Errors: [`Error::Damaged`], which names the order.
     pub(super) fn into_order(self) -> Result<Order> {
         let id = self.id.clone();
@@ -328,7 +333,7 @@ impl OrderRow {
                 next_attempt_at: self.next_attempt_at.map(instant),
                 attempts: self.attempts,
                 errors: self.errors,
-                crashes: self.crashes,
+                blame: self.crashes,
                 fence: self.fence,
                 leased_until: self.leased_until.map(instant),
                 parked_at: self.parked_at.map(instant),
@@ -387,7 +392,7 @@ impl TaskColumns {
         Self {
             fence: order.task.fence,
             attempts: order.task.attempts,
-            crashes: order.task.crashes,
+            crashes: order.task.blame,
             leased_until: order.task.leased_until.map(millis),
             next_attempt_at: order.task.next_attempt_at.map(millis),
         }
@@ -407,7 +412,7 @@ impl ChangedColumns {
             next_attempt_at: order.task.next_attempt_at.map(millis),
             attempts: order.task.attempts,
             errors: order.task.errors,
-            crashes: order.task.crashes,
+            crashes: order.task.blame,
             fence: order.task.fence,
             leased_until: order.task.leased_until.map(millis),
             deadline_at: order.deadline_at.map(millis),

@@ -359,14 +359,15 @@ impl<'c> Tx<'c> {
     }
 
     /// Leases a freshly changed row to the local worker, in memory, if its next stage is due and there is room for
-    /// it. The caller writes the row, and then hands it over.
+    /// it. Suspects go through [`super::Store::claim`]. The caller writes the row, and then hands it over.
     pub fn lease_locally(&self, order: &mut Order, now: Instant, duration: chrono::Duration) -> Option<Handover> {
         let stage = order.task.stage.filter(|_| order.task.parked_at.is_none())?;
-        if order.task.leased_until.is_some() || order.task.next_attempt_at.is_none_or(|at| at > now) {
+        let is_suspect = order.task.leased_until.is_some() || order.task.blame > 0;
+        if is_suspect || order.task.next_attempt_at.is_none_or(|at| at > now) {
             return None;
         }
         let place = self.handoff.reserve(stage)?;
-        Some(Handover { place, claim: lease(order, stage, now, duration) })
+        Some(Handover { place, claim: lease(order, stage, now, duration, 0) })
     }
 
     /// Has the local worker given the claim once the transaction is committed.

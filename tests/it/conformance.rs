@@ -32,7 +32,10 @@ contract! {
     a_claim_given_back_costs_no_attempt
     a_lost_lease_changes_nothing
     a_lost_lease_takes_nothing_with_it_that_is_written_beside_it
-    a_lease_that_lapses_counts_as_a_crash_and_three_of_them_park_the_row
+    three_deaths_park_the_order_that_was_alone_at_each
+    three_kills_park_nobody_and_hold_up_no_other_order
+    a_capture_is_never_parked_and_rests_ever_longer
+    what_came_back_was_no_death_even_if_it_could_not_be_written
     eight_errors_park_the_row_and_silence_never_does
     a_deadline_decides_what_is_parked
     a_deadline_decides_what_is_leased_and_releases_what_may_be_held
@@ -228,7 +231,7 @@ async fn a_newborn_order_is_leased_to_the_instance_that_has_room_for_it(bench: &
     assert_eq!((born.order().id, born.order().task.attempts), (first.id, 1));
     assert!(nothing_to_claim(bench, Stage::Authorize, 29).await);
     let lease = bench.store.policy().lease;
-    assert_eq!(bench.store.claim(Stage::Authorize, 10, at(0) + lease).await.unwrap().len(), 2, "both leases lapsed");
+    assert_eq!(bench.store.claim(Stage::Authorize, 10, at(0) + lease).await.unwrap().len(), 1, "both leases lapsed");
 }
 
 async fn the_next_stage_is_handed_over_as_well(bench: &mut Bench) {
@@ -247,7 +250,7 @@ async fn a_claim_given_back_costs_no_attempt(bench: &mut Bench) {
     let claim = one_claim(bench, Stage::Authorize, 0).await;
     bench.store.give_back(claim, at(1)).await.unwrap();
     let task = bench.order(order.id).await.task;
-    assert_eq!((task.attempts, task.crashes, task.leased_until), (0, 0, None));
+    assert_eq!((task.attempts, task.blame, task.leased_until), (0, 0, None));
     assert_eq!(one_claim(bench, Stage::Authorize, 1).await.order().task.attempts, 1);
 }
 
@@ -275,7 +278,7 @@ async fn a_lost_lease_takes_nothing_with_it_that_is_written_beside_it(bench: &mu
         tokio::spawn(async move { (id, store.commit(claim, done(authorized(PRICE)), at(31)).await.unwrap()) })
     });
     let commits: Vec<_> = join_all(commits).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!((commits.len(), overtaken.len()), (30, 5));
+    assert_eq!((commits.len(), overtaken.len()), (30, 1), "suspects are tried alone");
     for (id, committed) in commits {
         let is_lost = matches!(committed, Committed::Lost);
         assert_eq!(is_lost, overtaken.contains(&id), "{committed:?}");
@@ -284,18 +287,112 @@ async fn a_lost_lease_takes_nothing_with_it_that_is_written_beside_it(bench: &mu
     }
 }
 
-async fn a_lease_that_lapses_counts_as_a_crash_and_three_of_them_park_the_row(bench: &mut Bench) {
+async fn three_deaths_park_the_order_that_was_alone_at_each(bench: &mut Bench) {
     drop(bench.reopen(with_lease(5)));
     let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
-    for crashes in 0..3 {
-        let claim = one_claim(bench, Stage::Authorize, crashes * 5).await;
-        assert_eq!(i64::from(claim.order().task.crashes), crashes);
+    for (seconds, blame, lapse, rests_until) in [(0, 0, 5, 5), (5, 1_000, 10, 20), (20, 2_000, 25, 45)] {
+        assert_eq!(one_claim(bench, Stage::Authorize, seconds).await.order().task.blame, blame);
+        if rests_until > lapse {
+            assert!(nothing_to_claim(bench, Stage::Authorize, lapse).await);
+            assert!(nothing_to_claim(bench, Stage::Authorize, rests_until - 1).await);
+        }
     }
-    assert!(nothing_to_claim(bench, Stage::Authorize, 15).await);
-    let parked = bench.order(order.id).await;
-    assert_eq!((parked.task.parked_at, parked.task.crashes), (Some(at(15)), 3));
-    bench.tell(&order, Actor::Operator, Event::Retried { note: None }, at(16)).await;
-    assert_eq!(one_claim(bench, Stage::Authorize, 16).await.order().task.crashes, 0);
+    drop(one_claim(bench, Stage::Authorize, 45).await);
+    assert!(nothing_to_claim(bench, Stage::Authorize, 50).await);
+    let parked = bench.order(order.id).await.task;
+    assert_eq!((parked.parked_at, parked.blame), (Some(at(50)), 3_000));
+    assert!(parked.last_error.unwrap().contains("died 3 times"));
+    let retried = bench.tell(&order, Actor::Operator, Event::Retried { note: None }, at(51)).await.task;
+    assert!(retried.parked_at.is_none() && retried.last_error.is_some(), "nothing is resolved yet");
+    let claim = one_claim(bench, Stage::Authorize, 51).await;
+    assert!(claim.is_tried(), "it may still kill a process");
+    commit(bench, claim, done(authorized(PRICE)), 52).await;
+    let resolved = bench.order(order.id).await.task;
+    assert_eq!((resolved.blame, resolved.last_error), (0, None));
+}
+
+async fn three_kills_park_nobody_and_hold_up_no_other_order(bench: &mut Bench) {
+    for number in 0..40 {
+        bench.create(Customer::new(&format!("cus_{number}")).asks(&["lungo"])).await;
+    }
+    let claim = |bench: &Bench, limit, seconds| {
+        let store = bench.store.clone();
+        async move { store.claim(Stage::Authorize, limit, at(seconds)).await.unwrap() }
+    };
+    let mut under_way = claim(bench, 100, 0).await;
+    assert_eq!(under_way.len(), 40);
+    for kill in 1..4 {
+        drop((under_way, bench.reopen(options())));
+        assert!(bench.store.lapse_leases(at(kill)).await.unwrap() > 30);
+        under_way = claim(bench, 100, kill).await;
+        assert_eq!(under_way.len(), 1, "who may have killed the process is tried alone");
+        assert!(claim(bench, 100, kill).await.is_empty());
+    }
+    for number in 40..44 {
+        bench.create(Customer::new(&format!("cus_{number}")).asks(&["lungo"])).await;
+    }
+    assert_eq!(claim(bench, 4, 3).await.len(), 4, "suspects that wait do not stand in front of others");
+    let (mut rounds, mut seconds) = (0, 3);
+    loop {
+        for claim in std::mem::take(&mut under_way) {
+            commit(bench, claim, done(authorized(PRICE)), seconds).await;
+        }
+        under_way = claim(bench, 100, seconds).await;
+        if under_way.is_empty() && seconds > 3 {
+            break;
+        }
+        // Two were alone at a death: they rest.
+        if under_way.is_empty() {
+            seconds = 13;
+        }
+        rounds += 1;
+    }
+    assert!(rounds <= 8, "{rounds} rounds");
+    let orders = bench.all_orders().await;
+    assert!(orders.iter().all(|order| order.task.parked_at.is_none() && order.task.blame == 0));
+    assert_eq!(orders.iter().filter(|order| order.status == Status::AwaitingShop).count(), 40);
+}
+
+async fn a_capture_is_never_parked_and_rests_ever_longer(bench: &mut Bench) {
+    drop(bench.reopen(with_lease(5)));
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let claim = one_claim(bench, Stage::Authorize, 0).await;
+    commit(bench, claim, done(authorized(PRICE)), 0).await;
+    let accepted = Event::ShopAccepted { minutes: None, dropped_lines: vec![] };
+    bench.tell(&order, Actor::Shop, accepted, at(0)).await;
+    bench.tell(&order, Actor::Shop, Event::PreparationStarted, at(0)).await;
+    let (mut seconds, mut rests) = (0, Vec::new());
+    while rests.len() < 10 {
+        let claims = bench.store.claim(Stage::Capture, 1, at(seconds)).await.unwrap();
+        let due = bench.order(order.id).await.task.next_attempt_at.unwrap();
+        if claims.is_empty() {
+            rests.push((due - at(seconds)).num_seconds());
+        }
+        seconds = (due - at(0)).num_seconds();
+    }
+    assert_eq!(rests, [10, 20, 40, 80, 160, 320, 640, 900, 900, 900]);
+    let made = bench.tell(&order, Actor::Shop, Event::Made, at(seconds)).await.task;
+    assert!(made.parked_at.is_none() && made.blame == 10_000, "its work has not changed");
+    let claim = one_claim(bench, Stage::Capture, seconds + 900).await;
+    commit(bench, claim, done(Event::PaymentCaptured { amount: PRICE }), seconds + 900).await;
+    assert_eq!(bench.order(order.id).await.payment.captured, PRICE);
+}
+
+async fn what_came_back_was_no_death_even_if_it_could_not_be_written(bench: &mut Bench) {
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let lost = one_claim(bench, Stage::Authorize, 0).await;
+    bench.store.came_back(lost.lease(), at(1)).await.unwrap();
+    let task = bench.order(order.id).await.task;
+    assert_eq!((task.attempts, task.blame, task.leased_until), (1, 0, None));
+    bench.store.came_back(lost.lease(), at(9)).await.unwrap();
+    assert_eq!(bench.order(order.id).await.task, task, "only its own lease");
+    // One that lapsed, and whose trial does not begin, is still a suspect.
+    drop(one_claim(bench, Stage::Authorize, 1).await);
+    let tried = one_claim(bench, Stage::Authorize, 31).await;
+    assert!(tried.is_tried());
+    bench.store.give_back(tried, at(32)).await.unwrap();
+    assert_eq!(bench.order(order.id).await.task.blame, 1);
+    assert!(one_claim(bench, Stage::Authorize, 32).await.is_tried());
 }
 
 async fn eight_errors_park_the_row_and_silence_never_does(bench: &mut Bench) {

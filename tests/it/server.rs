@@ -301,6 +301,12 @@ impl GatewayProcess {
         drop(self.process.take());
     }
 
+    /// Stops it without ending it (`-STOP`), or has it go on (`-CONT`).
+    pub fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().expect("it runs").child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("there is a kill").success());
+    }
+
     pub fn restart(&mut self) {
         self.process = Some(until("the gateway starts", || match Process::listening(&mut (self.command)()) {
             Ok(process) => Some(process),

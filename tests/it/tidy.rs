@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "catalogue",
     "breaker",
     "turns",
+    "suspects",
 ];
 /// The crates that pure modules may use.
 const PURE_CRATES: &[&str] = &[

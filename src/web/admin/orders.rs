@@ -13,6 +13,7 @@ use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund, Stage, Statu
 use crate::order::{Instant, OrderId, PartnerId};
 use crate::state::Order;
 use crate::store::{Recorded, Scope, Wanted, Word};
+use crate::suspects::DEATH;
 use crate::web::auth::AsAdmin;
 use crate::web::body::{Body, OptionalBody};
 use crate::web::events::{self, AfterQuery};
@@ -61,6 +62,7 @@ pub struct TaskView {
     /// Since the order entered its stage.
     attempts: i32,
     errors: i32,
+    /// Deaths of processes for which the order is blamed, and its panics, since it last came back.
     crashes: i32,
     #[schema(required)]
     next_attempt_at: Option<Timestamp>,
@@ -113,7 +115,7 @@ impl AdminOrderView {
                 stage: task.stage,
                 attempts: task.attempts,
                 errors: task.errors,
-                crashes: task.crashes,
+                crashes: task.blame / DEATH,
                 next_attempt_at: Timestamp::maybe(task.next_attempt_at),
                 leased_until: Timestamp::maybe(task.leased_until),
                 parked_at: Timestamp::maybe(task.parked_at),
