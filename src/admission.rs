@@ -57,8 +57,8 @@ pub struct Keyed {
 /// What the primary knows of the customer, read in the deciding transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Present {
-    /// At least all that are ongoing; and, if the request carries no revision, all that succeeded and were created
-    /// within [`Rules::similar_within`], not deleted.
+    /// At least all that are ongoing; and, if the request carries no revision, all that succeeded and ended within
+    /// [`Rules::similar_within`], not deleted.
     pub orders: Vec<Order>,
     pub revision: Revision,
     pub keyed: Option<Keyed>,
@@ -80,7 +80,7 @@ pub struct Request {
 /// Settings of admission.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// An equal order that succeeded and was created within this time counts as the same coffee.
+    /// An equal order that succeeded counts as the same coffee until this time after its end.
     pub similar_within: Duration,
     /// Ongoing orders a customer may have.
     pub max_ongoing: usize,
@@ -138,8 +138,8 @@ pub fn decide<R>(
         None if !rules.refuse_similar => {}
         None => {
             let similar = present.orders.iter().find(|order| {
-                let recent = order.status.succeeded() && order.created_at > now - rules.similar_within;
-                (order.is_ongoing() || recent) && order.basket() == request.basket
+                let counts = order.is_ongoing() || succeeded_within(order, rules.similar_within, now);
+                counts && order.basket() == request.basket
             });
             if let Some(order) = similar {
                 return Verdict::Similar(order.id);
@@ -154,6 +154,12 @@ pub fn decide<R>(
         Ok(Some(capacity)) if present.slot_taken >= capacity => Verdict::SlotFull,
         Ok(_) => Verdict::Accept,
     }
+}
+
+/// The window runs from the end of an order: a customer who has just been handed a coffee that took an hour does not
+/// want a second one.
+fn succeeded_within(order: &Order, window: Duration, now: Instant) -> bool {
+    order.status.succeeded() && order.closed_at.is_some_and(|end| end > now - window)
 }
 
 /// Whether a revision that was seen is not part of the history that the database has now.

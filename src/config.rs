@@ -197,7 +197,7 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_MAX_ONGOING_ORDERS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50), value_name = "COUNT")]
     pub max_ongoing_orders: u32,
 
-    /// An equal order that succeeded within this time counts as the same coffee
+    /// How long after its end an order that succeeded still counts as the same coffee
     #[arg(long, env = "LUNGO_SIMILAR_ORDER_WITHIN", default_value = "10m", value_name = "TIME")]
     pub similar_order_within: Span,
 

@@ -35,6 +35,13 @@ impl Case {
         self
     }
 
+    /// One that was made at `at(0)` and ended at `seconds`.
+    fn ended(mut self, status: Status, seconds: i64) -> Self {
+        let order = Order { shop_id: self.shop, closed_at: Some(at(seconds)), ..order_in(status) };
+        self.present.orders.push(order);
+        self
+    }
+
     fn others(mut self, count: usize) -> Self {
         self.present.orders.extend((0..count).map(|_| order_in(Status::Accepted)));
         self
@@ -132,11 +139,14 @@ fn the_same_basket_twice_needs_the_present_revision() {
 #[case(Status::Failed, false)]
 #[case(Status::Cancelled, false)]
 fn only_a_recent_success_counts_as_the_same_coffee(#[case] status: Status, #[case] counts: bool) {
-    let case = Case::new().similar(status);
-    assert_eq!(matches!(case.decide(), Verdict::Similar(_)), counts);
     let window = Rules::default().similar_within.num_seconds();
-    assert_eq!(matches!(case.decide_at(window - 1), Verdict::Similar(_)), counts, "just within the time");
-    assert_eq!(case.decide_at(window), Verdict::Accept, "ten minutes later");
+    for lifetime in [5, window, 86_400] {
+        let case = Case::new().ended(status, lifetime);
+        let is_similar = |after: i64| matches!(case.decide_at(lifetime + after), Verdict::Similar(_));
+        assert_eq!(is_similar(4), counts, "four seconds after an order that took {lifetime} s");
+        assert_eq!(is_similar(window - 1), counts, "just within the time");
+        assert_eq!(case.decide_at(lifetime + window), Verdict::Accept, "ten minutes later");
+    }
 }
 
 #[test]

@@ -4,12 +4,11 @@
 //! trip away, so that a batch asks about all of its customers at once; each is looked up through `LATERAL … LIMIT`, for
 //! which it uses the index, whereas `= ANY` or a plain join was planned as a scan of all of a partner's orders.
 
-use diesel::connection::DefaultLoadingMode;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable};
 
-use super::questions::{NumbersOf, OrderOfKey};
+use super::questions::{NumbersOf, OrderOfKey, SucceededSince};
 use super::rows::{OrderRow, instant, millis, raw, uuid};
 use super::schema::{order_names, orders};
 use super::sets::{AskAll, Values, index, set_questions};
@@ -17,7 +16,6 @@ use super::sql::{At, Conn, Id, Millis, RawId, native};
 use super::statements::{Ask, Value};
 use super::{Error, Result, lists};
 use crate::admission::{Keyed, Revision};
-use crate::lifecycle::Status;
 use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId};
 use crate::state::Order;
 
@@ -30,7 +28,7 @@ pub(super) struct Inquiry {
     pub key: Option<String>,
     /// The revision whose nonce is wanted. Who has seen the customer's orders is not told of similar ones.
     pub seen: Option<Revision>,
-    /// Orders that were created after this and succeeded may be similar.
+    /// Orders that ended after this and succeeded may be similar.
     pub similar_since: Instant,
 }
 
@@ -59,24 +57,13 @@ pub(super) fn look_up(conn: &mut Conn, inquiries: &[&Inquiry]) -> Result<Vec<Res
 fn one_by_one(conn: &mut Conn, inquiry: &Inquiry) -> Result<Customer> {
     let mut customer =
         Customer { orders: lists::ongoing_of(conn, inquiry.partner, &inquiry.customer)?, ..Customer::default() };
-    let since = millis(inquiry.similar_since);
-    // The number of the newest order that is too old to be similar.
-    let mut too_old = 0;
     let newest_first = Ask::<NumbersOf, 2>::with([Value::Id(raw(inquiry.partner)), Value::Text(&inquiry.customer.0)]);
-    native!(conn, conn => {
-        for name in newest_first.load_iter::<(i64, i64, Millis), DefaultLoadingMode>(conn)? {
-            let (number, nonce, created_at) = name?;
-            if customer.revision.number == 0 {
-                customer.revision = Revision { number, nonce };
-            }
-            if inquiry.seen.is_some() || created_at <= since {
-                too_old = number;
-                break;
-            }
+    let newest = native!(conn, conn => newest_first.get_result::<(i64, i64)>(conn)).optional()?;
+    if let Some((number, nonce)) = newest {
+        customer.revision = Revision { number, nonce };
+        if inquiry.seen.is_none() {
+            customer.orders.extend(succeeded_since(conn, inquiry)?);
         }
-    });
-    if customer.revision.number > too_old {
-        customer.orders.extend(succeeded_after(conn, inquiry, too_old)?);
     }
     if let Some(key) = &inquiry.key {
         let (partner, name) = (Value::Id(raw(inquiry.partner)), Value::Text(&inquiry.customer.0));
@@ -88,20 +75,11 @@ fn one_by_one(conn: &mut Conn, inquiry: &Inquiry) -> Result<Customer> {
     Ok(customer)
 }
 
-/// The orders with numbers above this that succeeded.
-fn succeeded_after(conn: &mut Conn, inquiry: &Inquiry, number: i64) -> Result<Vec<Order>> {
-    // Only those that can be similar. `eq_any` would be the shorter text, but is never cached.
-    let succeeded = orders::status.eq(Status::Completed.word()).or(orders::status.eq(Status::NotCollected.word()));
-    let rows: Vec<OrderRow> = order_names::table
-        .filter(order_names::partner_id.eq(raw(inquiry.partner)))
-        .filter(order_names::customer_id.eq(&inquiry.customer.0))
-        .filter(order_names::number.gt(number))
-        .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
-        .filter(succeeded)
-        .filter(orders::deleted_at.is_null())
-        .order(order_names::number.desc())
-        .select(orders::all_columns)
-        .load(conn)?;
+/// The orders that may be similar although they have ended.
+fn succeeded_since(conn: &mut Conn, inquiry: &Inquiry) -> Result<Vec<Order>> {
+    let (partner, name) = (Value::Id(raw(inquiry.partner)), Value::Text(&inquiry.customer.0));
+    let asked = Ask::<SucceededSince, 3>::with([partner, name, Value::At(millis(inquiry.similar_since))]);
+    let rows = native!(conn, conn => asked.load::<OrderRow>(conn))?;
     rows.into_iter().map(OrderRow::into_order).collect()
 }
 
@@ -132,23 +110,26 @@ set_questions! {
     OngoingOfAll: (BigInt, orders::SqlType), "SELECT c.place, ongoing.* FROM unnest(?, ?) WITH ORDINALITY AS c (partner, name, place)
          CROSS JOIN LATERAL (SELECT * FROM orders WHERE partner_id = c.partner AND customer_id = c.name AND ongoing
              ORDER BY number DESC LIMIT 1000) AS ongoing";
-    /// Of customers: number, nonce and creation of the newest order, and whether any is ongoing; and of the order that has
-    /// the key its id, fingerprint and deletion. Of the newest order only the key is read, however long history is.
-    NamesOfAll: (BigInt, BigInt, BigInt, At, Bool, Nullable<Id>, Nullable<Binary>, Nullable<At>),
+    /// Of customers: number and nonce of the newest order, the latest end of any, and whether any is ongoing; and of the
+    /// order that has the key its id, fingerprint and deletion. Of each only the key is read, however long history is.
+    NamesOfAll: (BigInt, BigInt, BigInt, Nullable<At>, Bool, Nullable<Id>, Nullable<Binary>, Nullable<At>),
         "SELECT c.place, name.* FROM unnest(?, ?, ?) WITH ORDINALITY AS c (partner, name, key, place)
          CROSS JOIN LATERAL (
-             (SELECT number, nonce, created_at,
+             (SELECT number, nonce,
+                  (SELECT closed_at FROM order_names
+                   WHERE partner_id = c.partner AND customer_id = c.name AND closed_at IS NOT NULL
+                   ORDER BY closed_at DESC LIMIT 1),
                   EXISTS (SELECT FROM orders WHERE partner_id = c.partner AND customer_id = c.name AND ongoing),
                   NULL::uuid, NULL::bytea, NULL::timestamptz FROM order_names
               WHERE partner_id = c.partner AND customer_id = c.name AND number > 0 ORDER BY number DESC LIMIT 1)
              UNION ALL
-             (SELECT 0, nonce, created_at, FALSE, order_id, fingerprint,
+             (SELECT 0, nonce, NULL, FALSE, order_id, fingerprint,
                   (SELECT deleted_at FROM orders WHERE id = order_id) FROM order_names
               WHERE partner_id = c.partner AND customer_id = c.name AND number = 0 AND idempotency_key = c.key LIMIT 1)
          ) AS name";
 }
 
-/// What is found of a customer together with all others, and when the newest order was created.
+/// What is found of a customer together with all others, and when an order of the customer's last ended.
 type Found = (Result<Customer>, Option<Instant>);
 
 fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Found>> {
@@ -163,14 +144,14 @@ fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Fo
     let keys = inquiries.iter().map(|inquiry| inquiry.key.clone().unwrap_or_default()).collect();
     let mut with_ongoing: Vec<usize> = Vec::new();
     let asked = AskAll::<NamesOfAll, 3>::with([partners, names, Values::Texts(keys)]);
-    for (place, number, nonce, created_at, has_ongoing, id, fingerprint, deleted_at) in asked.load::<NameFound>(conn)? {
-        let (customer, newest) = &mut found[index(place)];
+    for (place, number, nonce, last_end, has_ongoing, id, fingerprint, deleted_at) in asked.load::<NameFound>(conn)? {
+        let (customer, last_ended_at) = &mut found[index(place)];
         if let (Some(id), Some(fingerprint)) = (id, fingerprint) {
             let known = keyed((id, fingerprint, deleted_at));
             add(customer, known, |customer, keyed| customer.keyed = Some(keyed));
         } else {
             add(customer, Ok(Revision { number, nonce }), |customer, revision| customer.revision = revision);
-            *newest = Some(instant(created_at));
+            *last_ended_at = last_end.map(instant);
             with_ongoing.extend(has_ongoing.then(|| index(place)));
         }
     }
@@ -185,7 +166,7 @@ fn all_at_once(conn: &mut PgConnection, inquiries: &[&Inquiry]) -> Result<Vec<Fo
 }
 
 /// A row of [`NamesOfAll`].
-type NameFound = (i64, i64, i64, Millis, bool, Option<RawId>, Option<Vec<u8>>, Option<Millis>);
+type NameFound = (i64, i64, i64, Option<Millis>, bool, Option<RawId>, Option<Vec<u8>>, Option<Millis>);
 
 /// Adds to what is known of a customer; what cannot be read leaves nothing known of it.
 fn add<T>(customer: &mut Result<Customer>, read: Result<T>, add: impl FnOnce(&mut Customer, T)) {
@@ -197,36 +178,19 @@ fn add<T>(customer: &mut Result<Customer>, read: Result<T>, add: impl FnOnce(&mu
 }
 
 /// Asks about one customer what few have to be asked about. An error is of the connection, and thereby of all.
-fn complete(conn: &mut Conn, inquiry: &Inquiry, (found, newest): Found) -> Result<Result<Customer>> {
+fn complete(conn: &mut Conn, inquiry: &Inquiry, (found, last_ended_at): Found) -> Result<Result<Customer>> {
     let Ok(mut customer) = found else { return Ok(found) };
     match inquiry.seen {
         Some(seen) if seen.number == customer.revision.number => {
             customer.nonce_at_seen = (seen.number > 0).then_some(customer.revision.nonce);
         }
         Some(_) => customer.nonce_at_seen = nonce_at_seen(conn, inquiry)?,
-        None if newest.is_some_and(|created_at| created_at > inquiry.similar_since) => {
-            let too_old = newest_too_old(conn, inquiry)?;
-            match succeeded_after(conn, inquiry, too_old) {
-                Ok(orders) => customer.orders.extend(orders),
-                Err(fault @ Error::Damaged(_)) => return Ok(Err(fault)),
-                Err(fault) => return Err(fault),
-            }
-        }
+        None if last_ended_at.is_some_and(|end| end > inquiry.similar_since) => match succeeded_since(conn, inquiry) {
+            Ok(orders) => customer.orders.extend(orders),
+            Err(fault @ Error::Damaged(_)) => return Ok(Err(fault)),
+            Err(fault) => return Err(fault),
+        },
         None => {}
     }
     Ok(Ok(customer))
-}
-
-/// The number of the newest order that is too old to be similar, or 0.
-fn newest_too_old(conn: &mut Conn, inquiry: &Inquiry) -> Result<i64> {
-    let number = order_names::table
-        .filter(order_names::partner_id.eq(raw(inquiry.partner)))
-        .filter(order_names::customer_id.eq(&inquiry.customer.0))
-        .filter(order_names::number.gt(0))
-        .filter(order_names::created_at.le(millis(inquiry.similar_since)))
-        .order(order_names::number.desc())
-        .select(order_names::number)
-        .first(conn)
-        .optional()?;
-    Ok(number.unwrap_or_default())
 }

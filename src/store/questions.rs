@@ -15,12 +15,17 @@ questions! {
     /// The ongoing orders of a partner's customer, newest first.
     OngoingOf: OrderColumns, OrderRow::NAMES,
         "FROM orders WHERE partner_id = ? AND customer_id = ? AND ongoing ORDER BY number DESC";
-    /// Number, nonce and creation of the orders of a partner's customer, newest first.
-    NumbersOf: (BigInt, BigInt, At), "number, nonce, created_at",
+    /// Number and nonce of the orders of a partner's customer, newest first.
+    NumbersOf: (BigInt, BigInt), "number, nonce",
         "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
     /// Number, nonce, end and id of the orders of a partner's customer, newest first.
     EndsOf: (BigInt, BigInt, Nullable<At>, Id), "number, nonce, closed_at, order_id",
         "FROM order_names WHERE partner_id = ? AND customer_id = ? AND number > 0 ORDER BY number DESC";
+    /// The orders of a partner's customer that succeeded, and ended after a time.
+    SucceededSince: OrderColumns, OrderRow::NAMES,
+        "FROM (SELECT order_id FROM order_names WHERE partner_id = ? AND customer_id = ? AND closed_at > ?) AS ended
+         JOIN orders ON id = order_id
+         WHERE (status = 'completed' OR status = 'not_collected') AND deleted_at IS NULL ORDER BY number DESC";
     /// Id, fingerprint and deletion of the order that a partner's customer has under an Idempotency-Key.
     OrderOfKey: (Id, Binary, Nullable<At>), "order_id, fingerprint, deleted_at",
         "FROM order_names JOIN orders ON id = order_id

@@ -257,6 +257,7 @@ pub(super) trait Question: 'static {
 pub(super) enum Value<'a> {
     Id(RawId),
     Text(&'a str),
+    At(Millis),
 }
 
 /// A question with its values.
@@ -288,6 +289,7 @@ where
             match value {
                 Value::Id(id) => pass.push_bind_param::<Id, RawId>(id)?,
                 Value::Text(text) => pass.push_bind_param::<Text, str>(text)?,
+                Value::At(at) => pass.push_bind_param::<At, Millis>(at)?,
             }
         }
         parts.for_each(|part| pass.push_sql(part));

@@ -9,8 +9,8 @@ use diesel::sql_types::{Bool, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use tempfile::TempDir;
 
-use super::questions::{EndsOf, NumbersOf, OngoingOf, OrderOfId, OrderOfKey};
-use super::sql::{Conn, RawId};
+use super::questions::{EndsOf, NumbersOf, OngoingOf, OrderOfId, OrderOfKey, SucceededSince};
+use super::sql::{Conn, Millis, RawId};
 use super::statements::{Ask, Question, Value};
 use super::*;
 use crate::admission::{Revision, Verdict};
@@ -229,6 +229,11 @@ fn what_is_measured_or_asked_on_the_hot_paths_reads_no_history() {
             "(partner_id=? AND customer_id=? AND number=? AND idempotency_key=?)",
         ),
         (&text::<NumbersOf, _>([id(), name()]), "(partner_id=? AND customer_id=? AND number>?)"),
+        (
+            &text::<SucceededSince, _>([id(), name(), Value::At(Millis(1))]),
+            "order_names_ends (partner_id=? AND customer_id=? AND closed_at>?)",
+        ),
+        (&text::<SucceededSince, _>([id(), name(), Value::At(Millis(1))]), "(id=?)"),
         (&text::<EndsOf, _>([id(), name()]), "(partner_id=? AND customer_id=? AND number>?)"),
     ] {
         let plan: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {question}")).load(&mut conn).unwrap();
@@ -455,7 +460,9 @@ async fn only_what_can_be_similar_is_read_for_admission() {
             &dir,
             &format!(
                 "DROP TRIGGER IF EXISTS orders_follow_the_lifecycle;
-                 UPDATE orders SET status = '{status}', ongoing = 0, deadline_at = NULL, closed_at = 1 WHERE number = 1"
+                 UPDATE orders SET status = '{status}', ongoing = 0, deadline_at = NULL, closed_at = {0} WHERE number = 1;
+                 UPDATE order_names SET closed_at = {0} WHERE number = 1",
+                at(0).timestamp_millis(),
             ),
         )
         .unwrap();

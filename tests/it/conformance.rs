@@ -750,15 +750,26 @@ async fn what_was_handed_over_a_moment_ago_is_similar(bench: &mut Bench) {
     let cus = Customer::new("cus");
     let ask = |item, seconds| Ask { now: at(seconds), ..cus.asks(&[item]) };
     let lungo = bench.create(ask("lungo", 0)).await;
-    // The newest one of the customer's is another.
     let roll = bench.create(ask("roll", 500)).await;
-    for order in [&lungo, &roll] {
+    for (order, end) in [(&lungo, 4_000), (&roll, 4_100)] {
         bring_to_ready(bench, order).await;
-        bench.tell(order, Actor::Shop, Event::Collected, at(510)).await;
+        bench.tell(order, Actor::Shop, Event::Collected, at(end)).await;
     }
-    assert_eq!(bench.ask(ask("lungo", 550)).await.verdict, Verdict::Similar(lungo.id));
-    assert_eq!(bench.ask(ask("roll", 700)).await.verdict, Verdict::Similar(roll.id));
-    assert_eq!(bench.ask(ask("lungo", 700)).await.verdict, Verdict::Accept, "that was ten minutes ago");
+    // Newer ones in between, some of them over, and none of them similar.
+    let teas: Vec<String> = (0..40).map(|number| format!("tea_{number}")).collect();
+    for item in &teas {
+        let other = bench.create(ask(item, 4_150)).await;
+        bench.tell(&other, Actor::Partner, Event::CustomerCancelled, at(4_160)).await;
+    }
+    let verdict = async |item, seconds| bench.ask(ask(item, seconds)).await.verdict;
+    assert_eq!(verdict("lungo", 4_200).await, Verdict::Similar(lungo.id), "long after it was created");
+    assert_eq!(verdict("lungo", 4_599).await, Verdict::Similar(lungo.id));
+    assert_eq!(verdict("roll", 4_600).await, Verdict::Similar(roll.id));
+    assert_eq!(verdict("tea_39", 4_600).await, Verdict::Accept, "it was cancelled");
+    assert_eq!(verdict("lungo", 4_600).await, Verdict::Accept, "that ended ten minutes ago");
+    // Of another partner's customer of this name nothing counts.
+    let namesake = Customer { partner: PartnerId::new(), ..cus.clone() };
+    assert_eq!(bench.ask(Ask { now: at(4_601), ..namesake.asks(&["roll"]) }).await.verdict, Verdict::Accept);
 }
 
 async fn what_is_read_in_pieces_is_counted_once(bench: &mut Bench) {
