@@ -51,6 +51,12 @@ export class PriceMismatchError extends ProblemError {
 export class ShopNotAcceptingError extends ProblemError {
   get why() { return this.problem.why; }
   get resumeAt() { return this.problem.resume_at; }
+  get earliestAt() { return this.problem.earliest_at; }
+}
+
+/** 409: the order cannot be ready by the requested slot. */
+export class SlotTooSoonError extends ProblemError {
+  get earliestAt() { return this.problem.earliest_at; }
 }
 
 /** 410: the order was deleted. */
@@ -76,6 +82,7 @@ const BY_CODE = {
   history_diverged: HistoryDivergedError,
   price_mismatch: PriceMismatchError,
   shop_not_accepting: ShopNotAcceptingError,
+  slot_too_soon: SlotTooSoonError,
   order_deleted: OrderDeletedError,
 };
 

@@ -161,6 +161,14 @@ export class PriceMismatchError extends ProblemError {
 export class ShopNotAcceptingError extends ProblemError {
   readonly why: Schemas['NotAccepting'];
   readonly resumeAt: string | null;
+  /** The first pickup slot that this basket can have, where one is known. */
+  readonly earliestAt?: string | null;
+}
+
+/** The shop is open at the requested slot, and cannot have this order ready by then. */
+export class SlotTooSoonError extends ProblemError {
+  /** The first pickup slot that this basket can have. */
+  readonly earliestAt: string;
 }
 
 export class OrderDeletedError extends ProblemError {

@@ -7,7 +7,8 @@ import { intents } from './intent.js';
 
 export {
   HistoryDivergedError, LungoError, OrderDeletedError, PriceMismatchError, ProblemError, ShopNotAcceptingError,
-  SimilarOrderError, StaleRevisionError, StorageError, UnavailableError, UnexpectedAnswerError, UnseenRevisionError,
+  SimilarOrderError, SlotTooSoonError, StaleRevisionError, StorageError, UnavailableError, UnexpectedAnswerError,
+  UnseenRevisionError,
 } from './errors.js';
 
 /** Between two looks where the service did not say how long to wait. */

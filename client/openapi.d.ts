@@ -376,7 +376,7 @@ export interface components {
          * @description What went wrong, for programs.
          * @enum {string}
          */
-        Code: "malformed_request" | "invalid_request" | "invalid_cursor" | "invalid_position" | "invalid_signature" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "history_diverged" | "similar_order_ongoing" | "order_limit_exceeded" | "price_mismatch" | "item_unavailable" | "shop_not_accepting" | "slot_full" | "draft_expired" | "draft_confirmed" | "too_late" | "not_possible" | "already_exists" | "cursor_invalid" | "order_deleted" | "stale_revision" | "stale_version" | "body_too_large" | "unsupported_media_type" | "idempotency_key_reused" | "unprocessable" | "too_many_requests" | "internal_error" | "overloaded" | "outcome_unknown" | "database_unavailable" | "not_ready";
+        Code: "malformed_request" | "invalid_request" | "invalid_cursor" | "invalid_position" | "invalid_signature" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "history_diverged" | "similar_order_ongoing" | "order_limit_exceeded" | "price_mismatch" | "item_unavailable" | "shop_not_accepting" | "slot_full" | "slot_too_soon" | "draft_expired" | "draft_confirmed" | "too_late" | "not_possible" | "already_exists" | "cursor_invalid" | "order_deleted" | "stale_revision" | "stale_version" | "body_too_large" | "unsupported_media_type" | "idempotency_key_reused" | "unprocessable" | "too_many_requests" | "internal_error" | "overloaded" | "outcome_unknown" | "database_unavailable" | "not_ready";
         /** @description Says that the customer wants the draft. */
         Confirmation: {
             confirmed: boolean;
@@ -831,6 +831,7 @@ export interface components {
          *     - `item_unavailable`: Something in the order is sold out.
          *     - `shop_not_accepting`: The shop takes no orders now.
          *     - `slot_full`: The requested pickup slot is full.
+         *     - `slot_too_soon`: The order cannot be ready by the requested pickup slot.
          *     - `draft_expired`: The draft is no longer valid.
          *     - `draft_confirmed`: The draft was confirmed and is an order now.
          *     - `too_late`: It is too late for that.

@@ -15,7 +15,7 @@ use crate::controls::Controls;
 use crate::drills::Drills;
 use crate::keys::{KeyRecord, Keys};
 use crate::meters::{self, METERS};
-use crate::order::{Instant, NewOrder, OrderId, PartnerId, Placed, ShopId};
+use crate::order::{Instant, NewOrder, OrderId, PartnerId, ShopId};
 use crate::pace::{Expectations, Pace};
 use crate::pulse::Pulse;
 use crate::reconcile::Finding;
@@ -191,7 +191,7 @@ impl App {
     ) -> std::result::Result<Priced, Refusal> {
         let catalogue = self.catalogue();
         let priced = catalogue.verdict(partner, request, now, traceparent)?;
-        Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
+        self.as_measured(&catalogue, partner, request.shop_id, priced, now)
     }
 
     /// The catalogue's verdict on a draft that is being confirmed.
@@ -201,7 +201,7 @@ impl App {
     pub fn recheck(&self, partner: PartnerId, draft: &Draft, now: Instant) -> std::result::Result<Priced, Refusal> {
         let (catalogue, request) = (self.catalogue(), &draft.request);
         let priced = catalogue.recheck(partner, &draft.placed, request.shop_id, &request.pickup, now)?;
-        Ok(self.as_measured(&catalogue, partner, request.shop_id, priced, now))
+        self.as_measured(&catalogue, partner, request.shop_id, priced, now)
     }
 
     /// Refuses what would only wait: an argument of admission like all refusals, so that a key still finds its order.
@@ -230,7 +230,8 @@ impl App {
         self.creates.available_permits() == 0
     }
 
-    /// What was measured is told instead of what the menu says. A simulated barista may be faster than the menu.
+    /// What was measured is told instead of what the menu says, and kept to as well: an order that would be ready after
+    /// closing is refused. A simulated barista may be faster than the menu.
     fn as_measured(
         &self,
         catalogue: &Catalogue,
@@ -238,25 +239,25 @@ impl App {
         shop: ShopId,
         priced: Priced,
         now: Instant,
-    ) -> Priced {
-        let is_simulated = catalogue.shop(partner, shop).is_some_and(|shop| shop.simulated);
+    ) -> std::result::Result<Priced, Refusal> {
+        let shop = catalogue.shop(partner, shop).ok_or(Refusal::UnknownShop)?;
+        if priced.slot.is_some() {
+            return Ok(priced);
+        }
         let pace = self.pace();
         let expected = pace.expectations();
-        let making = expected.simulated_making.filter(|_| is_simulated);
+        let making = expected.simulated_making.filter(|_| shop.simulated);
         let usual = chrono::Duration::seconds(priced.placed.make_seconds.into());
-        let measured = pace.until_ready(shop, making.unwrap_or(usual), now);
-        let priced = match (priced.slot, measured) {
-            (None, Some(wait)) => Priced { expected_ready_at: now + wait, ..priced },
-            _ => priced,
-        };
-        match making.filter(|_| priced.slot.is_none()) {
-            None => priced,
-            Some(making) => Priced {
-                expected_ready_at: now + measured.unwrap_or(expected.until_making() + making),
-                placed: Placed { make_seconds: u32::try_from(making.num_seconds()).unwrap_or(0), ..priced.placed },
-                ..priced
-            },
+        let measured = pace.until_ready(shop.shop_id, making.unwrap_or(usual), now);
+        let mut priced = priced;
+        if let Some(wait) = measured.or(making.map(|making| expected.until_making() + making)) {
+            priced.expected_ready_at = now + wait;
+            catalogue.check_ready_by_closing(shop, priced.placed.make_seconds, priced.expected_ready_at, now)?;
         }
+        if let Some(making) = making {
+            priced.placed.make_seconds = u32::try_from(making.num_seconds()).unwrap_or(0);
+        }
+        Ok(priced)
     }
 
     /// Reads keys and catalogue again, now and then because somebody else may have changed them.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::Duration;
 use serde::Serialize;
 
 use crate::order::{Instant, Money, PartnerId, ShopId};
@@ -202,7 +203,8 @@ impl Catalogue {
         self.offer.average_make_seconds.get(&partner).copied().unwrap_or(DEFAULT_MAKE_SECONDS)
     }
 
-    /// What the shop would say now to an order that takes `make_seconds`.
+    /// What the shop would say now to an order that takes `make_seconds`. It takes no order that would not be ready
+    /// before it closes.
     ///
     /// The wait is Olo's rule, for a free place and then for the order itself: orders in progress × average make
     /// time ÷ stations, + `make_seconds`, + the minutes that a busy shop adds. One order stays at one station.
@@ -211,21 +213,19 @@ impl Catalogue {
         let average = self.average_make_seconds(shop.partner_id);
         let place = u64::from(in_progress) * u64::from(average) / u64::from(shop.stations.max(1));
         let wait = place + u64::from(make_seconds) + 60 * u64::from(shop.busy_minutes(now));
+        let expected_wait_seconds = wait.try_into().unwrap_or(u32::MAX);
 
-        let (why, resume_at) = objection(shop, in_progress, now).unzip();
-        Promise {
-            accepting: why.is_none(),
-            why,
-            resume_at: resume_at.flatten(),
-            expected_wait_seconds: wait.try_into().unwrap_or(u32::MAX),
-        }
+        let ready_at = now + Duration::seconds(expected_wait_seconds.into());
+        let make = Duration::seconds(make_seconds.into());
+        let (why, resume_at) = objection(shop, in_progress, ready_at, make, now).unzip();
+        Promise { accepting: why.is_none(), why, resume_at: resume_at.flatten(), expected_wait_seconds }
     }
 
     /// Why the shop would not take one of the orders now that it has in progress already, and when it takes orders
     /// again: such an order does not stand in its own way.
     pub fn objection_to_present(&self, shop: &Shop, now: Instant) -> Option<(NotAccepting, Option<Instant>)> {
         let in_progress = self.in_progress(shop.shop_id);
-        objection(shop, in_progress.saturating_sub(1), now)
+        objection(shop, in_progress.saturating_sub(1), now, Duration::zero(), now)
     }
 
     fn sold_at(&self, shop: &Shop) -> (&Menu, &ShopItems) {
@@ -234,21 +234,31 @@ impl Catalogue {
     }
 }
 
-/// Why a shop with so many orders takes no other one now, and when it does again, as far as that is known.
-fn objection(shop: &Shop, in_progress: u32, now: Instant) -> Option<(NotAccepting, Option<Instant>)> {
+/// Why a shop with so many orders takes none now that takes `make` and would be ready at `ready_at`; and when it does
+/// again, as far as that is known.
+fn objection(
+    shop: &Shop,
+    in_progress: u32,
+    ready_at: Instant,
+    make: Duration,
+    now: Instant,
+) -> Option<(NotAccepting, Option<Instant>)> {
     let paused_until = shop.paused_until(now);
-    let why = match shop.opened_at(now) {
+    let span = shop.serving_at(now);
+    let why = match span {
         Err(why) => why,
+        Ok(span) if ready_at > span.closes_at => NotAccepting::LastOrder,
         Ok(_) if paused_until.is_some() => NotAccepting::Paused,
         Ok(_) if shop.presence(now) == Presence::Offline => NotAccepting::Offline,
         Ok(_) if in_progress >= shop.max_in_progress => NotAccepting::Full,
         Ok(_) => return None,
     };
-    let resume_at = match why {
-        NotAccepting::Closed | NotAccepting::LastOrder | NotAccepting::Paused => {
-            shop.next_open(paused_until.unwrap_or(now))
-        }
-        NotAccepting::Offline | NotAccepting::Full => None,
+    let from = paused_until.unwrap_or(now);
+    let resume_at = match (why, span) {
+        // A smaller order may still fit; this one waits for the next opening.
+        (NotAccepting::LastOrder, Ok(span)) => shop.next_open(from.max(span.closes_at), make),
+        (NotAccepting::Closed | NotAccepting::LastOrder | NotAccepting::Paused, _) => shop.next_open(from, make),
+        (NotAccepting::Offline | NotAccepting::Full, _) => None,
     };
     Some((why, resume_at))
 }
@@ -260,7 +270,6 @@ fn average(seconds: impl Iterator<Item = u32>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Duration;
     use rstest::rstest;
 
     use super::*;
@@ -299,6 +308,12 @@ mod tests {
         Shop { hours: Hours::every_day(opening), last_order_minutes: 15, ..shop() }
     }
 
+    /// Open from seven on.
+    fn until(close: &str) -> Shop {
+        let opening = Opening::new("07:00".parse().unwrap(), close.parse().unwrap());
+        Shop { hours: Hours::every_day(opening), ..shop() }
+    }
+
     fn paused(until: &str, shop: Shop) -> Shop {
         Shop { mode: Mode::Paused { until: at(until) }, ..shop }
     }
@@ -321,6 +336,19 @@ mod tests {
         "2025-07-15T17:50:00Z",
         Some(NotAccepting::LastOrder),
         Some("2025-07-16T07:00:00Z")
+    )]
+    #[case::ready_at_closing(until("12:02"), "2025-07-15T12:00:20Z", None, None)]
+    #[case::not_ready_by_closing(
+        until("12:02"),
+        "2025-07-15T12:00:21Z",
+        Some(NotAccepting::LastOrder),
+        Some("2025-07-16T07:00:00Z")
+    )]
+    #[case::paused_and_not_ready_by_closing(
+        paused("2025-07-16T08:00:00Z", until("12:01")),
+        NOON,
+        Some(NotAccepting::LastOrder),
+        Some("2025-07-16T08:00:00Z")
     )]
     #[case::paused(
         paused("2025-07-15T12:30:00Z", shop()),

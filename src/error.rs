@@ -62,6 +62,7 @@ codes! {
     ItemUnavailable      Conflict             true  "Something in the order is sold out.";
     ShopNotAccepting     Conflict             true  "The shop takes no orders now.";
     SlotFull             Conflict             true  "The requested pickup slot is full.";
+    SlotTooSoon          Conflict             false "The order cannot be ready by the requested pickup slot.";
     DraftExpired         Conflict             false "The draft is no longer valid.";
     DraftConfirmed       Conflict             false "The draft was confirmed and is an order now.";
     TooLate              Conflict             false "It is too late for that.";

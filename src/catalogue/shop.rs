@@ -4,7 +4,7 @@ use chrono::{Datelike, Duration};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::hours::Hours;
+use crate::catalogue::hours::{Hours, Span};
 use crate::error::Fault;
 use crate::order::{Currency, Instant, PartnerId, ShopId};
 
@@ -79,7 +79,7 @@ pub enum Presence {
 #[serde(rename_all = "snake_case")]
 pub enum NotAccepting {
     Closed,
-    /// It is open, and closes too soon.
+    /// It is open, and closes before the order could be ready.
     LastOrder,
     Paused,
     Offline,
@@ -142,24 +142,29 @@ impl Shop {
         }
     }
 
-    /// By its hours alone, whether the shop serves orders at `at`: when the present span of hours began, or why not.
-    pub fn opened_at(&self, at: Instant) -> Result<Instant, NotAccepting> {
+    /// By its hours alone, whether the shop serves orders at `at`: the present span of hours, or why not.
+    pub fn serving_at(&self, at: Instant) -> Result<Span, NotAccepting> {
         match self.hours.spans(self.timezone, at).first() {
             Some(span) if span.opens_at > at => Err(NotAccepting::Closed),
-            Some(span) if at >= span.closes_at - self.last_order() => Err(NotAccepting::LastOrder),
-            Some(span) => Ok(span.opens_at),
+            Some(span) if at >= self.last_order_at(span) => Err(NotAccepting::LastOrder),
+            Some(span) => Ok(*span),
             None => Err(NotAccepting::Closed),
         }
     }
 
-    /// By its hours alone, the first moment not before `from` at which the shop serves orders; `None` if that is
-    /// more than eight days away.
-    pub fn next_open(&self, from: Instant) -> Option<Instant> {
+    /// By its hours alone, the first moment not before `from` at which the shop serves an order that takes so long, and
+    /// has it ready before it closes; `None` if that is more than eight days away.
+    pub fn next_open(&self, from: Instant, make: Duration) -> Option<Instant> {
         let spans = self.hours.spans(self.timezone, from);
         spans.iter().map(|span| (span.opens_at.max(from), span)).find_map(|(at, span)| {
-            let is_long_enough = at < span.closes_at - self.last_order();
+            let is_long_enough = at < self.last_order_at(span) && make <= span.closes_at - at;
             is_long_enough.then_some(at)
         })
+    }
+
+    /// From then on nothing is taken until the end of the span.
+    pub(super) fn last_order_at(&self, span: &Span) -> Instant {
+        span.closes_at - Duration::minutes(self.last_order_minutes.into())
     }
 
     /// All that is wrong with a shop that somebody typed in.
@@ -188,10 +193,6 @@ impl Shop {
         faults.extend(check_name("/name", &self.name));
         faults.extend(self.hours.check("/hours"));
         faults
-    }
-
-    fn last_order(&self) -> Duration {
-        Duration::minutes(self.last_order_minutes.into())
     }
 }
 
@@ -259,15 +260,29 @@ mod tests {
     #[case::early("2025-07-15T06:59:59Z", Err(NotAccepting::Closed), "2025-07-15T07:00:00Z")]
     fn hours_and_cut_off(#[case] now: &str, #[case] opened: Result<&str, NotAccepting>, #[case] next: &str) {
         let shop = Shop { hours: daily("07:00", "18:00"), last_order_minutes: 15, ..shop() };
-        assert_eq!(shop.opened_at(at(now)), opened.map(at));
-        assert_eq!(shop.next_open(at(now)), Some(at(next)));
+        assert_eq!(shop.serving_at(at(now)).map(|span| span.opens_at), opened.map(at));
+        assert_eq!(shop.next_open(at(now), Duration::zero()), Some(at(next)));
     }
 
     #[test]
     fn an_opening_shorter_than_the_cut_off_serves_nobody() {
         let shop = Shop { hours: daily("07:00", "07:10"), last_order_minutes: 15, ..shop() };
-        assert_eq!(shop.opened_at(at("2025-07-15T07:05:00Z")), Err(NotAccepting::LastOrder));
-        assert_eq!(shop.next_open(at("2025-07-15T07:05:00Z")), None);
+        assert_eq!(shop.serving_at(at("2025-07-15T07:05:00Z")), Err(NotAccepting::LastOrder));
+        assert_eq!(shop.next_open(at("2025-07-15T07:05:00Z"), Duration::zero()), None);
+    }
+
+    #[test]
+    fn an_order_is_served_only_where_it_can_be_ready_before_closing() {
+        let shop = Shop { hours: daily("07:00", "08:00"), ..shop() };
+        let next = |minutes| shop.next_open(at("2025-07-15T07:30:00Z"), Duration::minutes(minutes));
+        assert_eq!(next(30), Some(at("2025-07-15T07:30:00Z")));
+        assert_eq!(next(31), Some(at("2025-07-16T07:00:00Z")));
+        assert_eq!(next(60), Some(at("2025-07-16T07:00:00Z")));
+        assert_eq!(next(61), None, "it is never open for so long");
+        assert_eq!(
+            Shop { hours: Hours::Always, ..shop.clone() }.next_open(at("2025-07-15T07:30:00Z"), Duration::MAX / 4),
+            None
+        );
     }
 
     #[test]

@@ -33,13 +33,18 @@ pub enum Refusal {
     ShopNotAccepting {
         why: NotAccepting,
         resume_at: Option<Instant>,
+        /// The first slot that this basket can have, where one is known.
+        earliest_at: Option<Instant>,
+    },
+    /// The shop serves orders at the slot, and cannot have this one ready by then.
+    SlotTooSoon {
+        /// The first slot that this basket can have.
+        earliest_at: Instant,
     },
     /// All that is sold out.
     ItemUnavailable(Vec<Fault>),
     /// The stated total is not what it costs now.
-    PriceMismatch {
-        present: Money,
-    },
+    PriceMismatch { present: Money },
 }
 
 impl Catalogue {
@@ -274,7 +279,8 @@ mod tests {
 
         let until = at(NOON) + Duration::minutes(10);
         demo.shops[0].mode = Mode::Paused { until };
-        let paused = Refusal::ShopNotAccepting { why: NotAccepting::Paused, resume_at: Some(until) };
+        let earliest_at = Some(at(NOON) + Duration::minutes(15));
+        let paused = Refusal::ShopNotAccepting { why: NotAccepting::Paused, resume_at: Some(until), earliest_at };
         assert_eq!(judge(&demo, &wrong_price), paused);
 
         demo.items.iter_mut().for_each(|item| item.active = false);
@@ -322,6 +328,19 @@ mod tests {
 
         let paused = catalogue(|demo| demo.shops[0].mode = Mode::Paused { until: at("2025-07-15T13:00:00Z") });
         assert!(matches!(recheck(&paused, &soon), Err(Refusal::ShopNotAccepting { why: NotAccepting::Paused, .. })));
+        let too_soon = Pickup { at: Some(at(NOON)), ..Pickup::default() };
+        let earliest_at = at("2025-07-15T12:15:00Z");
+        assert_eq!(recheck(&dearer, &too_soon), Err(Refusal::SlotTooSoon { earliest_at }));
+        let closing = catalogue(|demo| {
+            from_seven_to_six(demo);
+            let opening = Opening::new("07:00".parse().unwrap(), "12:01".parse().unwrap());
+            demo.shops[0].hours = Hours::every_day(opening);
+            demo.shops[0].last_order_minutes = 0;
+        });
+        for judged in [recheck(&closing, &soon), verdict(&closing, &example())] {
+            let Err(Refusal::ShopNotAccepting { why, .. }) = judged else { panic!("{judged:?}") };
+            assert_eq!(why, NotAccepting::LastOrder);
+        }
         let over = Pickup { at: Some(at("2025-07-15T11:45:00Z")), ..Pickup::default() };
         assert!(matches!(recheck(&dearer, &over), Err(Refusal::Unprocessable(_))));
     }
@@ -371,6 +390,49 @@ mod tests {
             prop_assert_eq!(sum, (one.0 + other.0, one.1 + other.1));
             both.sort();
             prop_assert_eq!(sum, price(&both));
+        }
+
+        #[test]
+        fn what_is_promised_is_before_closing_and_never_after_the_slot(
+            pieces in 1..90_u32,
+            minutes in 0..1_440_i64,
+            quarters in prop::option::of(0..96_i64),
+            in_progress in 0..50_u32,
+            last_order_minutes in 0..30_u32,
+        ) {
+            let mut demo = demo::demo();
+            from_seven_to_six(&mut demo);
+            demo.shops[0].last_order_minutes = last_order_minutes;
+            let shop = demo.shops[0].clone();
+            let counts = HashMap::from([(shop.shop_id, in_progress)]);
+            let catalogue = Catalogue::new(demo.shops, demo.items, demo.shop_items, counts);
+            let now = at("2025-07-15T00:00:00Z") + Duration::minutes(minutes);
+            let judge = |slot: Option<Instant>| {
+                let pickup = Pickup { at: slot, ..Pickup::default() };
+                let lines = vec![line("filter", &[], pieces)];
+                catalogue.verdict(demo::PARTNER, &NewOrder { lines, total: None, pickup, ..example() }, now, None)
+            };
+            let slot = quarters.map(|quarters| at("2025-07-15T00:00:00Z") + Duration::minutes(minutes.div_euclid(15) * 15 + 15 + quarters * 15));
+            let earliest = match judge(slot) {
+                Ok(priced) => {
+                    let ready_at = priced.expected_ready_at;
+                    let span = shop.hours.spans(shop.timezone, ready_at - Duration::seconds(1))[0];
+                    prop_assert!(span.opens_at < ready_at && ready_at <= span.closes_at);
+                    let begun_at = ready_at - Duration::seconds(priced.placed.make_seconds.into());
+                    prop_assert!(begun_at >= now && begun_at >= span.opens_at);
+                    prop_assert!(slot.is_none_or(|slot| slot == ready_at));
+                    None
+                }
+                Err(Refusal::SlotTooSoon { earliest_at }) => Some(earliest_at),
+                Err(Refusal::ShopNotAccepting { earliest_at, .. }) => earliest_at,
+                Err(other) => panic!("{other:?}"),
+            };
+            if let Some(earliest) = earliest {
+                prop_assert!(earliest >= slot.unwrap_or(now));
+                prop_assert!(judge(Some(earliest)).is_ok(), "{earliest} is offered and refused");
+                let before = earliest - Duration::minutes(15);
+                prop_assert!(before < slot.unwrap_or(now) || judge(Some(before)).is_err(), "{before} is earlier");
+            }
         }
 
         #[test]

@@ -43,7 +43,7 @@ words! {
     /// What admission decided; a refusal of the catalogue by its own name.
     Decision {
         Accepted, Replayed, Deleted, KeyReused, StaleRevision, HistoryDiverged, Similar, LimitExceeded, SlotFull,
-        UnknownShop, DraftExpired, Unprocessable, ShopNotAccepting, ItemUnavailable, PriceMismatch,
+        UnknownShop, DraftExpired, Unprocessable, ShopNotAccepting, SlotTooSoon, ItemUnavailable, PriceMismatch,
         Crowded,
     }
 
@@ -163,6 +163,7 @@ impl<R: std::borrow::Borrow<Refusal>> From<&Verdict<R>> for Decision {
                 Refusal::DraftExpired | Refusal::DraftReplaced => Self::DraftExpired,
                 Refusal::Unprocessable(_) => Self::Unprocessable,
                 Refusal::ShopNotAccepting { .. } => Self::ShopNotAccepting,
+                Refusal::SlotTooSoon { .. } => Self::SlotTooSoon,
                 Refusal::ItemUnavailable(_) => Self::ItemUnavailable,
                 Refusal::PriceMismatch { .. } => Self::PriceMismatch,
             },

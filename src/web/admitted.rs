@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::admission::{Revision, Verdict};
 use crate::app::App;
-use crate::catalogue::Refusal;
+use crate::catalogue::{NotAccepting, Refusal};
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::lifecycle::PaymentStatus;
@@ -160,11 +160,21 @@ pub fn refusal(refusal: &Refusal) -> Failure {
         Refusal::Unprocessable(faults) => {
             Failure::new(Code::Unprocessable, "The order does not make sense: see `errors`.").faults(faults.clone())
         }
-        Refusal::ShopNotAccepting { why, resume_at } => {
-            Failure::new(Code::ShopNotAccepting, "The shop takes no orders now.")
+        Refusal::ShopNotAccepting { why, resume_at, earliest_at } => {
+            let detail = match why {
+                NotAccepting::LastOrder => "The shop closes before this order could be ready.",
+                _ => "The shop takes no orders then.",
+            };
+            Failure::new(Code::ShopNotAccepting, detail)
                 .with("why", why)
                 .with("resume_at", resume_at.map(Timestamp))
+                .with("earliest_at", earliest_at.map(Timestamp))
         }
+        Refusal::SlotTooSoon { earliest_at } => Failure::new(
+            Code::SlotTooSoon,
+            "The shop cannot have this order ready by then: choose the slot at `earliest_at` or a later one.",
+        )
+        .with("earliest_at", Timestamp(*earliest_at)),
         Refusal::ItemUnavailable(faults) => {
             Failure::new(Code::ItemUnavailable, "Something in the order is sold out: see `errors`.")
                 .faults(faults.clone())

@@ -242,6 +242,29 @@ mod creating {
     }
 
     #[test]
+    fn a_slot_that_cannot_be_kept_is_refused_with_one_that_can() {
+        let server = ordinary();
+        // They take more than two hours.
+        let mut body = teas(&fresh("cus"), 99, "pm_card_visa", None);
+        body["pickup"] = json!({"at": quarter(2)});
+        let refused = server.create(&body).problem(409, "slot_too_soon");
+        let earliest = text(&refused.body["earliest_at"]);
+        let ahead = earliest.parse::<DateTime<Utc>>().unwrap() - Utc::now();
+        assert!(ahead > chrono::Duration::seconds(99 * 75) && ahead < chrono::Duration::hours(4), "{earliest}");
+        let draft = || server.call("POST", "/v1/drafts").json(&body).send();
+        draft().problem(409, "slot_too_soon");
+
+        body["pickup"] = json!({"at": quarter(20)});
+        let order = server.created(&body);
+        assert_eq!(order["expected_ready_at"], body["pickup"]["at"]);
+        let id = text(&order["order_id"]);
+        server.wait_for_status(&id, "scheduled");
+        let put = |at: &str| server.call("PUT", &format!("/v1/orders/{id}/pickup")).json(&json!({"at": at})).send();
+        put(&quarter(2)).problem(409, "slot_too_soon");
+        assert_eq!(put(&quarter(19)).expect(200).body["pickup"]["at"], quarter(19));
+    }
+
+    #[test]
     fn a_full_slot_takes_no_more_orders() {
         let server = ordinary();
         let slot = quarter(40);
@@ -546,7 +569,7 @@ mod living {
     fn accepted(server: &Client) -> String {
         let now = Utc::now().timestamp();
         let slot = (now.div_euclid(900) + 2) * 900;
-        let quantity = (slot - now - 900 + 420) / 15;
+        let quantity = (slot - now - 900 + 60) / 15;
         let mut body = teas(&fresh("cus"), quantity, "pm_card_visa", None);
         body["lines"][0]["item_id"] = json!("croissant");
         body["total"] = euro(280 * quantity);
@@ -557,7 +580,11 @@ mod living {
     }
 
     fn scheduled(server: &Client, slot: &str) -> String {
-        let mut body = teas(&fresh("cus"), 1, "pm_card_visa", None);
+        scheduled_teas(server, slot, 1)
+    }
+
+    fn scheduled_teas(server: &Client, slot: &str, quantity: i64) -> String {
+        let mut body = teas(&fresh("cus"), quantity, "pm_card_visa", None);
         body["pickup"] = json!({"at": slot});
         let id = text(&server.created(&body)["order_id"]);
         let order = server.wait_for_status(&id, "scheduled");
@@ -651,8 +678,11 @@ mod living {
                     .wait_for(&id, "being made", |order| order["status"] == "preparing" || order["status"] == "ready");
             });
             scope.spawn(|| {
-                let id = scheduled(server, &quarter(12));
-                let put = server.call("PUT", &format!("/v1/orders/{id}/pickup")).json(&json!({"at": quarter(1)}));
+                // A slot in 5 to 20 minutes, and so many teas that the shop must be told at once.
+                let now = Utc::now().timestamp();
+                let slot = ((now + 300).div_euclid(900) + 1) * 900;
+                let id = scheduled_teas(server, &quarter(12), 1 + (slot - now - 870).max(0) / 75);
+                let put = server.call("PUT", &format!("/v1/orders/{id}/pickup")).json(&json!({"at": at(slot)}));
                 put.send().expect(200);
                 server.wait_for_status(&id, "accepted");
             });
