@@ -113,17 +113,7 @@ impl Store {
     pub async fn feed(&self, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64, Place)> {
         self.readers
             .read_at(move |conn| {
-                let end = log::end(conn)?;
-                let events = order_events::table
-                    .filter(order_events::partner_id.eq(raw(partner)))
-                    .filter(order_events::position.gt(after))
-                    .filter(order_events::position.le(end))
-                    .order(order_events::position)
-                    // Where nobody reads row by row, all of the rest would come.
-                    .limit(limit)
-                    .load_iter::<EventRow, DefaultLoadingMode>(conn)?
-                    .map(|row| row?.into_recorded())
-                    .collect::<Result<_>>()?;
+                let (events, end) = feed_of(conn, partner, after, limit)?;
                 // Only now: what was committed since the question before is among the events.
                 Ok((events, end, position::here(conn)?))
             })
@@ -182,6 +172,22 @@ impl Store {
             })
             .await
     }
+}
+
+/// A page of a partner's feed, and the last position of the log that can be given now.
+pub(super) fn feed_of(conn: &mut Conn, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64)> {
+    let end = log::end(conn)?;
+    let events = order_events::table
+        .filter(order_events::partner_id.eq(raw(partner)))
+        .filter(order_events::position.gt(after))
+        .filter(order_events::position.le(end))
+        .order(order_events::position)
+        // Where nobody reads row by row, all of the rest would come.
+        .limit(limit)
+        .load_iter::<EventRow, DefaultLoadingMode>(conn)?
+        .map(|row| row?.into_recorded())
+        .collect::<Result<_>>()?;
+    Ok((events, end))
 }
 
 /// Never negative: clocks may be set back.

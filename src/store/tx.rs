@@ -340,6 +340,10 @@ impl<'c> Tx<'c> {
 
     /// Appends to the event log.
     pub fn append(&mut self, mut row: NewEventRow, happened: Happened) -> Result<()> {
+        // The event before it must be there: it may have to go behind it.
+        if self.batch.writes.events.iter().any(|event| event.order_id == row.order_id) {
+            self.flush()?;
+        }
         let before = match (self.last_position, &mut *self.conn) {
             (Some(last), _) => last,
             (None, conn @ Conn::Sqlite(_)) => log::end(conn)?,
@@ -347,6 +351,9 @@ impl<'c> Tx<'c> {
             (None, Conn::Postgres(_)) => 0,
         };
         row.position = before + 1;
+        if self.conn.is_postgres() && row.position > log::MOST_IN_TRANSACTION {
+            return Err(Error::Unavailable("too many events for one transaction".into()));
+        }
         self.last_position = Some(row.position);
         match &mut *self.conn {
             Conn::Sqlite(conn) => {
