@@ -30,11 +30,17 @@ export function connect({
   const shown = new Set();
 
   /** One call with its decision: returns an answer, or throws the problem. */
-  async function ask(call, { signal, timeoutMs: within } = {}) {
+  async function ask(call, { signal, timeoutMs: within } = {}, isAgain = false) {
+    const position = call.isAtLeast ? await positions.newest() : undefined;
+    const headers = { ...call.headers, 'lungo-position': position };
     const asked = positions.asked();
-    const answer = await exchange({ ...call, signal, within });
+    const answer = await exchange({ ...call, headers, signal, within });
     await positions.answered(asked, answer, call);
     if (answer.value) return answer;
+    // What was stored is not a position, and is forgotten now. The service has done nothing.
+    if (position !== undefined && !isAgain && answer.problem.code === 'invalid_position') {
+      return ask(call, { signal, timeoutMs: within }, true);
+    }
     const error = problemError(answer);
     if (typeof error.revision === 'string') shown.add(error.revision);
     throw error;
@@ -61,14 +67,9 @@ export function connect({
     async getOngoingOrders(options) {
       const call = {
         name: 'getOngoingOrders', path: '/v1/orders/ongoing', query: { customer_id: customerId }, expects: isList,
-        keepsPosition: true,
+        keepsPosition: true, isAtLeast: true,
       };
-      const fresh = async () => ({ ...call, headers: { 'lungo-position': await positions.newest() } });
-      const { value } = await ask(await fresh(), options).catch(async (error) => {
-        // What was stored is not a position: then there is none.
-        if (error.code !== 'invalid_position') throw error;
-        return ask(await fresh(), options);
-      });
+      const { value } = await ask(call, options);
       shown.add(value.revision);
       return value;
     },
@@ -100,25 +101,25 @@ export function connect({
       }
     },
 
-    getOrder: (orderId, options) => valueOf({ name: 'getOrder', path: orderPath(orderId), expects: isOrder }, options),
+    getOrder: (orderId, options) => valueOf({ name: 'getOrder', isAtLeast: true, path: orderPath(orderId), expects: isOrder }, options),
 
     listOrders: ({ cursor, limit, ...options } = {}) => valueOf({
-      name: 'listOrders', path: '/v1/orders', query: { customer_id: customerId, cursor, limit }, expects: has('orders'),
+      name: 'listOrders', isAtLeast: true, path: '/v1/orders', query: { customer_id: customerId, cursor, limit }, expects: has('orders'),
     }, options),
 
     getOrderEvents: (orderId, { after, ...options } = {}) => valueOf({
-      name: 'getOrderEvents', path: orderPath(orderId, '/events'), query: { after }, expects: has('events'),
+      name: 'getOrderEvents', isAtLeast: true, path: orderPath(orderId, '/events'), query: { after }, expects: has('events'),
     }, options),
 
-    whyOrder: (orderId, options) => valueOf({ name: 'whyOrder', path: orderPath(orderId, '/why'), expects: isOrder }, options),
+    whyOrder: (orderId, options) => valueOf({ name: 'whyOrder', isAtLeast: true, path: orderPath(orderId, '/why'), expects: isOrder }, options),
 
     cancelOrder: (orderId, options) => valueOf({
-      name: 'cancelOrder', method: 'POST', path: orderPath(orderId, '/cancel'), expects: isOrder,
+      name: 'cancelOrder', isAtLeast: true, method: 'POST', path: orderPath(orderId, '/cancel'), expects: isOrder,
     }, options),
 
     async deleteOrder(orderId, options) {
       try {
-        return await valueOf({ name: 'deleteOrder', method: 'DELETE', path: orderPath(orderId), expects: isOrder }, options);
+        return await valueOf({ name: 'deleteOrder', isAtLeast: true, method: 'DELETE', path: orderPath(orderId), expects: isOrder }, options);
       } catch (error) {
         // The first attempt did it, and its answer was lost.
         if (!(error instanceof OrderDeletedError && error.repeated)) throw error;
@@ -128,12 +129,12 @@ export function connect({
     },
 
     putPickup: (orderId, pickup, { version, ...options } = {}) => valueOf({
-      name: 'putPickup', method: 'PUT', path: orderPath(orderId, '/pickup'), text: JSON.stringify(pickup), expects: isOrder,
+      name: 'putPickup', isAtLeast: true, method: 'PUT', path: orderPath(orderId, '/pickup'), text: JSON.stringify(pickup), expects: isOrder,
       headers: { 'if-match': version === undefined ? undefined : `"${version}"` },
     }, options),
 
     reportArrival: (orderId, options) => valueOf({
-      name: 'reportArrival', method: 'POST', path: orderPath(orderId, '/arrival'), expects: isOrder,
+      name: 'reportArrival', isAtLeast: true, method: 'POST', path: orderPath(orderId, '/arrival'), expects: isOrder,
     }, options),
 
     createDraft: (order, options) => valueOf({
@@ -161,7 +162,7 @@ export function connect({
     }, options),
 
     async *follow(orderId, { signal } = {}) {
-      const call = { name: 'follow', path: orderPath(orderId), expects: isOrder };
+      const call = { name: 'follow', isAtLeast: true, path: orderPath(orderId), expects: isOrder };
       let version;
       for (;;) {
         let waitMs = LOOK_AGAIN_MS;
@@ -173,8 +174,8 @@ export function connect({
           version = order.version;
           waitMs = retryAfter === undefined ? untilMs(order.next_poll_at) : retryAfter * 1000;
         } catch (error) {
-          // Only a final status means an end: a failed poll never does.
-          if (!(error instanceof UnavailableError)) throw error;
+          // Only a final status means an end: a failed poll never does, nor a position that a failover lost.
+          if (!(error instanceof UnavailableError || error.code === 'history_diverged')) throw error;
           if (error.retryAfter !== undefined) waitMs = error.retryAfter * 1000;
         }
         await sleep(waitMs, signal);

@@ -1213,7 +1213,10 @@ export interface operations {
                 /** @description At most so many; 20 if it is not said. */
                 limit?: number;
             };
-            header?: never;
+            header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1307,6 +1310,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
                 "If-None-Match"?: string | null;
             };
             path: {
@@ -1342,7 +1347,10 @@ export interface operations {
     deleteOrder: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
+            };
             path: {
                 order_id: string;
             };
@@ -1365,7 +1373,10 @@ export interface operations {
     reportArrival: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
+            };
             path: {
                 order_id: string;
             };
@@ -1389,7 +1400,10 @@ export interface operations {
     cancelOrder: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
+            };
             path: {
                 order_id: string;
             };
@@ -1416,7 +1430,10 @@ export interface operations {
                 /** @description Only what happened after this version of the order; everything if it is not said. */
                 after?: number;
             };
-            header?: never;
+            header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
+            };
             path: {
                 order_id: string;
             };
@@ -1440,6 +1457,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
                 /** @description The order's version, in quotes. */
                 "If-Match"?: string | null;
             };
@@ -1470,7 +1489,10 @@ export interface operations {
     whyOrder: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description From an earlier answer: this one is at least that fresh. */
+                "Lungo-Position"?: string | null;
+            };
             path: {
                 order_id: string;
             };

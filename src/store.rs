@@ -47,6 +47,7 @@ mod sessions;
 mod sets;
 mod settlements;
 mod shops;
+mod shown;
 mod sql;
 mod statements;
 mod tablets;

@@ -12,7 +12,7 @@ const at = (position, step) => ({ ...step, headers: { ...step.headers, 'lungo-po
 const connected = (url, storage) => connect({ url, key: 'k', customerId: 'ada', storage });
 const positionsSent = (requests) => requests.map((request) => request.headers['lungo-position']);
 
-test('a list is asked for at the position of the newest answer, also by the next process', async (t) => {
+test('what is read is asked for at the position of the newest answer, a list also by the next process', async (t) => {
   const { url, requests } = await fakeLungo(t, at('p1', accepted), at('p2', list()), at('p3', { body: order() }), at('p4', list()));
   const storage = fileStorage(join(await directory(t), 'kept'));
   const api = connected(url, storage);
@@ -20,7 +20,7 @@ test('a list is asked for at the position of the newest answer, also by the next
   await connected(url, storage).getOngoingOrders();
   await api.getOrder('o');
   await api.getOngoingOrders();
-  assert.deepEqual(positionsSent(requests), [undefined, 'p1', undefined, 'p3']);
+  assert.deepEqual(positionsSent(requests), [undefined, 'p1', 'p1', 'p3']);
 });
 
 test('a refusal has a position too', async (t) => {
@@ -52,6 +52,16 @@ test('a position that the database lost is told and forgotten', async (t) => {
   const api = connected(url, storage);
   await assert.rejects(api.getOngoingOrders(), { code: 'history_diverged' });
   await connected(url, storage).getOngoingOrders();
+  assert.deepEqual(positionsSent(requests), [undefined, 'ahead', 'back']);
+});
+
+test('an order is followed across a failover that lost the position', async (t) => {
+  const { url, requests } = await fakeLungo(t, at('ahead', list()), problem(409, 'history_diverged', { position: 'back' }), { body: order({ ongoing: false }) });
+  const api = connected(url);
+  await api.getOngoingOrders();
+  const versions = [];
+  for await (const { version } of api.follow('o')) versions.push(version);
+  assert.equal(versions.length, 1);
   assert.deepEqual(positionsSent(requests), [undefined, 'ahead', 'back']);
 });
 

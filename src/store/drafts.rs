@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::position::here;
 use super::rows::{document, instant, millis, raw, to_document, uuid};
 use super::schema::{drafts, orders};
+use super::shown::{Look, Shows};
 use super::sql::{Conn, Json, Millis, RawId};
 use super::tx::{Touching, Tx, Urgency};
-use super::{Place, Position, Result, Store, lists};
+use super::{Place, Position, Result, Store, Unreadable, lists};
 use crate::admission::Revision;
 use crate::order::{CustomerId, Instant, NewOrder, OrderId, PartnerId, Placed};
 
@@ -117,7 +118,7 @@ impl Store {
                             ))
                             .execute(tx.conn()?)?;
                         // How far the database has come is only known once this is committed.
-                        Replaced::Done(unplaced)
+                        Replaced::Done(unplaced.clone())
                     }
                 })
             })
@@ -210,17 +211,37 @@ pub enum Known {
 }
 
 impl Store {
-    /// The order of this id, or the draft that may become it.
-    pub async fn known(&self, id: OrderId) -> Result<Option<Known>> {
-        let cluster = self.cluster;
-        self.readers
-            .read_at(move |conn| {
+    /// The order of this id, or the draft that may become it, at least as fresh as `at_least`.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub async fn known(
+        &self,
+        id: OrderId,
+        at_least: Option<&Position>,
+    ) -> std::result::Result<Option<Known>, Unreadable> {
+        let (cluster, looking) = (self.cluster, self.looking(at_least));
+        loop {
+            let read = self.readers.read_from(move |conn| {
                 if let Some((order, position)) = lists::order_at(conn, cluster, id)? {
                     return Ok(Some(Known::Order(Box::new(order), position)));
                 }
                 Ok(draft_at(conn, cluster, id)?.map(|(draft, position)| Known::Draft(Box::new(draft), position)))
-            })
-            .await
+            });
+            let (holds, found) = read.await?;
+            let shows = at_least.map_or(Shows::All, |seen| match &found {
+                Some(Known::Order(order, _)) => seen.shown_by(order),
+                _ if seen.version_of(id).is_some() => Shows::Less,
+                _ => Shows::All,
+            });
+            let now = match &found {
+                Some(Known::Order(_, position) | Known::Draft(_, position)) => position.clone(),
+                None => Position::of_log(cluster, holds),
+            };
+            if let Some(found) = looking.judge(Look { found, holds, now, shows }).await? {
+                return Ok(found);
+            }
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use super::questions::{OngoingOf, OrderOfId};
 use super::rows::event::EventRow;
 use super::rows::{OrderRow, document, or_log, raw, uuid, word};
 use super::schema::{order_events, order_names, orders};
+use super::shown::{Look, Shows, shown_at};
 use super::sql::{Conn, Json, RawId, native};
 use super::statements::{Ask, Value};
-use super::{Result, Store};
+use super::{Result, Store, Unreadable};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Status};
 use crate::order::{CustomerId, Instant, OrderId, PartnerId, ShopId};
@@ -51,40 +52,33 @@ impl Store {
         self.readers.read_at(move |conn| order_at(conn, cluster, id)).await
     }
 
-    /// A customer's orders below `below` (a number), newest first, without deleted ones.
+    /// A customer's orders below `below` (a number), newest first, without deleted ones, at least as fresh as `at_least`.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
     pub async fn history(
         &self,
         partner: PartnerId,
-        customer: CustomerId,
+        customer: &CustomerId,
         below: i64,
         limit: i64,
-    ) -> Result<(Vec<Order>, Position)> {
-        let cluster = self.cluster;
-        self.readers
-            .read_at(move |conn| {
-                let (mut orders, mut below) = (Vec::new(), below);
-                let wanted = usize::try_from(limit).unwrap_or_default();
-                // A page that an unreadable order emptied would look like the last one.
-                while orders.len() < wanted {
-                    let rows: Vec<OrderRow> = order_names::table
-                        .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
-                        .filter(order_names::partner_id.eq(raw(partner)))
-                        .filter(order_names::customer_id.eq(&customer.0))
-                        .filter(order_names::number.gt(0))
-                        .filter(order_names::number.lt(below))
-                        .filter(orders::deleted_at.is_null())
-                        .order(order_names::number.desc())
-                        .limit(limit)
-                        .select(orders::all_columns)
-                        .load(conn)?;
-                    let Some(last) = rows.last() else { break };
-                    below = last.number;
-                    orders.extend(rows.into_iter().filter_map(|row| or_log(row.into_order())));
-                }
-                orders.truncate(wanted);
-                Ok((orders, Position::of(cluster, position::here(conn)?, (partner, &customer), Revision::default())))
-            })
-            .await
+        at_least: Option<&Position>,
+    ) -> std::result::Result<(Vec<Order>, Position), Unreadable> {
+        let (cluster, looking) = (self.cluster, self.looking(at_least));
+        loop {
+            let (customer, seen) = (customer.clone(), at_least.cloned());
+            let read = self.readers.read_from(move |conn| {
+                let orders = page_of(conn, partner, &customer, below, limit)?;
+                let shows = seen.map_or(Ok(Shows::All), |seen| shown_at(conn, partner, &customer, &seen))?;
+                let of = (partner, &customer);
+                Ok((orders, shows, Position::of(cluster, position::here(conn)?, of, Revision::default())))
+            });
+            let (holds, (orders, shows, now)) = read.await?;
+            let look = Look { found: (orders, now.clone()), holds, now, shows };
+            if let Some(found) = looking.judge(look).await? {
+                return Ok(found);
+            }
+        }
     }
 
     /// Everything that happened to an order, oldest first.
@@ -172,6 +166,36 @@ impl Store {
             })
             .await
     }
+}
+
+fn page_of(
+    conn: &mut Conn,
+    partner: PartnerId,
+    customer: &CustomerId,
+    mut below: i64,
+    limit: i64,
+) -> Result<Vec<Order>> {
+    let mut orders = Vec::new();
+    let wanted = usize::try_from(limit).unwrap_or_default();
+    // A page that an unreadable order emptied would look like the last one.
+    while orders.len() < wanted {
+        let rows: Vec<OrderRow> = order_names::table
+            .inner_join(orders::table.on(orders::id.eq(order_names::order_id)))
+            .filter(order_names::partner_id.eq(raw(partner)))
+            .filter(order_names::customer_id.eq(&customer.0))
+            .filter(order_names::number.gt(0))
+            .filter(order_names::number.lt(below))
+            .filter(orders::deleted_at.is_null())
+            .order(order_names::number.desc())
+            .limit(limit)
+            .select(orders::all_columns)
+            .load(conn)?;
+        let Some(last) = rows.last() else { break };
+        below = last.number;
+        orders.extend(rows.into_iter().filter_map(|row| or_log(row.into_order())));
+    }
+    orders.truncate(wanted);
+    Ok(orders)
 }
 
 /// A page of a partner's feed, and the last position of the log that can be given now.

@@ -1,4 +1,11 @@
-//! How far a client has seen: which database, which place in its log, which of the customer's revisions.
+//! How far a client has seen: which database, which place in its log, which of the customer's revisions, which versions.
+//!
+//! **A position proves visibility, not a place in the log.** A replica shows a commit as soon as it has replayed it, so a
+//! place in the log is a proof there. On the primary it is none: its log has a commit that waits for a synchronous
+//! standby, and its snapshots show that commit only afterwards. A list from a replica may therefore be ahead of the primary,
+//! and its position also names the orders that it shows, each with its version. The primary answers such a position only
+//! once it shows each of them in that version or a later one. What the primary has shown it shows for ever, so positions
+//! that it gives name no orders.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,10 +19,11 @@ use super::sets::{AskAll, set_questions};
 use super::sql::{At, Conn, Millis};
 use super::{Error, Result, log};
 use crate::admission::{Revision, owner};
-use crate::order::{CustomerId, Instant, PartnerId};
+use crate::order::{CustomerId, Instant, OrderId, PartnerId};
+use crate::state::Order;
 
 /// A `Lungo-Position`: an answer to a request that carries one is at least that fresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The database that gave it.
     pub cluster: u64,
@@ -23,16 +31,51 @@ pub struct Position {
     pub at: Place,
     owner: [u8; 6],
     revision: Revision,
+    /// What a replica showed, and the primary may not show yet.
+    shown: Vec<Shown>,
 }
+
+/// An order of the position's customer, in the version that a reader has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The last bytes of its id, which are random: who knows only the id finds it by them.
+    tag: [u8; 4],
+    /// Its number among the customer's orders.
+    pub number: i64,
+    pub version: i64,
+}
+
+/// Without the orders that were shown.
+const BYTES: usize = 42;
+/// A token has at most 512 characters: clients and proxies bound the length of a header.
+const MOST_BYTES: usize = 384;
 
 impl Position {
     pub(super) fn of(cluster: u64, at: Place, of: (PartnerId, &CustomerId), revision: Revision) -> Self {
-        Self { cluster, at, owner: owner(of.0, of.1), revision }
+        Self { cluster, at, owner: owner(of.0, of.1), revision, shown: Vec::new() }
     }
 
     /// Everything up to there, of no customer in particular.
     pub fn of_log(cluster: u64, at: Place) -> Self {
-        Self { cluster, at, owner: [0; 6], revision: Revision::default() }
+        Self { cluster, at, owner: [0; 6], revision: Revision::default(), shown: Vec::new() }
+    }
+
+    /// The same, of one who has seen these orders of the customer's, which the primary may not show yet. `None` if they are
+    /// too many for a token.
+    pub(super) fn having_shown<'o>(self, orders: impl Iterator<Item = &'o Order>) -> Option<Self> {
+        let shown = |order: &Order| Shown { tag: tag(order.id), number: order.number, version: order.version };
+        let position = Self { shown: orders.map(shown).collect(), ..self };
+        (position.bytes().len() <= MOST_BYTES).then_some(position)
+    }
+
+    /// The orders that were shown where the primary may not show them yet.
+    pub(super) fn shown(&self) -> &[Shown] {
+        &self.shown
+    }
+
+    /// The version of an order that was shown where the primary may not show it yet.
+    pub(super) fn version_of(&self, id: OrderId) -> Option<i64> {
+        self.shown.iter().find(|shown| shown.tag == tag(id)).map(|shown| shown.version)
     }
 
     /// The revision that was seen, if it was this customer's.
@@ -42,19 +85,35 @@ impl Position {
 
     /// The opaque form.
     pub fn token(&self) -> String {
-        let mut bytes = Vec::with_capacity(42);
+        URL_SAFE_NO_PAD.encode(self.bytes())
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(BYTES + 8 * self.shown.len());
         bytes.extend(self.cluster.to_be_bytes());
         bytes.extend(self.at.timeline.to_be_bytes());
         bytes.extend(self.at.place.to_be_bytes());
         bytes.extend(self.owner);
         bytes.extend(self.revision.number.to_be_bytes());
         bytes.extend(self.revision.nonce.to_be_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        for Shown { tag, number, version } in &self.shown {
+            bytes.extend(tag);
+            push_small(&mut bytes, *number);
+            push_small(&mut bytes, *version);
+        }
+        bytes
     }
 
-    /// Reads a token back; `None` for garbage.
+    /// Reads a token back; `None` for garbage. One of an earlier build names no orders.
     pub fn parse(token: &str) -> Option<Self> {
-        let bytes: [u8; 42] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok().filter(|bytes| bytes.len() <= MOST_BYTES)?;
+        let (bytes, mut rest): (&[u8; BYTES], &[u8]) = bytes.split_first_chunk()?;
+        let mut shown = Vec::new();
+        while !rest.is_empty() {
+            let (tag, behind) = rest.split_first_chunk()?;
+            rest = behind;
+            shown.push(Shown { tag: *tag, number: take_small(&mut rest)?, version: take_small(&mut rest)? });
+        }
         let position = Self {
             cluster: u64::from_be_bytes(bytes[..8].try_into().ok()?),
             at: Place {
@@ -66,9 +125,33 @@ impl Position {
                 number: i64::from_be_bytes(bytes[26..34].try_into().ok()?),
                 nonce: i64::from_be_bytes(bytes[34..].try_into().ok()?),
             },
+            shown,
         };
         (position.at.place >= 0 && position.revision.number >= 0).then_some(position)
     }
+}
+
+fn tag(OrderId(id): OrderId) -> [u8; 4] {
+    id.as_bytes()[12..].try_into().expect("an id has 16 bytes")
+}
+
+/// Writes a number in as few bytes as it needs, 7 bits in each, the low ones first.
+fn push_small(bytes: &mut Vec<u8>, number: i64) {
+    let mut left = number.cast_unsigned();
+    while left > 0x7f {
+        bytes.push(left.to_le_bytes()[0] | 0x80);
+        left >>= 7;
+    }
+    bytes.push(left.to_le_bytes()[0]);
+}
+
+/// Reads such a number off the front; `None` if there is none that is positive.
+fn take_small(bytes: &mut &[u8]) -> Option<i64> {
+    let length = bytes.iter().take(9).position(|byte| byte & 0x80 == 0)? + 1;
+    let (number, rest) = bytes.split_at(length);
+    *bytes = rest;
+    let number = number.iter().rev().fold(0, |high, byte| high << 7 | i64::from(byte & 0x7f));
+    (number > 0).then_some(number)
 }
 
 /// How far a database has come, by its own count.
@@ -91,10 +174,9 @@ set_questions! {
                 - '0/0'::pg_lsn)::bigint, pg_is_in_recovery()";
 }
 
-/// How far this database has come. On PostgreSQL that and what a snapshot shows are two things, one after the other: what
-/// was read AFTER the question holds everything up to there, and what was read BEFORE it holds nothing beyond. A server is
-/// chosen by the former; the latter is told to readers, so that they are not shown less again. (A primary shows what waits
-/// for a synchronous standby only afterwards, although its log has it.)
+/// How far this database has come. On PostgreSQL that and what a snapshot shows are two things, one after the other. What
+/// a replica is asked AFTER the question holds everything up to there, and what either server was asked BEFORE it holds
+/// nothing beyond. A replica is chosen by the former; the latter is told to readers, so that they are not shown less again.
 pub(super) fn here(conn: &mut Conn) -> Result<Place> {
     match conn {
         Conn::Sqlite(_) => Ok(Place { timeline: 1, place: log::end(conn)? }),
@@ -214,11 +296,48 @@ mod tests {
         let (partner, customer) = (PartnerId::new(), CustomerId("cus".into()));
         let revision = Revision { number: 3, nonce: -9 };
         let position = Position::of(7, Place { timeline: 2, place: 12 }, (partner, &customer), revision);
-        assert_eq!(Position::parse(&position.token()), Some(position));
+        assert_eq!(Position::parse(&position.token()).as_ref(), Some(&position));
         assert_eq!(position.revision_of(partner, &customer), Some(revision));
         assert_eq!(position.revision_of(partner, &CustomerId("other".into())), None);
         for garbage in ["", "x", "!!!!", &position.token()[1..]] {
             assert_eq!(Position::parse(garbage), None);
         }
+    }
+
+    #[test]
+    fn a_token_names_orders_in_their_versions_as_long_as_it_is_short() {
+        let mut order = crate::fixtures::order();
+        let owner = (order.partner_id, order.customer_id.clone());
+        let of = |orders: &[Order]| {
+            let position = Position::of(7, Place::default(), (owner.0, &owner.1), Revision::default());
+            position.having_shown(orders.iter())
+        };
+        for (number, version) in
+            [(1, 1), (127, 128), (128, 127), (16_384, 300), (1 << 40, 1 << 50), (i64::MAX, i64::MAX)]
+        {
+            (order.number, order.version) = (number, version);
+            let position = of(&[order.clone(), crate::fixtures::order()]).expect("they are few");
+            assert_eq!(Position::parse(&position.token()).as_ref(), Some(&position));
+            assert_eq!(position.version_of(order.id), Some(version));
+            assert_eq!(position.version_of(OrderId::new()), None);
+        }
+        (order.number, order.version) = (100, 20);
+        let many = vec![order.clone(); 57];
+        assert_eq!(of(&many).expect("as many as there is room for").token().len(), 512);
+        assert_eq!(of(&vec![order; 58]), None);
+    }
+
+    #[test]
+    fn a_token_of_an_earlier_build_is_read_and_one_cut_short_is_not() {
+        let early = Position::of_log(7, Place { timeline: 1, place: 9 });
+        assert_eq!(Position::parse(&URL_SAFE_NO_PAD.encode(&early.bytes()[..BYTES])), Some(early.clone()));
+        let bytes = early.having_shown([crate::fixtures::order()].iter()).unwrap().bytes();
+        for cut in (0..bytes.len()).filter(|cut| *cut != BYTES) {
+            assert_eq!(Position::parse(&URL_SAFE_NO_PAD.encode(&bytes[..cut])), None, "{cut}");
+        }
+        for endless in [[&bytes[..], &[1, 2, 3, 4], &[0xff; 12]].concat(), [&bytes[..], &[1, 2, 3, 4, 0, 1]].concat()] {
+            assert_eq!(Position::parse(&URL_SAFE_NO_PAD.encode(endless)), None);
+        }
+        assert_eq!(Position::parse(&"A".repeat(513)), None);
     }
 }

@@ -4,8 +4,7 @@
 //! Lists are what is asked for most. Whoever reads takes all that wait for one at that moment, and reads them together:
 //! one snapshot, and on PostgreSQL one statement. Nobody waits for others to come.
 
-use std::cmp::Reverse;
-use std::time::Duration;
+use std::cmp::{Ordering, Reverse};
 
 use crossbeam_channel::Receiver;
 use diesel::connection::DefaultLoadingMode;
@@ -15,12 +14,13 @@ use diesel::sql_types::{BigInt, Nullable};
 use tokio::sync::oneshot;
 
 use super::lists::{age_in_seconds, ongoing_rows};
-use super::position::{Place, Position, here, here_on_primary};
+use super::position::{Place, Position, Shown, here, here_on_primary};
 use super::questions::EndsOf;
 use super::replicas::{Freshness, Replicas};
 use super::rows::{OrderRow, millis, or_log, raw};
 use super::schema::orders;
 use super::sets::{AskAll, Values, index, set_questions};
+use super::shown::{Look, Shows, shown_at};
 use super::sql::{At, Conn, Millis, RawId, native};
 use super::statements::{Ask, Value};
 use super::{Error, Result, Store};
@@ -50,7 +50,7 @@ pub struct Present {
     pub source: Source,
 }
 
-/// Why a list cannot be as fresh as its reader has to have it.
+/// Why an answer cannot be as fresh as its reader has to have it.
 #[derive(Debug)]
 pub enum Unreadable {
     /// The reader has seen what this database does not have (any more). Here is where it stands now.
@@ -69,11 +69,6 @@ const RECENT_ORDERS: usize = 32;
 /// How many of them are told.
 const MAX_RECENTLY_CLOSED: usize = 10;
 
-/// How long a list waits for the primary to show what its reader has seen already: a standby may show a commit before
-/// the primary does, while that waits for another standby.
-const CATCHING_UP: Duration = Duration::from_secs(1);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 impl Store {
     /// A customer's ongoing orders, and those that ended after `closed_since`, read at least as fresh as
     /// `at_least`: from a replica where that suffices, otherwise from the primary.
@@ -89,17 +84,17 @@ impl Store {
         now: Instant,
     ) -> std::result::Result<Present, Unreadable> {
         // Another database's position cannot be compared: only the primary is certainly fresh enough.
-        let is_foreign = at_least.is_some_and(|position| position.cluster != self.cluster);
+        let is_foreign = at_least.as_ref().is_some_and(|position| position.cluster != self.cluster);
         let at_least = at_least.filter(|_| !is_foreign);
         let asked = Asked { cluster: self.cluster, partner, customer, closed_since, now };
         let mut door = Door::Primary;
         if !is_foreign {
             let written = self.recent.last(partner, &asked.customer);
-            let wanted = Freshness { seen: at_least.map(|seen| seen.at), written };
+            let wanted = Freshness { seen: at_least.as_ref().map(|seen| seen.at), written };
             if let Some(replica) = self.replicas.fresh_enough(&wanted) {
                 door = Door::Both;
                 match replica.list(asked.clone()).await {
-                    Ok(read) if asked.is_as_fresh(&read, at_least, &self.replicas) => {
+                    Ok(read) if asked.is_as_fresh(&read, at_least.as_ref(), &self.replicas) => {
                         METERS.list_reads.of(Door::Replica).increment(1);
                         METERS.list_staleness.of(()).record(age_in_seconds(read.as_of, now));
                         return Ok(read);
@@ -110,23 +105,39 @@ impl Store {
                 }
             }
         }
-        let until = tokio::time::Instant::now() + CATCHING_UP;
-        loop {
-            let read = self.readers.list(asked.clone()).await?;
-            if asked.is_as_fresh(&read, at_least, &self.replicas) {
-                METERS.list_reads.of(door).increment(1);
-                return Ok(read);
+        let looking = self.looking(at_least.as_ref());
+        let listed = loop {
+            let look = self.list_at_primary(&asked, at_least.as_ref()).await?;
+            match looking.judge(look).await {
+                Ok(None) => {}
+                Ok(Some(listed)) => break Ok(listed),
+                Err(fault) => break Err(fault),
             }
-            if self.is_alone || asked.has_diverged(&read, at_least, &self.replicas) {
-                METERS.list_reads.of(Door::Diverged).increment(1);
-                return Err(Unreadable::HistoryDiverged(read.position));
-            }
-            if tokio::time::Instant::now() >= until {
-                let fault = "the primary does not show yet what this reader has seen";
-                return Err(Error::Unavailable(fault.into()).into());
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
+        };
+        match &listed {
+            Ok(_) => METERS.list_reads.of(door).increment(1),
+            Err(Unreadable::HistoryDiverged(_)) => METERS.list_reads.of(Door::Diverged).increment(1),
+            Err(Unreadable::Failed(_)) => {}
         }
+        listed
+    }
+
+    /// Looks once at the primary. What its reader has seen and it does not list may have ended long ago, or may not be
+    /// visible yet: that is looked up.
+    async fn list_at_primary(&self, asked: &Asked, seen: Option<&Position>) -> Result<Look<Present>> {
+        let mut read = self.readers.list(asked.clone()).await?;
+        let mut shows = seen.map_or(Shows::All, |seen| asked.revision_shown(&read, seen));
+        if let Some(seen) = seen
+            && shows == Shows::All
+            && !asked.lists_all(&read, seen)
+        {
+            let (partner, customer, seen) = (asked.partner, asked.customer.clone(), seen.clone());
+            shows = self.readers.read(move |conn| shown_at(conn, partner, &customer, &seen)).await?;
+            if shows == Shows::All {
+                read = self.readers.list(asked.clone()).await?;
+            }
+        }
+        Ok(Look { holds: read.holds, now: read.position.clone(), shows, found: read })
     }
 }
 
@@ -141,47 +152,51 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Whether what was read is no older than what the reader has seen, both as a place in the log and as a revision.
-    fn is_as_fresh(&self, read: &Present, at_least: Option<Position>, known: &Replicas) -> bool {
+    /// Whether what a replica read is no older than what the reader has seen, both as a place in the log and as a revision.
+    fn is_as_fresh(&self, read: &Present, at_least: Option<&Position>, known: &Replicas) -> bool {
         at_least.is_none_or(|seen| {
-            let revision = seen.revision_of(self.partner, &self.customer).unwrap_or_default();
-            let same = revision.number < read.revision.number || revision == read.revision;
-            known.holds(read.holds, seen.at) == Some(true) && (revision.number == 0 || same)
+            known.holds(read.holds, seen.at) == Some(true) && self.revision_shown(read, seen) == Shows::All
         })
     }
 
-    /// Whether the reader has seen what can never be read here: a place or an order that this history does not have.
-    fn has_diverged(&self, read: &Present, at_least: Option<Position>, known: &Replicas) -> bool {
-        at_least.is_some_and(|seen| {
-            let revision = seen.revision_of(self.partner, &self.customer).unwrap_or_default();
-            let another = revision.number == read.revision.number && revision != read.revision;
-            // A new history begins with all that the one before it had handed over: what is missing is lost, also where
-            // nobody lets us read where that one ended.
-            let lost = seen.at.timeline < read.holds.timeline && revision.number > read.revision.number;
-            another
-                || lost
-                || (seen.at.timeline <= read.holds.timeline && known.holds(read.holds, seen.at) == Some(false))
-        })
-    }
-
-    fn present(&self, listed: Listed, places: Places, as_of: Instant, source: Source) -> Present {
-        let Listed { ongoing, closed, revision } = listed;
-        let readable = |rows: Vec<OrderRow>| rows.into_iter().filter_map(|row| or_log(row.into_order())).collect();
-        Present {
-            ongoing: readable(ongoing),
-            recently_closed: readable(closed),
-            revision,
-            position: Position::of(self.cluster, places.after, (self.partner, &self.customer), revision),
-            holds: places.before,
-            as_of,
-            source,
+    fn revision_shown(&self, read: &Present, seen: &Position) -> Shows {
+        let seen = seen.revision_of(self.partner, &self.customer).unwrap_or_default();
+        match seen.number.cmp(&read.revision.number) {
+            Ordering::Equal if seen != read.revision => Shows::Another,
+            Ordering::Greater => Shows::Less,
+            _ => Shows::All,
         }
+    }
+
+    /// Whether each order that the reader has seen is in the list, no older than it was.
+    fn lists_all(&self, read: &Present, seen: &Position) -> bool {
+        let is_of_theirs = seen.revision_of(self.partner, &self.customer).is_some();
+        let is_listed = |seen: &Shown| {
+            let mut listed = read.ongoing.iter().chain(&read.recently_closed);
+            listed.any(|order| order.number == seen.number && order.version >= seen.version)
+        };
+        !is_of_theirs || seen.shown().iter().all(is_listed)
+    }
+
+    /// Errors: [`Error::Unavailable`] if a replica shows more orders than a position can name.
+    fn present(&self, listed: Listed, places: Places, as_of: Instant, source: Source) -> Result<Present> {
+        let Listed { ongoing, closed, revision } = listed;
+        let readable = |rows: Vec<OrderRow>| -> Vec<Order> {
+            rows.into_iter().filter_map(|row| or_log(row.into_order())).collect()
+        };
+        let (ongoing, recently_closed) = (readable(ongoing), readable(closed));
+        let mut position = Position::of(self.cluster, places.after, (self.partner, &self.customer), revision);
+        if source == Source::Replica {
+            let too_many = || Error::Unavailable("a position cannot name so many orders".into());
+            position = position.having_shown(ongoing.iter().chain(&recently_closed)).ok_or_else(too_many)?;
+        }
+        Ok(Present { ongoing, recently_closed, revision, position, holds: places.before, as_of, source })
     }
 
     /// Reads the list on a snapshot of SQLite that is open already.
     pub fn read_on_snapshot(&self, conn: &mut Conn, as_of: Instant) -> Result<Present> {
         let places = Places::of_snapshot(here(conn)?);
-        Ok(self.present(step_by_step(conn, self)?, places, as_of, Source::Replica))
+        self.present(step_by_step(conn, self)?, places, as_of, Source::Replica)
     }
 }
 
@@ -222,7 +237,7 @@ pub(super) fn read_together(conn: &mut Conn, mut waiting: Vec<Waiting>, replica:
                     Some((_, as_of)) => (as_of, Source::Replica),
                     None => (asked.now, Source::Primary),
                 };
-                let _ = answer.send(Ok(asked.present(listed, places, as_of, source)));
+                let _ = answer.send(asked.present(listed, places, as_of, source));
             }
             true
         }

@@ -102,11 +102,21 @@ impl Readers {
         &self,
         query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        Ok(self.read_from(query).await?.1)
+    }
+
+    /// As [`Readers::read_at`]; gives also how far the database had come before.
+    pub async fn read_from<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    ) -> Result<(Place, T)> {
         enqueue(&self.jobs, move |conn| {
-            if conn.is_postgres() {
-                here_on_primary(conn)?;
-            }
-            conn.read(query)
+            let before = if conn.is_postgres() { Some(here_on_primary(conn)?) } else { None };
+            conn.read(|conn| {
+                // A snapshot of SQLite knows its own place.
+                let place = before.map_or_else(|| here(conn), Ok)?;
+                Ok((place, query(conn)?))
+            })
         })
         .await
     }

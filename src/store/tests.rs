@@ -422,8 +422,8 @@ async fn an_order_that_cannot_be_read_hides_no_other() {
     assert_eq!(store.board(damaged.shop_id).await.unwrap(), std::slice::from_ref(&other));
     let list = store.present(partner, customer.clone(), None, at(0), at(0)).await.unwrap();
     assert_eq!(list.ongoing, std::slice::from_ref(&other));
-    let (first_page, _) = store.history(partner, customer.clone(), i64::MAX, 1).await.unwrap();
-    let (last_page, _) = store.history(partner, customer.clone(), 2, 1).await.unwrap();
+    let (first_page, _) = store.history(partner, &customer, i64::MAX, 1, None).await.unwrap();
+    let (last_page, _) = store.history(partner, &customer, 2, 1, None).await.unwrap();
     assert_eq!((first_page, last_page), (vec![other.clone()], vec![]));
     for wanted in [Wanted::default(), Wanted { stage: Some(Stage::Authorize), ..Wanted::default() }] {
         let mut found = Vec::new();

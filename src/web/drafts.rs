@@ -199,7 +199,7 @@ fn shown(view: DraftView, position: Position) -> HttpResponse {
 }
 
 async fn draft_of(app: &App, partner: PartnerId, id: Uuid) -> Result<(Draft, Position), Failure> {
-    let Some(found) = known(app, partner, id).await? else { return Err(unknown_draft()) };
+    let Some(found) = known(app, partner, id, None).await? else { return Err(unknown_draft()) };
     if let Some(gone) = admitted::gone(&found) {
         return Err(gone);
     }

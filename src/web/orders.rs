@@ -182,7 +182,7 @@ pub async fn get_ongoing_orders(
 /// One order.
 #[utoipa::path(
     get, path = "/v1/orders/{order_id}", operation_id = "getOrder", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path), ("If-None-Match" = Option<String>, Header)),
+    params(("order_id" = Uuid, Path), ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh."), ("If-None-Match" = Option<String>, Header)),
     responses(
         (status = 200, description = "The order.", body = OrderView, headers(("ETag" = String), ("Retry-After" = u32), ("Lungo-Position" = String))),
         (status = 304, description = "It has not changed.", headers(("Retry-After" = u32), ("Lungo-Position" = String))),
@@ -194,7 +194,7 @@ pub async fn get_order(
     app: web::Data<App>,
     id: web::Path<String>,
 ) -> Answer {
-    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
+    let (order, position) = order_of(&app, partner, path_id(&id)?, &request).await?;
     let is_known = headers::if_none_match(request.headers()).has(&order.version.to_string());
     Ok(shown(&app, &order, position, is_known))
 }
@@ -202,15 +202,21 @@ pub async fn get_order(
 /// A customer's orders, newest first, by the immutable order in which they were created.
 #[utoipa::path(
     get, path = "/v1/orders", operation_id = "listOrders", tag = "orders", security(("partnerKey" = [])),
-    params(HistoryQuery),
+    params(HistoryQuery, ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh.")),
     responses((status = 200, description = "A page.", body = OrderPage, headers(("Lungo-Position" = String)))),
 )]
-pub async fn list_orders(AsPartner(partner): AsPartner, app: web::Data<App>, query: Query<HistoryQuery>) -> Answer {
+pub async fn list_orders(
+    AsPartner(partner): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    query: Query<HistoryQuery>,
+) -> Answer {
     let customer = customer_id(&query.customer_id)?;
     let scope = opaque::scope(partner, Some(&customer));
     let below = cursor(query.cursor.as_deref(), scope)?.unwrap_or(i64::MAX);
-    let (orders, position) =
-        app.store.history(partner, customer, below, limit(query.limit, 100)?).await.map_err(Failure::from)?;
+    let (at_least, limit) = (seen_position(request.headers())?, limit(query.limit, 100)?);
+    let history = app.store.history(partner, &customer, below, limit, at_least.as_ref());
+    let (orders, position) = history.await.map_err(unreadable)?;
     let next = orders.last().map_or(below, |order| order.number);
     let now = now();
     Ok(HttpResponse::Ok().insert_header(("Lungo-Position", position.token())).json(OrderPage {
@@ -222,16 +228,17 @@ pub async fn list_orders(AsPartner(partner): AsPartner, app: web::Data<App>, que
 /// All that happened to an order, oldest first.
 #[utoipa::path(
     get, path = "/v1/orders/{order_id}/events", operation_id = "getOrderEvents", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path), AfterQuery),
+    params(("order_id" = Uuid, Path), AfterQuery, ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh.")),
     responses((status = 200, description = "The events.", body = OrderEvents, headers(("Lungo-Position" = String)))),
 )]
 pub async fn get_order_events(
     AsPartner(partner): AsPartner,
+    request: HttpRequest,
     app: web::Data<App>,
     id: web::Path<String>,
     query: Query<AfterQuery>,
 ) -> Answer {
-    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
+    let (order, position) = order_of(&app, partner, path_id(&id)?, &request).await?;
     let (events, truncated) = events::of_one(&app, order.id, &query).await?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Lungo-Position", position.token()));
@@ -241,11 +248,16 @@ pub async fn get_order_events(
 /// What an order waits for, in one sentence and a code.
 #[utoipa::path(
     get, path = "/v1/orders/{order_id}/why", operation_id = "whyOrder", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path)),
+    params(("order_id" = Uuid, Path), ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh.")),
     responses((status = 200, description = "Why it stands where it stands.", body = WhyView, headers(("Lungo-Position" = String)))),
 )]
-pub async fn why_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
-    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
+pub async fn why_order(
+    AsPartner(partner): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    id: web::Path<String>,
+) -> Answer {
+    let (order, position) = order_of(&app, partner, path_id(&id)?, &request).await?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header(("Lungo-Position", position.token()));
     Ok(answer.json(WhyView::new(&order)))
@@ -254,12 +266,17 @@ pub async fn why_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: w
 /// Cancel an order, until it is being made. Repeating it is safe.
 #[utoipa::path(
     post, path = "/v1/orders/{order_id}/cancel", operation_id = "cancelOrder", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path)),
+    params(("order_id" = Uuid, Path), ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh.")),
     responses((status = 200, description = "The order, cancelled.", body = OrderView, headers(("ETag" = String), ("Lungo-Position" = String)))),
 )]
-pub async fn cancel_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+pub async fn cancel_order(
+    AsPartner(partner): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    id: web::Path<String>,
+) -> Answer {
     let id = path_id(&id)?;
-    order_of(&app, partner, id).await?;
+    order_of(&app, partner, id, &request).await?;
     let (order, position) =
         say(&app, id, Scope::Partner(partner), Actor::Partner, Event::CustomerCancelled, Code::TooLate).await?;
     Ok(shown(&app, &order, position, false))
@@ -269,13 +286,19 @@ pub async fn cancel_order(AsPartner(partner): AsPartner, app: web::Data<App>, id
 /// Its money may still be on its way back: `payment.status` tells.
 #[utoipa::path(
     delete, path = "/v1/orders/{order_id}", operation_id = "deleteOrder", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path)),
+    params(("order_id" = Uuid, Path), ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh.")),
     responses((status = 202, description = "Removed: every later call on it is answered 410.", body = admitted::Deleted,
         headers(("Lungo-Position" = String)))),
 )]
-pub async fn delete_order(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
+pub async fn delete_order(
+    AsPartner(partner): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    id: web::Path<String>,
+) -> Answer {
     let id = OrderId(path_id(&id)?);
-    let Some(known) = known(&app, partner, id.0).await? else { return Err(unknown_order().into()) };
+    let at_least = seen_position(request.headers())?;
+    let Some(known) = known(&app, partner, id.0, at_least.as_ref()).await? else { return Err(unknown_order().into()) };
     if let Some(gone) = admitted::gone(&known) {
         return Err(gone.into());
     }
@@ -294,7 +317,7 @@ pub async fn delete_order(AsPartner(partner): AsPartner, app: web::Data<App>, id
 /// Replace how an ongoing order is picked up. Its time may differ only while the order is scheduled.
 #[utoipa::path(
     put, path = "/v1/orders/{order_id}/pickup", operation_id = "putPickup", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The order's version, in quotes.")),
+    params(("order_id" = Uuid, Path), ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh."), ("If-Match" = Option<String>, Header, description = "The order's version, in quotes.")),
     request_body = PickupRequest,
     responses((status = 200, description = "The order.", body = OrderView, headers(("ETag" = String), ("Lungo-Position" = String)))),
 )]
@@ -305,7 +328,7 @@ pub async fn put_pickup(
     id: web::Path<String>,
     Body(body): Body<PickupRequest>,
 ) -> Answer {
-    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
+    let (order, position) = order_of(&app, partner, path_id(&id)?, &request).await?;
     let version = headers::if_match(request.headers())?
         .map(|tag| tag.parse::<i64>().map_err(|_| invalid_if_match("this is not the ETag of an order")))
         .transpose()?;
@@ -338,11 +361,16 @@ pub async fn put_pickup(
 /// The customer is here. The first report counts; it raises the order's priority.
 #[utoipa::path(
     post, path = "/v1/orders/{order_id}/arrival", operation_id = "reportArrival", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path)),
+    params(("order_id" = Uuid, Path), ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh.")),
     responses((status = 200, description = "The order.", body = OrderView, headers(("ETag" = String), ("Lungo-Position" = String)))),
 )]
-pub async fn report_arrival(AsPartner(partner): AsPartner, app: web::Data<App>, id: web::Path<String>) -> Answer {
-    let (order, position) = order_of(&app, partner, path_id(&id)?).await?;
+pub async fn report_arrival(
+    AsPartner(partner): AsPartner,
+    request: HttpRequest,
+    app: web::Data<App>,
+    id: web::Path<String>,
+) -> Answer {
+    let (order, position) = order_of(&app, partner, path_id(&id)?, &request).await?;
     if order.arrived_at.is_some() {
         return Ok(shown(&app, &order, position, false));
     }
@@ -364,21 +392,32 @@ fn shown(app: &App, order: &Order, position: Position, is_known: bool) -> HttpRe
     if is_known { answer.finish() } else { answer.json(view) }
 }
 
-/// What the partner has under this id, if anything.
-pub async fn known(app: &App, partner: PartnerId, id: Uuid) -> Result<Option<Known>, Failure> {
-    let known = app.store.known(OrderId(id)).await?;
+/// What the partner has under this id, if anything, at least as fresh as `at_least`.
+pub async fn known(
+    app: &App,
+    partner: PartnerId,
+    id: Uuid,
+    at_least: Option<&Position>,
+) -> Result<Option<Known>, Failure> {
+    let known = app.store.known(OrderId(id), at_least).await.map_err(unreadable)?;
     Ok(known.filter(|known| match known {
         Known::Order(order, _) => order.partner_id == partner,
         Known::Draft(draft, _) => draft.partner_id == partner,
     }))
 }
 
-/// The partner's order of this id.
+/// The partner's order of this id, at least as fresh as the `Lungo-Position` of the request.
 ///
 /// # Errors
-/// `not_found` if the partner has none; `order_deleted` if it was deleted.
-pub async fn order_of(app: &App, partner: PartnerId, id: Uuid) -> Result<(Order, Position), Failure> {
-    let Some(known) = known(app, partner, id).await? else { return Err(unknown_order()) };
+/// `not_found` if the partner has none; `order_deleted` if it was deleted; `history_diverged`.
+async fn order_of(
+    app: &App,
+    partner: PartnerId,
+    id: Uuid,
+    request: &HttpRequest,
+) -> Result<(Order, Position), Failure> {
+    let at_least = seen_position(request.headers())?;
+    let Some(known) = known(app, partner, id, at_least.as_ref()).await? else { return Err(unknown_order()) };
     if let Some(gone) = admitted::gone(&known) {
         return Err(gone);
     }

@@ -11,8 +11,8 @@ use lungo::catalogue::Refusal;
 use lungo::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
 use lungo::order::{OrderId, PartnerId};
 use lungo::store::{
-    Again, Claim, Committed, Haste, Lot, Options, Outcome, Policy, Received, Recorded, Report, Sieve, Source, Strike,
-    Tally, Unreadable, Worked,
+    Again, Claim, Committed, Haste, Known, Lot, Options, Outcome, Policy, Position, Received, Recorded, Report, Sieve,
+    Source, Strike, Tally, Unreadable, Worked,
 };
 
 use crate::support::{Ask, Bench, Customer, PRICE, at, authorized, contract, options};
@@ -50,6 +50,7 @@ contract! {
     a_deleted_order_is_out_of_its_customers_sight
     what_was_handed_over_cannot_be_deleted
     positions_only_grow
+    what_is_not_a_list_is_never_older_than_its_token_either
     nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
     an_order_that_ended_is_told_for_a_while
     what_was_handed_over_a_moment_ago_is_similar
@@ -148,7 +149,7 @@ async fn parallel_creates_without_any_header_make_one_order_a_customer(bench: &m
     assert_eq!(accepted(&verdicts), 100);
     assert_eq!(verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Similar(_))).count(), 1900);
     for cus in customers {
-        let (history, _) = bench.store.history(cus.partner, cus.id, i64::MAX, 100).await.unwrap();
+        let (history, _) = bench.store.history(cus.partner, &cus.id, i64::MAX, 100, None).await.unwrap();
         assert_eq!(history.len(), 1);
     }
 }
@@ -176,7 +177,7 @@ async fn the_numbers_of_a_customer_have_no_gaps(bench: &mut Bench) {
     let cus = Customer::new("cus");
     let asks = (0..30).map(|i| cus.asks(&[&format!("item_{}", i / 2)])).collect();
     assert_eq!(accepted(&at_once(bench, asks).await), 15);
-    let (history, _) = bench.store.history(cus.partner, cus.id, i64::MAX, 100).await.unwrap();
+    let (history, _) = bench.store.history(cus.partner, &cus.id, i64::MAX, 100, None).await.unwrap();
     let numbers: Vec<_> = history.iter().map(|order| order.number).collect();
     assert_eq!(numbers, (1..=15).rev().collect::<Vec<_>>());
     assert_eq!(history.iter().map(|order| order.nonce).collect::<HashSet<_>>().len(), 15);
@@ -588,7 +589,7 @@ async fn a_deleted_order_is_out_of_its_customers_sight(bench: &mut Bench) {
     let again = bench.store.delete(order.id, cus.partner, at(2)).await.unwrap();
     assert!(matches!(again, Received::Already(..)), "{again:?}");
     assert_eq!(bench.ask(cus.asks(&["lungo"]).key("k")).await.verdict, Verdict::Deleted(order.id));
-    assert!(bench.store.history(cus.partner, cus.id.clone(), i64::MAX, 10).await.unwrap().0.is_empty());
+    assert!(bench.store.history(cus.partner, &cus.id, i64::MAX, 10, None).await.unwrap().0.is_empty());
     let present = bench.store.present(cus.partner, cus.id.clone(), None, at(0), at(2)).await.unwrap();
     assert!(present.ongoing.is_empty() && present.recently_closed.is_empty());
     assert_eq!(present.revision.number, 1, "it was created all the same");
@@ -676,13 +677,13 @@ async fn a_list_is_never_older_than_its_token(bench: &mut Bench) {
     let written = bench.ask(cus.asks(&["lungo"])).await;
     let position = written.position;
     let read = async |at_least| bench.store.present(cus.partner, cus.id.clone(), at_least, at(0), at(9)).await;
-    let list = read(Some(position)).await.unwrap();
+    let list = read(Some(position.clone())).await.unwrap();
     assert_eq!((list.source, list.ongoing.len(), list.as_of), (Source::Primary, 1, at(9)));
     assert!(list.position.at.place >= position.at.place);
     let without = read(None).await.unwrap();
     assert_eq!((without.source, without.ongoing.len()), (Source::Replica, 0));
 
-    let mut foreign = position;
+    let mut foreign = position.clone();
     foreign.cluster ^= 1;
     let list = read(Some(foreign)).await.unwrap();
     assert_eq!((list.source, list.ongoing.len()), (Source::Primary, 1), "only the primary is certainly fresh enough");
@@ -696,13 +697,38 @@ async fn a_lagging_list_catches_up(bench: &mut Bench) {
     let cus = Customer::new("cus");
     let position = bench.ask(cus.asks(&["lungo"])).await.position;
     loop {
-        let list = bench.store.present(cus.partner, cus.id.clone(), Some(position), at(0), at(0)).await.unwrap();
+        let list =
+            bench.store.present(cus.partner, cus.id.clone(), Some(position.clone()), at(0), at(0)).await.unwrap();
         assert_eq!(list.ongoing.len(), 1);
         if list.source == Source::Replica {
             return;
         }
         tokio::task::yield_now().await;
     }
+}
+
+async fn what_is_not_a_list_is_never_older_than_its_token_either(bench: &mut Bench) {
+    let cus = Customer::new("cus");
+    let written = bench.ask(cus.asks(&["lungo"])).await;
+    let (id, position) = (written.order.expect("it was admitted").id, written.position);
+    let known = async |at_least: &Position| bench.store.known(id, Some(at_least)).await;
+    let history = async |at_least: &Position| {
+        let history = bench.store.history(cus.partner, &cus.id, i64::MAX, 10, Some(at_least)).await;
+        history.map(|(orders, _)| orders.len())
+    };
+    assert!(matches!(known(&position).await, Ok(Some(Known::Order(order, _))) if order.id == id));
+    assert_eq!(history(&position).await.unwrap(), 1);
+    let mut beyond = position.clone();
+    beyond.at.place += 1 << 40;
+    assert!(matches!(known(&beyond).await, Err(Unreadable::HistoryDiverged(now)) if now.at.place < beyond.at.place));
+    assert!(matches!(history(&beyond).await, Err(Unreadable::HistoryDiverged(now)) if now.at.place < beyond.at.place));
+    beyond.cluster ^= 1;
+    assert!(known(&beyond).await.is_ok_and(|known| known.is_some()), "another database's place says nothing here");
+    assert_eq!(history(&beyond).await.unwrap(), 1);
+    // The customer has seen an order that this history does not have.
+    let other = Customer { partner: cus.partner, ..Customer::new("other") };
+    let of_other = bench.ask(other.asks(&["lungo"])).await.position;
+    assert_eq!(history(&of_other).await.unwrap(), 1, "it says nothing of this customer's orders");
 }
 
 async fn nothing_is_inserted_before_a_place_in_the_feed_that_was_seen(bench: &mut Bench) {

@@ -14,16 +14,21 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
     &[
         ("createOrder", CREATING),
         ("getOngoingOrders", &[InvalidRequest, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable]),
-        ("getOrder", ONE_ORDER),
-        ("listOrders", &[InvalidRequest, InvalidCursor, Overloaded, DatabaseUnavailable]),
+        ("getOrder", ONE_ORDER_SEEN),
+        (
+            "listOrders",
+            &[InvalidRequest, InvalidCursor, InvalidPosition, HistoryDiverged, Overloaded, DatabaseUnavailable],
+        ),
         ("getOrderEvents", EVENTS_OF_ONE),
-        ("whyOrder", ONE_ORDER),
-        ("cancelOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
-        ("deleteOrder", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        ("whyOrder", ONE_ORDER_SEEN),
+        ("cancelOrder", A_WORD),
+        ("deleteOrder", A_WORD),
         (
             "putPickup",
             &[
                 InvalidRequest,
+                InvalidPosition,
+                HistoryDiverged,
                 NotFound,
                 OrderDeleted,
                 TooLate,
@@ -38,7 +43,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
             ],
         ),
         ("stripeCallback", &[MalformedRequest, InvalidSignature, BodyTooLarge, RequestTimeout, Overloaded]),
-        ("reportArrival", &[NotFound, OrderDeleted, TooLate, Overloaded, OutcomeUnknown, DatabaseUnavailable]),
+        ("reportArrival", A_WORD),
         (
             "createDraft",
             &[
@@ -159,12 +164,39 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
     ]
 };
 
-/// What reading one order may be answered with.
+/// What reading one order may be answered with that is read at least as fresh as it was seen …
+const ONE_ORDER_SEEN: &[Code] = &[
+    Code::InvalidPosition,
+    Code::NotFound,
+    Code::HistoryDiverged,
+    Code::OrderDeleted,
+    Code::Overloaded,
+    Code::DatabaseUnavailable,
+];
+/// … and what a customer's word about it.
+const A_WORD: &[Code] = &[
+    Code::InvalidPosition,
+    Code::NotFound,
+    Code::HistoryDiverged,
+    Code::OrderDeleted,
+    Code::TooLate,
+    Code::Overloaded,
+    Code::OutcomeUnknown,
+    Code::DatabaseUnavailable,
+];
+/// What reading one order or draft may be answered with.
 const ONE_ORDER: &[Code] = &[Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
 
 /// What reading an order's events may be answered with.
-const EVENTS_OF_ONE: &[Code] =
-    &[Code::InvalidRequest, Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
+const EVENTS_OF_ONE: &[Code] = &[
+    Code::InvalidRequest,
+    Code::InvalidPosition,
+    Code::NotFound,
+    Code::HistoryDiverged,
+    Code::OrderDeleted,
+    Code::Overloaded,
+    Code::DatabaseUnavailable,
+];
 
 /// What confirming a draft may be answered with: its key is its id, and its price is bound.
 const CONFIRMING: &[Code] = {

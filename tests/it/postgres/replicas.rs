@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lungo::store::Position;
 
 use super::{Cluster, Intent, Node, flags, is_there, list, shown, until_at_last};
-use crate::server::{Answer, Server, fresh, ids, text, two_lungos, until};
+use crate::server::{Answer, Client, Server, fresh, ids, text, two_lungos, until};
 
 fn start(cluster: &Cluster) -> Server {
     let database = cluster.fresh_database();
@@ -150,23 +150,40 @@ fn without_a_primary_a_list_is_right_or_an_error() {
     });
 }
 
-#[test]
-fn what_a_replica_showed_before_the_primary_does_is_not_taken_back() {
-    if !is_there() {
-        return;
-    }
+/// A service that asks one replica, while a commit waits for the other one.
+fn with_one_ahead(more: &[&str]) -> (Cluster, Server) {
     let cluster = Cluster::start(2, true);
     let database = cluster.fresh_database();
     // Only the replica that will be ahead is asked: one that stands still would keep the other from being looked at.
     let primary = format!("--database={}", database.primary);
     let replica = format!("--replica={}", database.replicas[1]);
-    let server = Server::start(&[&primary, &replica, "--pace=zero"]);
+    let server = Server::start(&[&[primary.as_str(), &replica], more].concat());
     // A commit waits for the one replica, and the other one shows it meanwhile.
     cluster.set(Node::Primary, "synchronous_standby_names", "replica_0");
     until("one replica counts", || {
         let ask = "SELECT string_agg(application_name, ' ') FROM pg_stat_replication WHERE sync_state = 'sync'";
         (cluster.psql(Node::Primary, ask) == "replica_0").then_some(())
     });
+    (cluster, server)
+}
+
+/// What has become of an order, by its customer's position if there is one.
+fn order(instance: &Client, id: &str, more: &str, token: Option<&str>) -> Answer {
+    let call = instance.call("GET", &format!("/v1/orders/{id}{more}"));
+    token.into_iter().fold(call, |call, token| call.header("Lungo-Position", token)).send()
+}
+
+fn version_of(answer: &Answer) -> i64 {
+    let list = ["orders", "recently_closed"].into_iter().find_map(|member| answer.body[member].get(0));
+    list.unwrap_or(&answer.body)["version"].as_i64().expect("a number")
+}
+
+#[test]
+fn what_a_replica_showed_before_the_primary_does_is_not_taken_back() {
+    if !is_there() {
+        return;
+    }
+    let (cluster, server) = with_one_ahead(&["--pace=zero"]);
     cluster.freeze(Node::Replica(0));
     let mut intent = Intent::new();
     assert_eq!(intent.call(&server.partner).expect("it answers").status, 503);
@@ -177,12 +194,61 @@ fn what_a_replica_showed_before_the_primary_does_is_not_taken_back() {
     let ahead = until_at_last("the other replica shows it", || shows_it(None));
     assert_eq!(ahead.body["source"], "replica");
     let token = ahead.header("lungo-position").to_owned();
+    let id = shown(&ahead.body).remove(0);
     cluster.stop_replica(1, true);
-    for _ in 0..4 {
+    for _ in 0..2 {
         let answer = list(&server.partner, &intent.customer, Some(&token)).expect("it answers");
         assert!(answer.status == 503 || shown(&answer.body).len() == 1, "taken back: {}", answer.text);
+        for more in ["", "/events", "/why"] {
+            let answer = order(&server.partner, &id, more, Some(&token));
+            assert!([200, 503].contains(&answer.status), "{more}: taken back: {}", answer.text);
+        }
     }
     cluster.thaw(Node::Replica(0));
     until_at_last("the primary shows it", || shows_it(Some(&token)));
+    order(&server.partner, &id, "", Some(&token)).expect(200);
     intent.insist(&[&server.partner], Duration::from_secs(30)).expect("it is known");
+}
+
+#[test]
+fn a_version_that_a_replica_showed_before_the_primary_does_is_not_taken_back() {
+    if !is_there() {
+        return;
+    }
+    let (cluster, server) = with_one_ahead(&["--stages=none"]);
+    let other = server.beside();
+    let customer = fresh("cus");
+    let id = server.call("POST", "/v1/orders").json(&two_lungos(&customer)).send().expect(202).id();
+    cluster.freeze(Node::Replica(0));
+    let arrival = || server.call("POST", &format!("/v1/orders/{id}/arrival")).send();
+    arrival().expect(503);
+    let ahead = until_at_last("the other replica shows it", || {
+        let answer = list(&server.partner, &customer, None).expect("it answers").expect(200);
+        (version_of(&answer) == 2).then_some(answer)
+    });
+    assert_eq!(ahead.body["source"], "replica");
+    let token = ahead.header("lungo-position").to_owned();
+    assert_eq!(version_of(&order(&other.partner, &id, "", None).expect(200)), 1, "the primary does not show it yet");
+    cluster.stop_replica(1, true);
+    let history = format!("?customer_id={customer}");
+    for instance in [&server.partner, &other.partner] {
+        let list = list(instance, &customer, Some(&token)).expect("it answers");
+        let history = instance.call("GET", &format!("/v1/orders{history}")).header("Lungo-Position", &token).send();
+        for answer in [list, history, order(instance, &id, "", Some(&token))] {
+            assert!(answer.status == 503 || version_of(&answer) == 2, "taken back: {}", answer.text);
+        }
+    }
+    cluster.thaw(Node::Replica(0));
+    let now = until_at_last("the primary shows it", || {
+        let answer = list(&other.partner, &customer, Some(&token)).expect("it answers");
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!((version_of(&now), text(&now.body["source"])), (2, "primary".into()));
+    assert_eq!(version_of(&order(&server.partner, &id, "", Some(&token)).expect(200)), 2);
+    assert!(now.header("lungo-position").len() < token.len(), "what the primary shows it shows for ever");
+    // What is no longer listed was seen, too.
+    server.call("DELETE", &format!("/v1/orders/{id}")).header("Lungo-Position", &token).send().expect(202);
+    let gone = list(&other.partner, &customer, Some(&token)).expect("it answers").expect(200);
+    assert!(shown(&gone.body).is_empty(), "{}", gone.text);
+    order(&other.partner, &id, "", Some(&token)).expect(410);
 }
