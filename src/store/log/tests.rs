@@ -112,8 +112,8 @@ fn step(tx: &mut Tx, id: OrderId) -> Result<()> {
 fn two_steps(tx: &mut Tx, id: OrderId) -> Result<()> {
     let before = tx.find(id)?.expect("it was born");
     let contradicted = || Outcome { event: Some(Event::Contradicted { what: "this".into() }), again: None };
-    let (after, mut steps) = worked(&before, &contradicted(), at(1), &Policy::default())?;
-    let (after, more) = worked(&after, &contradicted(), at(1), &Policy::default())?;
+    let (after, mut steps) = worked(&before, &contradicted(), 0, at(1), &Policy::default())?;
+    let (after, more) = worked(&after, &contradicted(), 0, at(1), &Policy::default())?;
     steps.extend(more);
     assert_eq!(steps.len(), 2);
     write(tx, &before, after, steps, at(1), &Policy::default())?.expect("it is as it was");
