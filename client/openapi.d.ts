@@ -808,7 +808,7 @@ export interface components {
             vehicle: string | null;
         };
         /**
-         * @description What the heartbeats say about a shop; `unknown` if it never sent one.
+         * @description What the heartbeats say about a shop; `unknown` while none is expected.
          * @enum {string}
          */
         Presence: "unknown" | "online" | "late" | "offline";

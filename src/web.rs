@@ -95,6 +95,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/v1/admin/keys/{key_id}/revoke").route(post().to(keys::revoke_key)))
         .service(read("/v1/admin/shops", shops::list_all_shops).route(post().to(shops::create_shop)))
         .service(read("/v1/admin/shops/{shop_id}", shops::get_shop).route(put().to(shops::put_shop)))
+        .service(resource("/v1/admin/shops/{shop_id}/heartbeat").route(delete().to(shops::end_shop_heartbeats)))
         .service(read("/v1/admin/shops/{shop_id}/items", menu::list_shop_items))
         .service(resource("/v1/admin/shops/{shop_id}/items/{item_id}").route(put().to(menu::put_shop_item)))
         .service(read("/v1/admin/orders", admin::orders::search_orders))

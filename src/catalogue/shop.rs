@@ -31,6 +31,10 @@ pub struct Shop {
     pub mode: Mode,
     /// `None` for a shop that has never sent one: then silence means nothing.
     pub last_heartbeat_at: Option<Instant>,
+    /// Heartbeats up to then are no longer expected to go on: the tablet signed out, or the shop or an operator said so.
+    /// A later heartbeat begins the watch anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch_ended_at: Option<Instant>,
     /// Orders are accepted on the shop's behalf.
     pub auto_accept: bool,
     /// Orders in progress from which on nothing more is taken for now; slots have a limit of their own.
@@ -65,7 +69,7 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
-    /// It has never sent a heartbeat, and is believed to be there.
+    /// No heartbeat is expected, and the shop is believed to be there.
     Unknown,
     Online,
     /// Silent for a minute: worth a warning.
@@ -100,6 +104,7 @@ impl Shop {
             last_order_minutes: 0,
             mode: Mode::Open,
             last_heartbeat_at: None,
+            watch_ended_at: None,
             auto_accept: false,
             max_in_progress: 100,
             tracks_steps: true,
@@ -109,12 +114,32 @@ impl Shop {
         }
     }
 
+    /// What the heartbeats say about the shop at `now`.
+    ///
+    /// Silence is judged only while a tablet is expected to be there. A simulated shop works without one: a person who
+    /// opened its board and left must not close it.
     pub fn presence(&self, now: Instant) -> Presence {
-        match self.last_heartbeat_at.map(|last| now - last) {
+        let expected = self.last_heartbeat_at.filter(|last| self.watch_ended_at.is_none_or(|ended| ended < *last));
+        match expected.map(|last| now - last) {
             None => Presence::Unknown,
+            Some(silence) if silence >= LATE_AFTER && self.simulated => Presence::Unknown,
             Some(silence) if silence >= OFFLINE_AFTER => Presence::Offline,
             Some(silence) if silence >= LATE_AFTER => Presence::Late,
             Some(_) => Presence::Online,
+        }
+    }
+
+    /// Expects no heartbeat until the next one comes: silence means nothing any more.
+    pub fn end_watch(&mut self, now: Instant) {
+        self.watch_ended_at = self.watch_ended_at.max(self.last_heartbeat_at).max(Some(now));
+    }
+
+    /// Changes the mode at the shop's own word. A shop that opens itself while its tablet is silent is there: it does not
+    /// wait for that tablet any more.
+    pub fn set_own_mode(&mut self, mode: Mode, now: Instant) {
+        self.mode = mode;
+        if mode == Mode::Open && self.presence(now) == Presence::Offline {
+            self.end_watch(now);
         }
     }
 
@@ -250,6 +275,34 @@ mod tests {
         let now = at("2025-07-15T12:00:00Z");
         let shop = Shop { last_heartbeat_at: silence.map(|seconds| now - Duration::seconds(seconds)), ..shop() };
         assert_eq!(shop.presence(now), expected);
+    }
+
+    #[test]
+    fn silence_is_judged_only_while_a_tablet_is_expected() {
+        let now = at("2025-07-15T12:00:00Z");
+        let silent = Shop { last_heartbeat_at: Some(now - Duration::hours(1)), ..shop() };
+        assert_eq!(silent.presence(now), Presence::Offline);
+        assert_eq!(Shop { simulated: true, ..silent.clone() }.presence(now), Presence::Unknown);
+        let mut ended = silent.clone();
+        ended.end_watch(now);
+        assert_eq!(ended.presence(now + Duration::days(1)), Presence::Unknown);
+        ended.last_heartbeat_at = Some(now + Duration::seconds(1));
+        assert_eq!(ended.presence(now + Duration::seconds(2)), Presence::Online);
+        assert_eq!(ended.presence(now + Duration::minutes(4)), Presence::Offline, "the watch began anew");
+
+        let mut opened = silent.clone();
+        opened.set_own_mode(Mode::Open, now);
+        assert_eq!(opened.presence(now), Presence::Unknown);
+        let mut busy = silent;
+        busy.set_own_mode(Mode::Busy { minutes: 5, until: None }, now);
+        assert_eq!(busy.presence(now), Presence::Offline);
+    }
+
+    #[test]
+    fn a_shop_without_an_end_of_its_watch_is_stored_as_before() {
+        let stored = serde_json::to_value(shop()).unwrap();
+        assert_eq!(stored.get("watch_ended_at"), None);
+        assert_eq!(serde_json::from_value::<Shop>(stored).unwrap().watch_ended_at, None);
     }
 
     #[rstest]

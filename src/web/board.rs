@@ -122,10 +122,16 @@ async fn sign_in(app: Data<App>, request: HttpRequest, body: Payload) -> Result<
 /// `POST /board/leave`
 async fn sign_out(app: Data<App>, request: HttpRequest, body: Payload) -> Result<HttpResponse, Problem> {
     let mut answer = see_other("/board");
-    if let Some((secret, _)) = signed_in(&app, &request).await? {
+    if let Some((secret, record)) = signed_in(&app, &request).await? {
         let body = Bytes::from_request(&request, &mut body.into_inner());
         posted::read(&request, body, &access::form_token(&secret)).await?;
         app.store.sign_out(access::hash(&secret)).await.map_err(Failure::from)?;
+        // A second tablet, or a till, begins the watch anew with its next heartbeat.
+        if let Owner::Shop { shop_id, .. } = record.owner {
+            let now = now();
+            app.store.change_shop(shop_id, move |shop| shop.end_watch(now)).await.map_err(Failure::from)?;
+            app.take_effect().await;
+        }
         let _ = answer.add_cookie(&tablet_cookie(&app, &request, None));
     }
     Ok(answer)

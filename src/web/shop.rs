@@ -5,7 +5,7 @@
 mod state;
 
 use actix_web::http::header;
-use actix_web::web::{ServiceConfig, post, put, resource};
+use actix_web::web::{ServiceConfig, delete, post, put, resource};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -44,7 +44,7 @@ pub fn configure(shop: &mut ServiceConfig) {
         .service(resource("/orders/{order_id}/not-collected").route(post().to(not_collected_order)))
         .service(resource("/orders/{order_id}/cancel").route(post().to(shop_cancel_order)))
         .service(resource("/mode").route(put().to(set_mode)))
-        .service(resource("/heartbeat").route(post().to(heartbeat)))
+        .service(resource("/heartbeat").route(post().to(heartbeat)).route(delete().to(end_heartbeats)))
         .service(read("/items", list_item_availability))
         .service(resource("/items/{item_id}/availability").route(put().to(set_item_availability)));
 }

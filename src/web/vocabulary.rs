@@ -95,7 +95,7 @@ macro_rules! choice_schemas {
 choice_schemas! {
     PickupType { Counter, Curbside }: "How the customer gets the order.";
     OnUnavailable { Cancel, RemoveLine }: "What the customer wants when a line is sold out.";
-    Presence { Unknown, Online, Late, Offline }: "What the heartbeats say about a shop; `unknown` if it never sent one.";
+    Presence { Unknown, Online, Late, Offline }: "What the heartbeats say about a shop; `unknown` while none is expected.";
     NotAccepting { Closed, LastOrder, Paused, Offline, Full }: "Why a shop takes no order.";
     ModeName { Open, Busy, Paused }: "`open`; `busy`: everything takes longer; `paused`: no new orders.";
 }

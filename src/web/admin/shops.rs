@@ -228,9 +228,29 @@ pub async fn put_shop(
     // What the shop says of itself is taken from the row as it is: a heartbeat may come between.
     let replace = move |shop: &mut Shop| {
         let mode = if names_mode { wanted.mode } else { shop.mode };
-        *shop = Shop { shop_id: id, mode, last_heartbeat_at: shop.last_heartbeat_at, ..wanted.clone() };
+        let (last_heartbeat_at, watch_ended_at) = (shop.last_heartbeat_at, shop.watch_ended_at);
+        *shop = Shop { shop_id: id, mode, last_heartbeat_at, watch_ended_at, ..wanted.clone() };
     };
     let shop = app.store.change_shop(id, replace).await.map_err(Failure::from)?.ok_or_else(unknown_shop)?;
+    app.take_effect().await;
+    Ok(web::Json(AdminShopView::new(&app.catalogue(), &shop, now)))
+}
+
+/// No heartbeat of the shop is expected any more, for example because it moved from the board to a till. Its next
+/// heartbeat begins the watch anew.
+#[utoipa::path(
+    delete, path = "/v1/admin/shops/{shop_id}/heartbeat", operation_id = "endShopHeartbeats", tag = "admin",
+    security(("adminKey" = [])), params(("shop_id" = Uuid, Path)),
+    responses((status = 200, description = "The shop as it is now.", body = AdminShopView))
+)]
+pub async fn end_shop_heartbeats(
+    _: AsAdmin,
+    app: web::Data<App>,
+    shop_id: web::Path<String>,
+) -> Result<web::Json<AdminShopView>, Problem> {
+    let (now, id) = (now(), ShopId(path_id(&shop_id)?));
+    let ended = app.store.change_shop(id, move |shop| shop.end_watch(now)).await.map_err(Failure::from)?;
+    let shop = ended.ok_or_else(unknown_shop)?;
     app.take_effect().await;
     Ok(web::Json(AdminShopView::new(&app.catalogue(), &shop, now)))
 }

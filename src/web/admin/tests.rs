@@ -50,7 +50,7 @@ async fn only_an_operators_key_opens_it() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 33);
+    assert_eq!(seen, 34);
 }
 
 #[actix_web::test]

@@ -93,7 +93,15 @@ async fn whoever_signs_out_is_out_and_a_tablet_is_forgotten_in_time() {
         with(&tablet, request).set_form([("csrf", token)])
     };
     assert_eq!(house.send(leave("x".into()), "").await.status, 403);
+    let is_watched = async || {
+        let change = |shop: &mut crate::catalogue::Shop| shop.simulated = false;
+        let shop = house.app.store.change_shop(crate::catalogue::demo::LUNGO_CENTRAL, change).await.unwrap().unwrap();
+        shop.presence(now() + chrono::Duration::hours(1)) == crate::catalogue::Presence::Offline
+    };
+    house.send(with(&tablet, TestRequest::post().uri("/board/shop/heartbeat").insert_header(ORIGIN)), "").await;
+    assert!(is_watched().await);
     assert_eq!(house.send(leave(access::form_token(&tablet)), "").await.status, 303);
+    assert!(!is_watched().await, "no heartbeat is expected from a board that was left");
     assert_eq!(house.send(with(&tablet, TestRequest::get().uri("/board/shop")), "").await.status, 401);
 
     let (secret, long_ago) = (access::secret(), now() - lifetime(&house.app) - chrono::Duration::seconds(1));

@@ -60,6 +60,7 @@ actions! {
     WithdrawSettlement [Finance]                why   "withdraw what was to be settled by evidence";
     SeeShops        [Support, Finance, ShopOps] plain "see shops and menus";
     SetShopMode     [Support, ShopOps]          why   "open a shop, pause it, or say that it is busy";
+    EndShopWatch    [Support, ShopOps]          why   "expect no more heartbeats of a shop";
     SetShopItem     [ShopOps]                   why   "change what a shop has, and what that costs there";
     EditItem        [ShopOps]                   why   "change a partner's menu";
     SeePartners     [Support, Finance, ShopOps] plain "see partners, without their secrets";

@@ -46,6 +46,8 @@ struct ShopPage {
     facts: Vec<(&'static str, String)>,
     items: Vec<Cell>,
     may_set_mode: bool,
+    /// Heartbeats are expected, and the visitor may end that.
+    may_end_watch: bool,
     may_set_items: bool,
 }
 
@@ -95,15 +97,16 @@ impl ShopRow {
             Mode::Busy { minutes, until: end } => (format!("busy, +{minutes} min{}", until(end)), "warn"),
             Mode::Paused { until: end } => (format!("paused{}", until(Some(end))), "bad"),
         };
-        let (presence, heartbeat_look) = match shop.presence(now) {
-            Presence::Unknown => ("never heard of", ""),
+        let presence = shop.presence(now);
+        let (seen, heartbeat_look) = match presence {
+            Presence::Unknown => ("no tablet expected", ""),
             Presence::Online => ("online", "good"),
             Presence::Late => ("late", "warn"),
             Presence::Offline => ("offline", "bad"),
         };
-        let heartbeat = match shop.last_heartbeat_at {
-            Some(at) => format!("{presence}, {} ago", show::span(now - at)),
-            None => presence.to_owned(),
+        let heartbeat = match shop.last_heartbeat_at.filter(|_| presence != Presence::Unknown) {
+            Some(at) => format!("{seen}, {} ago", show::span(now - at)),
+            None => seen.to_owned(),
         };
         let in_hand = catalogue.in_progress(shop.shop_id);
         let milliseconds = |ms: Option<i64>| ms.map_or_else(String::new, |ms| show::span(Duration::milliseconds(ms)));
@@ -202,6 +205,7 @@ pub async fn show_shop(visitor: Visitor, app: Data<App>, id: Path<String>) -> Re
         ],
         items: catalogue.items(shop.partner_id).iter().filter(|item| item.active).map(cell).collect(),
         may_set_mode: visitor.may(Action::SetShopMode),
+        may_end_watch: visitor.may(Action::EndShopWatch) && shop.presence(now) != Presence::Unknown,
         may_set_items: visitor.may(Action::SetShopItem),
         row: ShopRow::new(&catalogue, shop, answers, now),
     };
@@ -229,6 +233,16 @@ pub async fn set_mode(app: Data<App>, id: Path<String>, posted: Posted) -> Resul
     changed.ok_or_else(unknown_shop)?;
     app.take_effect().await;
     Ok(posted.done(&address(id), "The shop is told to everybody so."))
+}
+
+/// `POST /console/shops/{shop_id}/unwatch`
+pub async fn end_watch(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
+    let (id, now) = (ShopId(id_in(&id)?), now());
+    let store = app.store.recording(posted.entry(subject(id), json!({}))?);
+    let ended = store.change_shop(id, move |shop| shop.end_watch(now)).await.map_err(Failure::from)?;
+    ended.ok_or_else(unknown_shop)?;
+    app.take_effect().await;
+    Ok(posted.done(&address(id), "Silence no longer takes the shop offline. Its next heartbeat begins the watch anew."))
 }
 
 /// `POST /console/shops/{shop_id}/items/{item_id}`: what the shop has, and what that costs there.

@@ -111,6 +111,8 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("shopCancelOrder", A_STEP),
         ("setMode", A_REPLACEMENT),
         ("heartbeat", &[NotFound, DatabaseUnavailable, Overloaded, OutcomeUnknown]),
+        ("endHeartbeats", &[NotFound, DatabaseUnavailable, Overloaded, OutcomeUnknown]),
+        ("endShopHeartbeats", &[NotFound, DatabaseUnavailable, Overloaded, OutcomeUnknown]),
         ("listItemAvailability", &[NotFound]),
         ("setItemAvailability", A_REPLACEMENT),
         ("listPartners", &[DatabaseUnavailable, Overloaded]),

@@ -187,13 +187,15 @@ pub async fn set_mode(
 ) -> Result<web::Json<ShopView>, Problem> {
     let now = now();
     let mode = body.parse("", now).map_err(faults::unprocessable)?;
-    let changed = app.store.change_shop(shop.shop_id, move |shop| shop.mode = mode).await.map_err(Failure::from)?;
+    let changed =
+        app.store.change_shop(shop.shop_id, move |shop| shop.set_own_mode(mode, now)).await.map_err(Failure::from)?;
     let changed = changed.ok_or_else(unknown_shop)?;
     app.take_effect().await;
     Ok(web::Json(ShopView::new(&app.catalogue(), &changed, now)))
 }
 
-/// The shop is there. Once it has said so it has to go on: after three minutes of silence nothing is offered to it.
+/// The shop is there. Once it has said so it has to go on: after three minutes of silence nothing is offered to it, until
+/// it is heard of again or `endHeartbeats` says that no tablet is expected.
 #[utoipa::path(
     post, path = "/v1/shop/heartbeat", operation_id = "heartbeat", tag = "shop", security(("shopKey" = [])),
     responses((status = 200, description = "Heard.", body = HeartbeatView))
@@ -204,6 +206,19 @@ pub async fn heartbeat(shop: AsShop, app: web::Data<App>) -> Result<web::Json<He
     app.store.change_shop(shop.shop_id, heard).await.map_err(Failure::from)?.ok_or_else(unknown_shop)?;
     app.heard_of(shop.shop_id, now);
     Ok(web::Json(HeartbeatView { next_heartbeat_within_seconds: HEARTBEAT.as_secs() }))
+}
+
+/// No heartbeat is expected any more: silence no longer takes the shop offline. The next heartbeat begins the watch anew.
+#[utoipa::path(
+    delete, path = "/v1/shop/heartbeat", operation_id = "endHeartbeats", tag = "shop", security(("shopKey" = [])),
+    responses((status = 200, description = "The shop as it is now.", body = ShopView))
+)]
+pub async fn end_heartbeats(shop: AsShop, app: web::Data<App>) -> Result<web::Json<ShopView>, Problem> {
+    let now = now();
+    let changed = app.store.change_shop(shop.shop_id, move |shop| shop.end_watch(now)).await.map_err(Failure::from)?;
+    let changed = changed.ok_or_else(unknown_shop)?;
+    app.take_effect().await;
+    Ok(web::Json(ShopView::new(&app.catalogue(), &changed, now)))
 }
 
 /// Takes an item off the shop's menu for a while, or puts it back.

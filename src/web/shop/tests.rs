@@ -221,6 +221,35 @@ async fn a_heartbeat_is_kept_and_known() {
 }
 
 #[actix_web::test]
+async fn a_silent_shop_is_open_again_once_no_tablet_is_expected() {
+    let house = House::open().await;
+    let presence = || house.app.catalogue().find_shop(demo::LUNGO_CENTRAL).unwrap().presence(now());
+    let fall_silent = async || {
+        let silent = |shop: &mut Shop| {
+            (shop.simulated, shop.last_heartbeat_at) = (false, Some(now() - Duration::hours(1)));
+            shop.watch_ended_at = None;
+        };
+        house.app.store.change_shop(demo::LUNGO_CENTRAL, silent).await.unwrap();
+        house.app.refresh().await.unwrap();
+        assert_eq!(presence(), Presence::Offline);
+    };
+    fall_silent().await;
+    let answer = house.send(TestRequest::delete().uri("/v1/shop/heartbeat"), &house.shop).await;
+    assert_eq!((answer.status, &answer.body["presence"]), (200, &json!("unknown")));
+    assert_eq!(presence(), Presence::Unknown);
+    fall_silent().await;
+    let answer = house.put(&house.shop, "/v1/shop/mode", json!({"mode": "open"})).await;
+    assert_eq!((answer.status, &answer.body["accepting"]), (200, &json!(true)));
+    fall_silent().await;
+    let url = format!("/v1/admin/shops/{}/heartbeat", demo::LUNGO_CENTRAL);
+    assert_eq!(house.send(TestRequest::delete().uri(&url), &house.shop).await.status, 403);
+    assert_eq!(house.send(TestRequest::delete().uri(&url), &house.admin).await.status, 200);
+    assert_eq!(presence(), Presence::Unknown);
+    let answer = house.send(TestRequest::post().uri("/v1/shop/heartbeat"), &house.shop).await;
+    assert_eq!((answer.status, presence()), (200, Presence::Online), "a tablet that comes back is expected again");
+}
+
+#[actix_web::test]
 async fn what_is_sold_out_is_seen_at_once_and_only_there() {
     let house = House::open().await;
     let url = "/v1/shop/items/lungo/availability";
@@ -276,7 +305,10 @@ async fn a_shop_that_fell_silent_or_is_closed_is_told_to_the_customer_before_any
         assert_eq!(shop.unwrap()["accepting"], menu["shop"]["accepting"]);
         menu["shop"].clone()
     };
-    set(|shop| shop.last_heartbeat_at = Some(now() - Duration::seconds(181))).await;
+    set(|shop| {
+        (shop.simulated, shop.last_heartbeat_at) = (false, Some(now() - Duration::seconds(181)));
+    })
+    .await;
     let shop = promised().await;
     assert_eq!((&shop["presence"], &shop["why"]), (&json!("offline"), &json!("offline")));
     let refused = house.post(&house.partner, "/v1/orders", order.clone()).await;
