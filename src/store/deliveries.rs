@@ -62,9 +62,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The event's own name: the same each time it is sent, to whomever.
+    /// The event's own name: the same each time it is sent. The instant is part of it, because a database that was
+    /// restored from a backup gives a version again, and a receiver would take the new event for the one it has had.
     pub fn event_id(&self) -> String {
-        format!("evt_{}_{}", self.order_id.0.simple(), self.version)
+        format!("evt_{}_{}_{:x}", self.order_id.0.simple(), self.version, self.occurred_at.timestamp_millis())
     }
 }
 

@@ -36,6 +36,24 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// A shop's acceptance.
+    #[cfg(test)]
+    pub fn example(at: Instant) -> Self {
+        Self {
+            position: 12,
+            order_id: OrderId::new(),
+            version: 3,
+            kind: EventKind::ShopAccepted,
+            from: Some(Status::AwaitingShop),
+            to: Status::Accepted,
+            payment_status: PaymentStatus::Authorized,
+            actor: Actor::Shop,
+            reason: None,
+            at,
+            data: Json("{}".into()),
+        }
+    }
+
     /// All that the event says.
     ///
     /// # Errors
@@ -101,27 +119,24 @@ impl Store {
             .await
     }
 
-    /// The partner's events after a position, oldest first, the last position of the log that can be given now, and
-    /// how far the database had come by then, so that it had written all of them. Nothing is ever inserted before a
-    /// position that was given.
-    pub async fn feed(&self, partner: PartnerId, after: i64, limit: i64) -> Result<(Vec<Recorded>, i64, Place)> {
+    /// The partner's event at a position, if there is one; its events after that, oldest first; the last position of the
+    /// log that can be given now; and how far the database had come by then, so that it had written all of them. Nothing
+    /// is ever inserted before a position that was given.
+    pub async fn feed(
+        &self,
+        partner: PartnerId,
+        after: i64,
+        limit: i64,
+    ) -> Result<(Option<Recorded>, Vec<Recorded>, i64, Place)> {
         self.readers
             .read_at(move |conn| {
+                let told = order_events::table
+                    .filter(order_events::partner_id.eq(raw(partner)))
+                    .filter(order_events::position.eq(after));
+                let told = told.first::<EventRow>(conn).optional()?.map(EventRow::into_recorded).transpose()?;
                 let (events, end) = feed_of(conn, partner, after, limit)?;
                 // Only now: what was committed since the question before is among the events.
-                Ok((events, end, position::here(conn)?))
-            })
-            .await
-    }
-
-    /// The partner's event at a position, if there is one.
-    pub async fn event_at(&self, partner: PartnerId, position: i64) -> Result<Option<Recorded>> {
-        self.readers
-            .read(move |conn| {
-                let event = order_events::table
-                    .filter(order_events::partner_id.eq(raw(partner)))
-                    .filter(order_events::position.eq(position));
-                event.first::<EventRow>(conn).optional()?.map(EventRow::into_recorded).transpose()
+                Ok((told, events, end, position::here(conn)?))
             })
             .await
     }

@@ -12,7 +12,7 @@ use crate::store::{Position, Recorded};
 use crate::web::auth::AsPartner;
 use crate::web::heard::unknown_order;
 use crate::web::problem::Problem;
-use crate::web::query::{LogCursor, Query, limit, log_cursor, lost_history, opaque, tag};
+use crate::web::query::{EventTag, LogCursor, Query, limit, log_cursor, lost_history, opaque};
 use crate::web::views::EventView;
 
 /// An event, and whose it is.
@@ -27,7 +27,8 @@ pub struct FeedEvent {
 #[derive(Serialize, ToSchema)]
 pub struct EventPage {
     pub events: Vec<FeedEvent>,
-    /// Where to go on, now or later: nothing is ever inserted before it.
+    /// Where to go on, now or later: nothing is ever inserted before it. It names the last event of this page: where
+    /// another one stands there, because the database was restored from a backup, it is refused (`cursor_invalid`).
     pub cursor: String,
 }
 
@@ -82,28 +83,28 @@ pub async fn list_events(
     let (scope, cluster) = (opaque::scope(partner, None), app.store.cluster());
     let cursor = log_cursor(query.cursor.as_deref(), scope, |of| app.store.has_log_of(of))?;
     let after = cursor.map_or(0, |cursor| cursor.after);
-    let (events, last, place) =
+    let (told, events, last, place) =
         app.store.feed(partner, after, limit(query.limit, 1000)?).await.map_err(Failure::from)?;
-    // Of a database that this one was moved from nothing can be lost here.
-    let known = cursor.filter(|cursor| cursor.cluster == cluster);
-    let mut is_lost = after > last;
+    // A history that has the very event that was told last has all before it too, and what came since has later
+    // positions. One that has another event there, or none, was never told: some of it may stand before that position.
+    let is_told = cursor.is_none_or(|cursor| after == 0 || told.is_some_and(|told| cursor.event.names(&told)));
     let mut seen = place;
-    if let Some(cursor) = known {
-        if app.store.goes_on(place, cursor.seen).map_err(Failure::from)? {
-            // Whoever hears nothing new depends on no more than before.
-            seen = if events.is_empty() { cursor.seen } else { place };
-        } else {
-            // It was told beyond the end of the old history. If that handed over the very last event that was told, it
-            // handed over all before that too, and what came later has later positions.
-            let told = app.store.event_at(partner, after).await.map_err(Failure::from)?;
-            is_lost |= after > 0 && told.is_none_or(|told| tag(&told) != cursor.event);
-        }
+    // Of a database that this one was moved from nothing can be lost here.
+    if let Some(cursor) = cursor.filter(|cursor| cursor.cluster == cluster)
+        && app.store.goes_on(place, cursor.seen).map_err(Failure::from)?
+        && events.is_empty()
+    {
+        // Whoever hears nothing new depends on no more than before.
+        seen = cursor.seen;
     }
-    if is_lost {
+    if after > last || !is_told {
         return Err(lost_history().into());
     }
-    let (after, event) =
-        events.last().map_or((after, cursor.map_or(0, |cursor| cursor.event)), |event| (event.position, tag(event)));
+    let none = EventTag::Whole(0);
+    let (after, event) = match events.last() {
+        Some(event) => (event.position, EventTag::of(event)),
+        None => (after, cursor.map_or(none, |cursor| cursor.event)),
+    };
     let next = LogCursor { after, event, cluster, seen };
     let events = events.iter().map(|event| FeedEvent { order_id: event.order_id.0, event: EventView::new(event) });
     let mut answer = HttpResponse::Ok();

@@ -68,21 +68,50 @@ pub fn cursor(token: Option<&str>, scope: [u8; 6]) -> Result<Option<i64>, Failur
 }
 
 /// A place in the log of events.
+///
+/// A cursor names the event that it stands behind. A database that was restored from a backup counts on from where the
+/// backup ends, so that a position alone would soon lead behind another event, and what happened in between would never
+/// be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogCursor {
-    /// The position of the last event that was told.
+    /// The position of the last event that was told; 0 before the first.
     pub after: i64,
-    /// Which event that was: see [`tag`].
-    pub event: u64,
+    /// Which event that was.
+    pub event: EventTag,
     /// Whose log it is.
     pub cluster: u64,
     /// How far that database had come when it was told.
     pub seen: Place,
 }
 
-/// Tells an event from what may stand at its position in another history.
-pub fn tag(event: &Recorded) -> u64 {
-    let Hash(hash) = Hash::of(&("event", event.order_id, event.version));
+/// Tells an event from any other that may stand at its position in another history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTag {
+    /// Made of all that the log has in columns of its own, the instant included.
+    Whole(u64),
+    /// Made of order and version only, as builds before this one did. It is still taken, or each partner would have to
+    /// read its whole log again after an upgrade.
+    Version(u64),
+}
+
+impl EventTag {
+    pub fn of(event: &Recorded) -> Self {
+        let Recorded { order_id, version, kind, from, to, payment_status, actor, reason, at, .. } = event;
+        let at = at.timestamp_millis();
+        Self::Whole(short(&("event", order_id, version, kind, (from, to, payment_status), actor, reason, at)))
+    }
+
+    /// Whether it is the tag of this event.
+    pub fn names(self, event: &Recorded) -> bool {
+        match self {
+            Self::Whole(_) => self == Self::of(event),
+            Self::Version(tag) => tag == short(&("event", event.order_id, event.version)),
+        }
+    }
+}
+
+fn short(value: &impl serde::Serialize) -> u64 {
+    let Hash(hash) = Hash::of(value);
     u64::from_be_bytes(*hash.first_chunk().expect("a hash has 32 bytes"))
 }
 
@@ -116,7 +145,7 @@ pub mod opaque {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-    use super::LogCursor;
+    use super::{EventTag, LogCursor};
     use crate::order::{CustomerId, Hash, PartnerId};
     use crate::store::Place;
 
@@ -130,9 +159,17 @@ pub mod opaque {
         URL_SAFE_NO_PAD.encode([&place.to_be_bytes()[..], &scope].concat())
     }
 
+    /// The first byte of a cursor whose tag is [`EventTag::Whole`]. Those before it had no such byte.
+    const WHOLE: u8 = 2;
+
     pub fn log_cursor(cursor: LogCursor, scope: [u8; 6]) -> String {
         let LogCursor { after, event, cluster, seen: Place { timeline, place } } = cursor;
-        let parts: [&[u8]; 6] = [
+        let (format, event): (&[u8], u64) = match event {
+            EventTag::Whole(event) => (&[WHOLE], event),
+            EventTag::Version(event) => (&[], event),
+        };
+        let parts: [&[u8]; 7] = [
+            format,
             &after.to_be_bytes(),
             &scope,
             &cluster.to_be_bytes(),
@@ -144,7 +181,12 @@ pub mod opaque {
     }
 
     pub fn parse_log(token: &str, scope: [u8; 6]) -> Option<LogCursor> {
-        let bytes: [u8; 42] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (bytes, tag): (_, fn(u64) -> EventTag) = match bytes.as_slice() {
+            [WHOLE, rest @ ..] if rest.len() == 42 => (rest, EventTag::Whole),
+            rest => (rest, EventTag::Version),
+        };
+        let bytes: &[u8; 42] = bytes.try_into().ok()?;
         let cursor = LogCursor {
             after: i64::from_be_bytes(bytes[..8].try_into().ok()?),
             cluster: u64::from_be_bytes(bytes[14..22].try_into().ok()?),
@@ -152,7 +194,7 @@ pub mod opaque {
                 timeline: u32::from_be_bytes(bytes[22..26].try_into().ok()?),
                 place: i64::from_be_bytes(bytes[26..34].try_into().ok()?),
             },
-            event: u64::from_be_bytes(bytes[34..].try_into().ok()?),
+            event: tag(u64::from_be_bytes(bytes[34..].try_into().ok()?)),
         };
         (cursor.after >= 0 && cursor.seen.place >= 0 && bytes[8..14] == scope).then_some(cursor)
     }
@@ -175,7 +217,10 @@ mod tests {
     #[test]
     fn a_cursor_into_another_database_is_told_from_garbage() {
         let scope = opaque::scope(crate::order::PartnerId::new(), None);
-        let cursor = LogCursor { after: 12, event: 5, cluster: 7, seen: Place { timeline: 3, place: 1 << 40 } };
+        let seen = Place { timeline: 3, place: 1 << 40 };
+        let cursor = LogCursor { after: 12, event: EventTag::Whole(5), cluster: 7, seen };
+        let of_before = LogCursor { event: EventTag::Version(5), ..cursor };
+        assert_eq!(opaque::parse_log(&opaque::log_cursor(of_before, scope), scope), Some(of_before));
         let token = opaque::log_cursor(cursor, scope);
         assert_eq!(log_cursor(Some(&token), scope, |of| of == 7).unwrap(), Some(cursor));
         assert_eq!(log_cursor(None, scope, |of| of == 7).unwrap(), None);
@@ -184,6 +229,30 @@ mod tests {
         for garbage in ["", "x", &of_another, &opaque::cursor(12, scope)] {
             assert_eq!(log_cursor(Some(garbage), scope, |of| of == 7).unwrap_err().code, Code::InvalidCursor);
         }
+    }
+
+    #[test]
+    fn a_tag_names_one_event_and_none_that_another_history_has_in_its_place() {
+        use crate::fixtures::at;
+        use crate::lifecycle::{EventKind, Reason, Status};
+        let event = Recorded::example(at(1));
+        let but = |change: fn(&mut Recorded)| {
+            let mut other = event.clone();
+            change(&mut other);
+            other
+        };
+        let tag = EventTag::of(&event);
+        assert!(tag.names(&event) && tag.names(&but(|event| event.position = 99)));
+        let rejected = but(|event| {
+            event.kind = EventKind::ShopRejected;
+            (event.to, event.reason) = (Status::Rejected, Some(Reason::ShopClosed));
+        });
+        let of_another_version = but(|event| event.version = 4);
+        for other in [&rejected, &of_another_version, &but(|event| event.at = at(2))] {
+            assert!(!tag.names(other), "{other:?}");
+        }
+        let of_before = EventTag::Version(short(&("event", event.order_id, event.version)));
+        assert!(of_before.names(&event) && !of_before.names(&of_another_version));
     }
 
     #[test]

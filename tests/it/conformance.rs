@@ -71,7 +71,7 @@ contract! {
 async fn feed(bench: &Bench, partner: PartnerId, events: usize) -> Vec<Recorded> {
     let end = std::time::Instant::now() + StdDuration::from_secs(20);
     loop {
-        let (found, ..) = bench.store.feed(partner, 0, i64::MAX).await.unwrap();
+        let (_, found, ..) = bench.store.feed(partner, 0, i64::MAX).await.unwrap();
         if found.len() >= events || std::time::Instant::now() > end {
             return found;
         }
@@ -747,14 +747,14 @@ async fn nothing_is_inserted_before_a_place_in_the_feed_that_was_seen(bench: &mu
     let mut seen = Vec::new();
     while seen.len() < 320 {
         let after = seen.last().copied().unwrap_or(0);
-        let (events, ..) = bench.store.feed(partner, after, 7).await.unwrap();
+        let (_, events, ..) = bench.store.feed(partner, after, 7).await.unwrap();
         seen.extend(events.iter().map(|event| event.position));
         tokio::task::yield_now().await;
     }
     for writer in writers {
         writer.await.unwrap();
     }
-    let all: Vec<_> = bench.store.feed(partner, 0, i64::MAX).await.unwrap().0.iter().map(|e| e.position).collect();
+    let all: Vec<_> = bench.store.feed(partner, 0, i64::MAX).await.unwrap().1.iter().map(|e| e.position).collect();
     assert_eq!(seen, all);
     assert_eq!(all.len(), 320);
     assert!(all.is_sorted_by(|one, next| one < next), "{all:?}");

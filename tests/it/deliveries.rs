@@ -84,7 +84,7 @@ async fn what_happens_is_planned_once_from_the_receivers_beginning_and_coalesced
     let [planned] = &all(&bench.store, id).await[..] else { panic!("one order, one delivery") };
     assert_eq!((planned.order_id, planned.version, planned.coalesced), (order.id, 2, 1));
     assert_eq!((planned.kind, planned.result), (EventKind::PaymentAuthorized, DeliveryResult::Pending));
-    assert_eq!(planned.event_id(), format!("evt_{}_2", order.id.0.simple()));
+    assert_eq!(planned.event_id(), format!("evt_{}_2_{:x}", order.id.0.simple(), at(1).timestamp_millis()));
 
     // The process is gone, and the next one knows it all.
     let _claims = bench.reopen(crate::support::options());

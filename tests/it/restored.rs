@@ -1,6 +1,7 @@
 //! A backup of the embedded database takes the place of what came after it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
 use diesel::connection::SimpleConnection;
@@ -21,29 +22,67 @@ fn held(server: &Server) -> String {
     id
 }
 
-#[test]
-fn the_money_of_orders_that_are_not_in_a_backup_is_given_back_once_somebody_says_that_it_is_one() {
-    let mut server = Server::start(&[]);
+/// Copies the database of a running service, as an operator does.
+fn copy(server: &Server, to: &str) -> PathBuf {
+    let backup = server.data().join(to);
     let file = server.data().join(FILE);
-    if !file.exists() {
-        // On the servers it is a failover that goes back.
-        return;
-    }
-    let kept = held(&server);
-    let backup = server.data().join("backup.db");
     let mut conn = SqliteConnection::establish(&file.display().to_string()).expect("it opens");
     conn.batch_execute("PRAGMA busy_timeout = 5000").expect("it may be set");
     conn.batch_execute(&format!("VACUUM INTO '{}'", backup.display())).expect("there is room");
-    drop(conn);
-    let since = Utc::now();
-    let lost = held(&server);
+    backup
+}
+
+/// Stops the service, and starts it on the copy.
+fn go_back_to(server: &mut Server, backup: &Path) {
     server.terminate();
     assert!(server.wait().success());
+    let file = server.data().join(FILE);
     fs::rename(backup, &file).expect("it can be replaced");
     for left in ["-wal", "-shm"] {
         let _ = fs::remove_file(server.data().join(format!("{FILE}{left}")));
     }
     server.restart();
+}
+
+#[test]
+fn a_cursor_that_stands_behind_a_lost_event_is_refused_however_long_the_log_is_again() {
+    let mut server = Server::start(&[]);
+    if !server.data().join(FILE).exists() {
+        return;
+    }
+    held(&server);
+    let feed = |server: &Server, cursor: Option<&str>| {
+        let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        server.get(&format!("/v1/events?limit=1000{cursor}"))
+    };
+    let kept = text(&feed(&server, None).expect(200).body["cursor"]);
+    let backup = copy(&server, "backup.db");
+    for _ in 0..2 {
+        held(&server);
+    }
+    let lost = text(&feed(&server, Some(&kept)).expect(200).body["cursor"]);
+    go_back_to(&mut server, &backup);
+    feed(&server, Some(&lost)).problem(409, "cursor_invalid");
+    // As many events as were lost, and more: the position is there again, the event is not.
+    let new: Vec<String> = (0..4).map(|_| held(&server)).collect();
+    feed(&server, Some(&lost)).problem(409, "cursor_invalid");
+    let told = feed(&server, Some(&kept)).expect(200).body;
+    let told: Vec<String> = told["events"].as_array().expect("events").iter().map(|e| text(&e["order_id"])).collect();
+    assert!(new.iter().all(|order| told.contains(order)), "{told:?}");
+}
+
+#[test]
+fn the_money_of_orders_that_are_not_in_a_backup_is_given_back_once_somebody_says_that_it_is_one() {
+    let mut server = Server::start(&[]);
+    if !server.data().join(FILE).exists() {
+        // On the servers it is a failover that goes back.
+        return;
+    }
+    let kept = held(&server);
+    let backup = copy(&server, "backup.db");
+    let since = Utc::now();
+    let lost = held(&server);
+    go_back_to(&mut server, &backup);
 
     let ledger = server.data().join("gateway-ledger.jsonl");
     let status = |order: &str| {

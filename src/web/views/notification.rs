@@ -14,7 +14,7 @@ use crate::web::vocabulary::Timestamp;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Notification {
     /// The same each time this event is sent; also in the header `webhook-id`.
-    #[schema(example = "evt_01970000000070008000000000000099_3")]
+    #[schema(example = "evt_01970000000070008000000000000099_3_19b8d3f2c00")]
     pub event_id: String,
     #[serde(rename = "type")]
     pub kind: EventKind,
