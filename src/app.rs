@@ -369,7 +369,7 @@ impl App {
     }
 
     pub fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Relaxed)
+        self.is_ready.load(Ordering::Relaxed) && !self.store.is_withheld()
     }
 
     pub fn set_ready(&self, is_ready: bool) {

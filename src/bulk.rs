@@ -74,6 +74,9 @@ async fn step<L: Future<Output = LookedUp>>(
     unanswered: &mut usize,
     clock: fn() -> Instant,
 ) -> store::Result<bool> {
+    if store.is_withheld() {
+        return Ok(false);
+    }
     let Some(job) = store.running_bulk(asks).await? else {
         *unanswered = 0;
         return Ok(false);

@@ -155,6 +155,9 @@ pub fn event(kind: EventKind) -> Event {
         E::DeadlineExtended => Event::DeadlineExtended { minutes: 10 },
         E::OfferRepeated => Event::OfferRepeated,
         E::Contradicted => Event::Contradicted { what: "a test".into() },
+        E::FoundBegun => Event::FoundBegun { dropped_lines: Vec::new() },
+        E::FoundSold => Event::FoundSold { dropped_lines: Vec::new() },
+        E::FoundUndone => Event::FoundUndone,
     }
 }
 

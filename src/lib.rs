@@ -26,6 +26,7 @@
 //!   until they are done ([`lifecycle::Stage::may_be_parked`]). An order is set aside for what it did itself, never for
 //!   a process that died (`suspects`). What set it aside stays visible until that is resolved.
 //! - What a gateway says by itself is a hint: it is looked up before anything is done about it.
+//! - A restored database is behind its world: nothing acts on its orders before each was compared with the gateway.
 //! - Receivers of webhooks are told from the log of events, by `notify`, which nothing waits for: an order that changes
 //!   writes nothing more because somebody wants to know of it.
 //! - A URL that somebody else chose is spoken to through `foreign`, which holds all the rules of that.
@@ -37,7 +38,8 @@
 //! `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
 //! knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
 //! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
-//! asks what an operator holds, `instance` where each process says what it is doing; `lost` gives back money whose order the database has lost. `serve` wires it all. Whoever is not pure may count in
+//! asks what an operator holds, `instance` where each process says what it is doing; `lost` gives back money whose order the database has
+//! lost, and `recovery` brings orders of a restored backup to where the gateway proves them to be. `serve` wires it all. Whoever is not pure may count in
 //! `meters`, which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds
 //! this.
 
@@ -72,6 +74,7 @@ pub mod pace;
 pub mod plot;
 pub mod pulse;
 pub mod reconcile;
+pub mod recovery;
 pub mod requests;
 pub mod serve;
 pub mod shop;

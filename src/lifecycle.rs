@@ -120,8 +120,10 @@ words! {
         SlotMissed,
         OperatorRequest,
         NoShow,
-        /// Completed by the timer, because the shop never said so.
+        /// Completed by the timer, because the shop never said so; or because a restored backup lost the word of it.
         AutoClosed,
+        /// A restored backup lost how it ended; the gateway shows that its money had gone back.
+        HistoryLost,
     }
 }
 
@@ -241,6 +243,16 @@ pub enum Event {
     Contradicted {
         what: String,
     },
+    /// After a restore: the payment was captured, which proves that making had begun.
+    FoundBegun {
+        dropped_lines: Vec<usize>,
+    },
+    /// After a restore: the payment was captured, and the time to hand the order over has long passed.
+    FoundSold {
+        dropped_lines: Vec<usize>,
+    },
+    /// After a restore: the money had been given back, which proves that the order had ended.
+    FoundUndone,
 }
 
 /// How much an operator gives back of what was already captured.
@@ -300,7 +312,7 @@ impl Reason {
     /// Whether the same order may succeed when the customer tries again.
     pub fn is_retryable(self) -> bool {
         use Reason::*;
-        !matches!(self, CannotFulfilRequest | CustomerRequest | DuplicateOrder | NoShow | AutoClosed)
+        !matches!(self, CannotFulfilRequest | CustomerRequest | DuplicateOrder | NoShow | AutoClosed | HistoryLost)
     }
 
     /// The reasons a shop may give when it rejects an order.
@@ -380,6 +392,19 @@ pub const RULES: &[Rule] = {
             &[S::New, S::ActionRequired, S::Scheduled, S::AwaitingShop, S::Accepted, S::Preparing, S::Ready],
             E::OperatorCancelled,
             &[Operator],
+            &[S::Cancelled],
+        ),
+        rule(&[S::Scheduled, S::AwaitingShop, S::Accepted], E::FoundBegun, &[Gateway], &[S::Preparing]),
+        rule(
+            &[S::Scheduled, S::AwaitingShop, S::Accepted, S::Preparing, S::Ready],
+            E::FoundSold,
+            &[Gateway],
+            &[S::Completed],
+        ),
+        rule(
+            &[S::New, S::ActionRequired, S::Scheduled, S::AwaitingShop, S::Accepted, S::Preparing, S::Ready],
+            E::FoundUndone,
+            &[Gateway],
             &[S::Cancelled],
         ),
     ]

@@ -28,6 +28,8 @@ fn reason(order: &Order, event: &Event, by: Actor) -> Option<Reason> {
         Event::SlotMissed => Reason::SlotMissed,
         Event::CustomerCancelled => Reason::CustomerRequest,
         Event::NotCollected => Reason::NoShow,
+        Event::FoundSold { .. } => Reason::AutoClosed,
+        Event::FoundUndone => Reason::HistoryLost,
         _ => return None,
     })
 }
@@ -127,6 +129,7 @@ pub fn born(birth: Birth) -> Order {
         ready_at: None,
         arrived_at: None,
         recalled: false,
+        found_begun_at: None,
         version: 1,
         created_at: now,
         updated_at: now,
@@ -203,25 +206,20 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             next.deadline_at = Some(not_too_late(order, order.created_at + deadlines.unknown_outcome, deadlines));
         }
         Event::ShopAccepted { minutes, dropped_lines } => {
-            let consented = order.placed.on_unavailable == OnUnavailable::RemoveLine;
-            let known = dropped_lines.iter().all(|line| *line < order.placed.lines.len());
-            if !dropped_lines.is_empty() && (!consented || !known) {
-                return Err(Refused::Mismatch("these lines may not be dropped from this order".into()));
-            }
-            next.dropped_lines = dropped_lines.clone();
-            next.dropped_lines.sort_unstable();
-            next.dropped_lines.dedup();
-            if next.dropped_lines.len() == order.placed.lines.len() {
-                return Err(Refused::Mismatch("an order cannot lose all of its lines: reject it".into()));
-            }
-            if next.amount_due() <= 0 && order.placed.total.amount > 0 {
-                return Err(Refused::Mismatch("nothing would be left to pay for: reject it".into()));
-            }
+            drop_lines(&mut next, dropped_lines)?;
             let soonest = now + Duration::seconds(order.placed.make_seconds.into());
             next.promise_at = Some(match minutes {
                 Some(minutes) => now + Duration::minutes((*minutes).into()),
                 None => order.pickup.at.or(order.expected_ready_at).map_or(soonest, |told| told.max(soonest)),
             });
+        }
+        Event::FoundBegun { dropped_lines } | Event::FoundSold { dropped_lines } => {
+            if !dropped_lines.is_empty() {
+                drop_lines(&mut next, dropped_lines)?;
+            }
+            next.found_begun_at = Some(now);
+            next.offered_at = order.offered_at.or(Some(now));
+            next.promise_at = order.promise_at.or(order.pickup.at).or(order.expected_ready_at);
         }
         Event::Made => next.ready_at = Some(now),
         Event::Recalled => {
@@ -380,6 +378,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         | Event::CustomerCancelled
         | Event::ShopCancelled { .. }
         | Event::ForceCompleted { .. }
+        | Event::FoundUndone
         | Event::OperatorCancelled { .. } => {}
     }
 
@@ -434,6 +433,25 @@ fn not_too_late(order: &Order, at: Instant, deadlines: &Deadlines) -> Instant {
 pub fn is_too_late(order: &Order, now: Instant, deadlines: &Deadlines) -> bool {
     let has_passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
     has_passed(too_late_at(order, deadlines)) && has_passed(order.deadline_at)
+}
+
+/// Leaves lines out that were sold out, with the customer's consent.
+fn drop_lines(order: &mut Order, dropped_lines: &[usize]) -> Result<(), Refused> {
+    let consented = order.placed.on_unavailable == OnUnavailable::RemoveLine;
+    let known = dropped_lines.iter().all(|line| *line < order.placed.lines.len());
+    if !dropped_lines.is_empty() && (!consented || !known) {
+        return Err(Refused::Mismatch("these lines may not be dropped from this order".into()));
+    }
+    order.dropped_lines = dropped_lines.to_vec();
+    order.dropped_lines.sort_unstable();
+    order.dropped_lines.dedup();
+    if order.dropped_lines.len() == order.placed.lines.len() {
+        return Err(Refused::Mismatch("an order cannot lose all of its lines: reject it".into()));
+    }
+    if order.amount_due() <= 0 && order.placed.total.amount > 0 {
+        return Err(Refused::Mismatch("nothing would be left to pay for: reject it".into()));
+    }
+    Ok(())
 }
 
 /// What the timer does when the order's deadline has come.

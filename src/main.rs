@@ -39,7 +39,12 @@ enum Command {
     Simulator(lungo::operator::SimulatorArgs),
     /// Make a one-time link by which a user of the console chooses a new password
     ConsoleLink(lungo::operator::ConsoleLinkArgs),
-    /// Say that the database is a restored backup that goes on: the service gives back the payments of orders that it lost
+    /// Write a backup of the embedded database, also while the service runs
+    Backup(lungo::operator::BackupArgs),
+    /// Put a backup in the place of the embedded database; the service compares its orders with the gateway then
+    Restore(lungo::operator::RestoreArgs),
+    /// Say that the database was restored by other means: its orders are compared with the gateway before anything acts on
+    /// them, and payments of orders that it lacks are given back
     Restored(lungo::operator::RestoredArgs),
     /// Move everything from the embedded database to a PostgreSQL server
     Migrate(lungo::operator::MigrateArgs),
@@ -80,6 +85,8 @@ fn main() -> Result<ExitCode> {
             }
         },
         Some(Command::ConsoleLink(args)) => block_on(lungo::operator::console_link(args)),
+        Some(Command::Backup(args)) => lungo::operator::backup(&args),
+        Some(Command::Restore(args)) => lungo::operator::restore(&args),
         Some(Command::Restored(args)) => block_on(lungo::operator::restored(args)),
         Some(Command::Migrate(args)) => lungo::operator::migrate(&args),
         Some(Command::Lifecycle) => {

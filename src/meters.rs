@@ -204,6 +204,10 @@ meters! {
         Counter "lungo_lost_order_payments_total" ["result"], Count, NONE,
         "Payments whose order was lost, because the database went back: given back, or tried in vain.";
 
+    restored_left: Family<Gauge, ()>,
+        Gauge "lungo_restored_orders_left" [], Count, NONE,
+        "Orders of a restored backup that are still to be compared with the gateway. While it is above 0 all orders are withheld.";
+
     lane_batch: Family<Histogram, ()>,
         Histogram "lungo_lane_batch_writes" [], Count, BATCH,
         "Writes that shared one transaction.";

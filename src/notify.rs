@@ -110,7 +110,8 @@ impl Notifier {
                 tracing::warn!(%fault, "notify.duty_unknown");
                 false
             });
-            if !is_ours {
+            // What an order is now is part of what is told: not before that was compared with the gateway.
+            if !is_ours || self.store.is_withheld() {
                 continue;
             }
             if let Err(fault) = self.store.plan_cancellations(self.an_offer_takes, self.patience).await {

@@ -1,5 +1,6 @@
 //! What an operator does at the command line, beside a running service or without one.
 
+mod backup;
 mod migrate;
 
 use std::net::{SocketAddr, TcpListener};
@@ -16,12 +17,13 @@ use crate::clock::now;
 use crate::config::{Pace, PostgresUrl, Secret};
 use crate::gateway::simulator::{self, GatewaySimulator};
 use crate::keys::{self, KeyKind, Owner};
-use crate::order::{Instant, PartnerId, ShopId};
+use crate::order::{PartnerId, ShopId};
 use crate::reconcile::{Finding, Verdict, reconcile as compare};
 use crate::serve::GATEWAY_LEDGER;
 use crate::simulator::server::{self, Subscriber};
 use crate::store::{self, Changed, Entry, Policy, Revoked, Store, StoredKey};
 
+pub use backup::{BackupArgs, RestoreArgs, RestoredArgs, backup, restore, restored};
 pub use migrate::{MigrateArgs, migrate};
 
 #[derive(Args)]
@@ -74,15 +76,6 @@ pub struct ConsoleLinkArgs {
     /// Where people reach the console
     #[arg(long, env = "LUNGO_CONSOLE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub console_url: String,
-}
-
-#[derive(Args)]
-pub struct RestoredArgs {
-    #[command(flatten)]
-    pub data: DataArgs,
-    /// From when the backup is, as in `2026-11-25T03:00:00Z`: whatever is in it happened before
-    #[arg(long, value_name = "TIME")]
-    pub since: Instant,
 }
 
 #[derive(Subcommand)]
@@ -191,30 +184,6 @@ pub async fn console_link(args: ConsoleLinkArgs) -> Result<ExitCode> {
         bail!("there is no user {}", args.user);
     }
     println!("{}/console/enter/{link}", args.console_url.trim_end_matches('/'));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Has the service look for payments of orders that were made since a backup, and are not in it.
-///
-/// # Errors
-/// When the database cannot be opened, or the time has not come yet.
-pub async fn restored(args: RestoredArgs) -> Result<ExitCode> {
-    let (store, since, at) = (open(&args.data)?, args.since, now());
-    if since > at {
-        bail!("{since} has not come yet");
-    }
-    let entry = Entry {
-        at,
-        user_id: None,
-        user_name: "command line".into(),
-        action: "note_restored".into(),
-        subject: String::new(),
-        reason: None,
-        detail: serde_json::json!({"since": since}),
-        request_id: String::new(),
-    };
-    store.recording(entry).note_restored(since, at).await?;
-    println!("The service gives back what the gateway lists since {since} for orders that are not here.");
     Ok(ExitCode::SUCCESS)
 }
 

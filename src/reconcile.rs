@@ -71,8 +71,12 @@ pub fn reconcile(orders: &[Order], charges: &[Entry], now: Instant) -> Vec<Findi
     let mut orphans: Vec<&Entry> = unmatched.into_values().collect();
     orphans.sort_by_key(|entry| entry.held.order_id);
     findings.extend(orphans.into_iter().map(|entry| {
-        let holds_money =
-            !matches!(entry.held.status, HeldStatus::Prepared | HeldStatus::Voided | HeldStatus::Declined);
+        // What was taken and given back in full is done with: else a reconciliation would never end at zero again.
+        let holds_money = match entry.held.status {
+            HeldStatus::Prepared | HeldStatus::Voided | HeldStatus::Declined => false,
+            HeldStatus::ActionRequired | HeldStatus::Authorized => true,
+            HeldStatus::Captured => entry.held.refunded < entry.held.captured,
+        };
         let verdict = if holds_money { Verdict::ChargeWithoutOrder } else { Verdict::Agrees };
         finding(entry.held.order_id, None, Some(&entry.held), verdict)
     }));

@@ -39,6 +39,7 @@ use crate::lost::Lost;
 use crate::meters::{self, METERS};
 use crate::notify::Notifier;
 use crate::pace::Expectations;
+use crate::recovery::Recovery;
 use crate::shop::simulator::ShopSimulator;
 use crate::stages::Ports;
 use crate::state::Order;
@@ -234,6 +235,13 @@ pub async fn serve_by(
         clock: now,
     };
     let mut reconciling = tokio::spawn(lost.run(stopped.clone()));
+    let recovery = Recovery {
+        store: store.clone(),
+        gateway: ports.gateway.clone(),
+        patience: settings.call_timeout.0,
+        clock: now,
+    };
+    let mut recovering = tokio::spawn(recovery.run(stopped.clone()));
     let books = app.payment.books.clone();
     let look_up = move |order| {
         let books = books.clone();
@@ -306,6 +314,7 @@ pub async fn serve_by(
         why = &mut refreshing => ended("the refresher", why.map(Ok)),
         why = &mut watching => ended("the watcher", why.map(Ok)),
         why = &mut reconciling => ended("whoever gives back what was lost", why.map(Ok)),
+        why = &mut recovering => ended("the comparison after a restore", why.map(Ok)),
         why = &mut acting => ended("whoever acts on many orders at once", why.map(Ok)),
     };
     match &failed {

@@ -181,6 +181,11 @@ pub async fn held(order: &Order, gateway: &dyn Gateway) -> Result<Option<Held>, 
     gateway.look_up(&payment::charge(order)).await
 }
 
+/// Whether a payment is the one of that order: its name, its amount, its currency.
+pub fn is_of(order: &Order, held: &Held) -> bool {
+    payment::is_ours(order, held)
+}
+
 /// Gives up what is held for an order, whatever the order says of it.
 ///
 /// # Errors

@@ -122,6 +122,9 @@ pub struct Order {
     pub arrived_at: Option<Instant>,
     /// It was ready once, and called back.
     pub recalled: bool,
+    /// When a comparison after a restore proved by its payment that its making had begun. It may have been handed over
+    /// since: the shop has to look before it makes it.
+    pub found_begun_at: Option<Instant>,
     pub version: i64,
     pub created_at: Instant,
     pub updated_at: Instant,

@@ -6,6 +6,7 @@
 
 mod accept;
 mod audit;
+mod backup;
 mod browse;
 mod bulk;
 mod changes;
@@ -39,6 +40,7 @@ mod queue;
 mod readers;
 mod recent;
 mod replicas;
+mod restored;
 mod room;
 mod rows;
 mod schema;
@@ -63,6 +65,7 @@ use thiserror::Error;
 
 pub use accept::{Accept, Admitted};
 pub use audit::{AuditFilter, Entry, Logged};
+pub use backup::{Manifest, PutBack, backup, restore};
 pub use browse::{LOOKED_THROUGH, Lot, Sieve, Sifted};
 pub use bulk::{Asks, BulkJob, BulkState, Counted, Deed, Started, Sum};
 pub use claim::{Again, Claim, Claims, Lease, Outcome, Strike};
@@ -84,6 +87,7 @@ pub use position::{Place, Position};
 pub use present::{Present, Source, Unreadable};
 pub use pulse::Reading;
 pub use readers::Haste;
+pub use restored::Restored;
 pub use search::{Found, Wanted};
 pub use sessions::SavedView;
 pub use settlements::{Settled, Settlement, SettlementState};
@@ -121,6 +125,9 @@ pub enum Error {
     Unavailable(String),
     #[error("the database holds something it never should: {0}")]
     Damaged(String),
+    /// See [`restored`].
+    #[error("the database was restored from a backup, and its orders are still compared with the gateway")]
+    Withheld,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -139,11 +146,16 @@ impl From<Error> for Failure {
                 (Code::OutcomeUnknown, "The answer did not come in time. Repeat the request with the same key.")
             }
             Error::Unavailable(_) => (Code::DatabaseUnavailable, "The database cannot be used now. Try again."),
+            Error::Withheld => (Code::DatabaseUnavailable, WITHHELD),
             Error::Damaged(_) => (Code::InternalError, "Something is wrong on our side. It has been logged."),
         };
         Failure::new(code, detail).because(error)
     }
 }
+
+/// What is said of orders that are withheld.
+pub const WITHHELD: &str = "The database was restored from a backup. Its orders are being compared with the payment \
+    gateway. Nothing was done: try again.";
 
 /// The rules the store applies when it decides.
 #[derive(Clone, Debug)]
@@ -192,6 +204,7 @@ pub struct Store {
     duties: duties::Duties,
     /// The orders that may have killed a process, as far as this one tries them.
     trials: Arc<Mutex<Trials>>,
+    withheld: restored::Withheld,
     policy: Policy,
     cluster: u64,
     predecessor: Option<u64>,
@@ -227,7 +240,9 @@ impl Store {
         }
         let pool = database.pool(options.readers + lanes::WRITERS_OF_POSTGRES + 3)?;
         let io = |fault: std::io::Error| Error::Unavailable(format!("cannot start the database's threads: {fault}"));
-        let (handoff, claims) = claim::Handoff::new(options.local_queue);
+        let withheld = restored::Withheld::default();
+        withheld.set(restored::is_behind(&mut database.connection()?)?);
+        let (handoff, claims) = claim::Handoff::new(options.local_queue, withheld.clone());
         let (checkpoints, replicas) = match database {
             Database::Sqlite(path) => {
                 let lagging =
@@ -244,6 +259,7 @@ impl Store {
             recent: Recent::default(),
             duties: duties::Duties::default(),
             trials: Arc::default(),
+            withheld,
             policy: options.policy,
             cluster,
             predecessor,

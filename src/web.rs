@@ -159,6 +159,14 @@ pub async fn get_liveness() -> HttpResponse {
     responses((status = 200, description = "Ready.")),
 )]
 pub async fn get_readiness(app: Data<App>) -> Result<HttpResponse, Problem> {
+    if app.store.is_withheld() {
+        let (left, all) = app.store.left_to_compare();
+        let detail = format!(
+            "The database was restored from a backup. Its orders are being compared with the payment gateway: {left} of \
+             {all} are left."
+        );
+        return Err(Failure::new(Code::NotReady, detail).into());
+    }
     if !app.is_ready() {
         return Err(Failure::new(Code::NotReady, "Send requests elsewhere, or wait.").into());
     }

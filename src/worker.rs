@@ -89,6 +89,10 @@ pub async fn run(
 /// Wakes the stages that have something due, and decides the orders whose deadline has come.
 async fn look_round(store: &Store, due: &[(Stage, Arc<Notify>)]) {
     loop {
+        if store.is_withheld() {
+            tokio::time::sleep(LOOK_ROUND).await;
+            continue;
+        }
         match store.next_due().await {
             Ok((attempts, deadline)) => {
                 let at = now();

@@ -53,6 +53,7 @@ export function fill (place, view, now) {
     kind === 'open' && element('p', { className: 'times' }, element('span', { className: 'due' }), element('span', { className: 'since' })),
     kind === 'struck' && element('p', { className: 'why', textContent: why(order) }),
     element('ul', { className: 'lines' }, ...order.lines.map(line)),
+    kind === 'open' && order.found_begun_at && element('p', { className: 'why', textContent: 'Restored from a backup: it was being made before. Look whether it was handed over before you make it.' }),
     order.pickup.note && element('p', { className: 'note-of', textContent: order.pickup.note }),
     kind === 'done' && element('p', { className: 'why', textContent: why(order) }),
     element('div', { className: 'deeds' }, ...deeds(view, now))

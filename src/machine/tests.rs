@@ -42,7 +42,10 @@ const TRANSITIONS: &str = "
     accepted preparing ready | shop_cancelled | shop | cancelled
     preparing ready | force_completed | operator timer | completed
     accepted | force_completed | operator | completed
-    new action_required scheduled awaiting_shop accepted preparing ready | operator_cancelled | operator | cancelled";
+    new action_required scheduled awaiting_shop accepted preparing ready | operator_cancelled | operator | cancelled
+    scheduled awaiting_shop accepted | found_begun | gateway | preparing
+    scheduled awaiting_shop accepted preparing ready | found_sold | gateway | completed
+    new action_required scheduled awaiting_shop accepted preparing ready | found_undone | gateway | cancelled";
 
 fn documented_target(from: Status, kind: EventKind, by: Actor) -> Option<Status> {
     let names = |words: &str, word: &str| words.split_whitespace().any(|w| w == word);

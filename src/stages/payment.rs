@@ -250,7 +250,7 @@ fn found(order: &Order, held: &Held) -> Outcome {
     })
 }
 
-fn is_ours(order: &Order, held: &Held) -> bool {
+pub(super) fn is_ours(order: &Order, held: &Held) -> bool {
     // A key that was voided before its authorization arrived has no amount of its own.
     let voided_unseen = held.status == HeldStatus::Voided && held.total.amount == 0;
     let is_named = order.payment.reference.as_ref().is_none_or(|reference| *reference == held.reference);

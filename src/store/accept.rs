@@ -10,7 +10,7 @@ use super::rows::{millis, raw};
 use super::schema::orders;
 use super::sql::Conn;
 use super::tx::{Touching, Tx, Urgency};
-use super::{Result, Store};
+use super::{Error, Result, Store};
 use crate::admission::{self, Keyed, Present, Request, Revision, Verdict};
 use crate::catalogue::{Priced, Refusal};
 use crate::machine::{self, Birth};
@@ -49,6 +49,9 @@ pub struct Admitted {
 impl Store {
     /// Decides about a new order against the customer's present ones and, if it is accepted, commits it.
     pub async fn accept(&self, accept: Accept) -> Result<Admitted> {
+        if self.is_withheld() {
+            return Err(Error::Withheld);
+        }
         let (policy, cluster) = (self.policy.clone(), self.cluster);
         let request =
             Request { basket: accept.request.basket(), fingerprint: accept.request.fingerprint(), seen: accept.seen };

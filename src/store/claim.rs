@@ -6,6 +6,7 @@ use chrono::Duration;
 use strum::VariantArray;
 use tokio::sync::mpsc;
 
+use super::restored::Withheld;
 use crate::lifecycle::{Event, Stage};
 use crate::order::{Instant, OrderId};
 use crate::state::Order;
@@ -158,13 +159,14 @@ pub enum Strike {
 #[derive(Clone)]
 pub(super) struct Handoff {
     queues: Vec<mpsc::Sender<Claim>>,
+    pub withheld: Withheld,
 }
 
 /// The worker's end of the local queues, in the order of [`Stage::VARIANTS`].
 pub struct Claims(pub Vec<(Stage, mpsc::Receiver<Claim>)>);
 
 impl Handoff {
-    pub fn new(room: usize) -> (Self, Claims) {
+    pub fn new(room: usize, withheld: Withheld) -> (Self, Claims) {
         let (queues, claims) = Stage::VARIANTS
             .iter()
             .map(|stage| {
@@ -172,11 +174,11 @@ impl Handoff {
                 (queue, (*stage, claims))
             })
             .unzip();
-        (Self { queues }, Claims(claims))
+        (Self { queues, withheld }, Claims(claims))
     }
 
     pub fn reserve(&self, stage: Stage) -> Option<mpsc::OwnedPermit<Claim>> {
-        self.queues[stage as usize].clone().try_reserve_owned().ok()
+        self.queues[stage as usize].clone().try_reserve_owned().ok().filter(|_| !self.withheld.is())
     }
 }
 

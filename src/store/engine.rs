@@ -12,7 +12,7 @@ use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::sql::Conn;
-use super::{Error, FILE, Result, log, moved, schema};
+use super::{Error, FILE, Result, backup, log, moved, schema};
 use crate::config::Durability;
 
 const OF_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -104,6 +104,9 @@ impl Database {
     /// it was moved from.
     pub fn prepare(&self) -> Result<(u64, Option<u64>)> {
         let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
+        if let Self::Sqlite(path) = self {
+            backup::interrupted(path)?;
+        }
         // One plain connection first: a pool would try a broken file again and again before it said so.
         let mut conn = self.connect().map_err(unavailable)?;
         let prepared = match &mut conn {
@@ -139,6 +142,13 @@ impl Database {
             return Err(unavailable(fault.into()));
         }
         Ok(())
+    }
+
+    /// Whether this program knows the schema of an embedded database: it has that one, or can make it of it.
+    pub fn check_not_newer(&self) -> Result<()> {
+        let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
+        let Conn::Sqlite(mut conn) = self.connect().map_err(unavailable)? else { return Ok(()) };
+        missing(&mut conn, &OF_SQLITE).map(drop).map_err(unavailable)
     }
 
     /// What a connection needs besides, of which there are few, that writes.

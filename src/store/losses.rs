@@ -14,10 +14,11 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use super::audit::{self, Entry};
+use super::restored::{RESTORED, Restored};
 use super::rows::{millis, raw, uuid};
 use super::schema::{audit as log, drafts, meta, orders};
 use super::sql::{Conn, RawId, native};
-use super::tx::{Tx, Urgency};
+use super::tx::Urgency;
 use super::{Error, Result, Store, position};
 use crate::order::{Instant, OrderId};
 
@@ -86,19 +87,20 @@ impl Store {
                 {
                     // Perhaps nothing was lost: the gateway will tell.
                     tracing::warn!(timeline = here.timeline, since = %known.seen_at, "store.another_history");
-                    note(tx, known.seen_at - BEFORE..now + AFTER, now + wait)?;
+                    note(tx.conn()?, known.seen_at - BEFORE..now + AFTER, now + wait)?;
                 }
                 if known.is_none_or(|known| !known.is_same(&here) || known.seen_at < here.seen_at) {
-                    put(tx, HISTORY, here.to_string())?;
+                    put(tx.conn()?, HISTORY, here.to_string())?;
                 }
                 lost(tx.conn()?)
             })
             .await
     }
 
-    /// An operator says that the database is a backup from that time, and that it is the one that goes on.
+    /// An operator says that the database is a backup from that time, and that it is the one that goes on. What it lacks
+    /// is looked for at the gateway, and what is in it is withheld until it was compared: see `restored`.
     pub async fn note_restored(&self, since: Instant, now: Instant) -> Result<()> {
-        self.lane.write(Urgency::Control, move |tx| note(tx, since - BEFORE..now + AFTER, now)).await
+        self.lane.write(Urgency::Control, move |tx| note_behind(tx.conn()?, since, now)).await
     }
 
     /// Which of these orders are lost, each with what the audit log says of it, once. What is judged is committed on the
@@ -156,7 +158,7 @@ impl Store {
                 }
                 let looks = loss.looks - u8::from(is_settled);
                 if looks > 0 {
-                    return put(tx, LOST, Loss { look_at: next, looks, ..loss.clone() }.to_string());
+                    return put(tx.conn()?, LOST, Loss { look_at: next, looks, ..loss.clone() }.to_string());
                 }
                 diesel::delete(meta::table.find(LOST)).execute(tx.conn()?)?;
                 Ok(())
@@ -228,31 +230,39 @@ impl std::fmt::Display for History {
     }
 }
 
+/// Writes down that the database is a backup from that time.
+pub(super) fn note_behind(conn: &mut Conn, since: Instant, now: Instant) -> Result<()> {
+    let known = read(conn, RESTORED, Restored::parse)?;
+    let since = known.map_or(since, |known| known.since.min(since));
+    put(conn, RESTORED, Restored { since, noted_at: now }.to_string())?;
+    note(conn, since - BEFORE..now + AFTER, now)
+}
+
 /// Adds a loss to the one that may be known already.
-fn note(tx: &mut Tx, made: Range<Instant>, look_at: Instant) -> Result<()> {
-    let made = match lost(tx.conn()?)? {
+fn note(conn: &mut Conn, made: Range<Instant>, look_at: Instant) -> Result<()> {
+    let made = match lost(conn)? {
         Some(known) => known.made.start.min(made.start)..known.made.end.max(made.end),
         None => made,
     };
-    put(tx, LOST, Loss { made, look_at, looks: LOOKS }.to_string())
+    put(conn, LOST, Loss { made, look_at, looks: LOOKS }.to_string())
 }
 
 fn lost(conn: &mut Conn) -> Result<Option<Loss>> {
     read(conn, LOST, Loss::parse)
 }
 
-fn read<T>(conn: &mut Conn, name: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+pub(super) fn read<T>(conn: &mut Conn, name: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
     let text: Option<String> = meta::table.find(name).select(meta::value).first(conn).optional()?;
     text.map(|text| parse(&text).ok_or_else(|| Error::Damaged(format!("{name} `{text}`")))).transpose()
 }
 
-fn put(tx: &mut Tx, name: &'static str, value: String) -> Result<()> {
+pub(super) fn put(conn: &mut Conn, name: &'static str, value: String) -> Result<()> {
     let put = diesel::insert_into(meta::table)
         .values((meta::name.eq(name), meta::value.eq(&value)))
         .on_conflict(meta::name)
         .do_update()
         .set(meta::value.eq(&value));
-    native!(tx.conn()?, conn => put.execute(conn))?;
+    native!(conn, conn => put.execute(conn))?;
     Ok(())
 }
 

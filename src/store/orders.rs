@@ -14,7 +14,7 @@ use super::rows::{OrderRow, document, millis, raw, uuid};
 use super::schema::{order_events, orders};
 use super::sql::{Conn, Json};
 use super::tx::{Touching, Tx, Urgency};
-use super::{Policy, Result, Store};
+use super::{Error, Policy, Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
 use crate::machine::{self, Refused};
@@ -240,6 +240,9 @@ impl Store {
     /// Decides every order whose deadline has come, up to `limit`. Needs nothing but the database: a lease does
     /// not hold a deadline up.
     pub async fn expire(&self, limit: i64, now: Instant) -> Result<Vec<(OrderId, EventKind)>> {
+        if self.is_withheld() {
+            return Ok(Vec::new());
+        }
         let policy = self.policy.clone();
         let (decided, _) = self
             .lane
@@ -268,6 +271,9 @@ impl Store {
 /// One word from outside, inside a transaction. How far the database has come is only known once it is committed.
 pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> Result<Received> {
     let Word { order_id, scope, actor, ref event, version, now } = *word;
+    if actor != Actor::Gateway && tx.is_withheld() {
+        return Err(Error::Withheld);
+    }
     let Some(before) = tx.find(order_id)?.filter(|order| scope.holds(order)) else {
         return Ok(Received::Unknown);
     };

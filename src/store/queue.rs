@@ -34,6 +34,9 @@ impl Store {
     /// Takes up to `limit` rows of a stage that nobody holds. An expired lease is simply due again, so there is
     /// no rescuer to race with; but its row is a suspect (see `suspects`), of which few are taken at once.
     pub async fn claim(&self, stage: Stage, limit: i64, now: Instant) -> Result<Vec<Claim>> {
+        if self.is_withheld() {
+            return Ok(Vec::new());
+        }
         let (policy, limit) = (self.policy.clone(), usize::try_from(limit).unwrap_or_default());
         let reserved = Reserved::in_these(&self.trials, limit, now);
         let leave = reserved.leave;

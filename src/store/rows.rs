@@ -189,6 +189,8 @@ struct Details {
     arrived_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     recalled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    found_begun_at: Option<Millis>,
     entered_at: Millis,
     updated_at: Millis,
 }
@@ -222,6 +224,7 @@ impl Details {
             ready_at: order.ready_at.map(millis),
             arrived_at: order.arrived_at.map(millis),
             recalled: order.recalled,
+            found_begun_at: order.found_begun_at.map(millis),
             entered_at: millis(order.entered_at),
             updated_at: millis(order.updated_at),
         }
@@ -349,6 +352,7 @@ impl OrderRow {
             ready_at: details.ready_at.map(instant),
             arrived_at: details.arrived_at.map(instant),
             recalled: details.recalled,
+            found_begun_at: details.found_begun_at.map(instant),
             version: self.version,
             created_at: instant(self.created_at),
             updated_at: instant(details.updated_at),

@@ -365,6 +365,11 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
+    /// Whether nothing may act on orders here.
+    pub fn is_withheld(&self) -> bool {
+        self.handoff.withheld.is()
+    }
+
     /// Leases a freshly changed row to the local worker, in memory, if its next stage is due and there is room for
     /// it. Suspects go through [`super::Store::claim`]. The caller writes the row, and then hands it over.
     pub fn lease_locally(&self, order: &mut Order, now: Instant, duration: chrono::Duration) -> Option<Handover> {

@@ -8,9 +8,11 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use arc_swap::ArcSwap;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::keys::{KeyKind, KeyRecord, Keys, Owner};
 use crate::order::{PartnerId, ShopId};
+use crate::store;
 use crate::web::limits::{Bucket, Limits};
 use crate::web::problem::Problem;
 
@@ -86,6 +88,13 @@ fn identify(request: &HttpRequest) -> Result<KeyRecord, Problem> {
         }
     };
     request.extensions_mut().insert(record.owner);
+    let is_of_orders = ["/orders", "/drafts", "/events"].iter().any(|part| request.path().contains(part));
+    if record.owner.kind() != KeyKind::Admin
+        && is_of_orders
+        && request.app_data::<web::Data<App>>().is_some_and(|app| app.store.is_withheld())
+    {
+        return Err(Failure::from(store::Error::Withheld).into());
+    }
     if let (Owner::Partner(partner), Some(limits)) = (record.owner, request.app_data::<web::Data<Limits>>()) {
         let (allowed, left) = limits.take(partner, bucket(request));
         request.extensions_mut().insert(left);

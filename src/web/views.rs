@@ -423,6 +423,7 @@ pub mod tests {
             ready_at: None,
             arrived_at: None,
             recalled: false,
+            found_begun_at: None,
             version: 1,
             created_at: at,
             updated_at: at,

@@ -359,9 +359,11 @@ fn the_web_and_the_worker_meet_only_in_the_store_and_the_controls() {
     assert_apart("worker", &["web"]);
     assert_apart("stages", &["web", "worker"]);
     // It asks the gateway and the store, as the worker does, and nobody asks it.
-    assert_apart("lost", &["web", "worker", "shop", "app", "serve"]);
-    for apart in ["web", "worker", "app", "store", "stages"] {
-        assert_apart(apart, &["lost"]);
+    for alone in ["lost", "recovery"] {
+        assert_apart(alone, &["web", "worker", "shop", "app", "serve"]);
+        for apart in ["web", "worker", "app", "store", "stages"] {
+            assert_apart(apart, &[alone]);
+        }
     }
 }
 

@@ -47,6 +47,8 @@ struct State {
     waiting: Vec<SaidRow>,
     settled: Vec<SaidRow>,
     looking: Option<String>,
+    /// Why nothing acts on any order now.
+    withheld: Option<String>,
     lost: Vec<LostRow>,
     may_agree: bool,
     /// All that is unknown can be looked up at once.
@@ -208,6 +210,14 @@ impl State {
             looking: loss.map(|loss| {
                 let [from, to, at] = [loss.made.start, loss.made.end, loss.look_at].map(|at| show::instant(&at));
                 format!("Payments from {from} to {to} are looked through, next at {at}.")
+            }),
+            withheld: app.store.is_withheld().then(|| {
+                let (left, all) = app.store.left_to_compare();
+                format!(
+                    "The database was restored from a backup. Its orders are being compared with the payment gateway: \
+                     {left} of {all} are left. Until then no worker, timer, board or customer has them. If the gateway \
+                     cannot be reached, `lungo restored --go-on REASON` ends the wait."
+                )
             }),
             lost: lost.into_iter().map(LostRow::new).collect(),
             may_agree: visitor.may(Action::AgreeSettlement),

@@ -56,6 +56,13 @@ pub fn event(event: &Event, order: &Order) -> String {
             told_pickup(pickup),
             offer_at.as_ref().map_or_else(String::new, |offer| format!("offered to the shop at {}", at(offer))),
         ],
+        Event::FoundBegun { dropped_lines } => {
+            vec!["after a restore the gateway shows that it was being made".into(), dropped(dropped_lines, order)]
+        }
+        Event::FoundSold { dropped_lines } => {
+            vec!["after a restore the gateway shows that it was sold".into(), dropped(dropped_lines, order)]
+        }
+        Event::FoundUndone => vec!["after a restore the gateway shows that its money had gone back".into()],
         Event::DeadlineExtended { minutes } => vec![format!("{minutes} min more")],
         Event::Parked { why } => vec![why.clone()],
         Event::Contradicted { what } => vec![what.clone()],

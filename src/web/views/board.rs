@@ -42,6 +42,10 @@ pub struct ShopOrderView {
     pub arrived_at: Option<Timestamp>,
     #[schema(required)]
     pub ready_at: Option<Timestamp>,
+    /// When a comparison after a restore of the database found by its payment that its making had begun. It may have been
+    /// handed over already: look before you make it. Null for nearly every order.
+    #[schema(required)]
+    pub found_begun_at: Option<Timestamp>,
     pub allowed_actions: Vec<ShopAction>,
     pub version: i64,
 }
@@ -74,6 +78,7 @@ impl ShopOrderView {
             start_by: Timestamp::maybe(order.start_by()),
             arrived_at: Timestamp::maybe(order.arrived_at),
             ready_at: Timestamp::maybe(order.ready_at),
+            found_begun_at: Timestamp::maybe(order.found_begun_at),
             allowed_actions: ShopAction::allowed(order.status),
             version: order.version,
         }
