@@ -499,10 +499,13 @@ export interface components {
          * @description What happened to an order.
          * @enum {string}
          */
-        EventKind: "created" | "payment_authorized" | "payment_action_required" | "payment_declined" | "payment_expired" | "payment_unavailable" | "payment_unknown" | "order_damaged" | "slot_due" | "shop_accepted" | "shop_rejected" | "shop_timed_out" | "slot_missed" | "preparation_started" | "made" | "recalled" | "collected" | "not_collected" | "abandoned" | "customer_cancelled" | "shop_cancelled" | "force_completed" | "operator_cancelled" | "payment_prepared" | "payment_attempted" | "payment_unanswered" | "payment_captured" | "capture_refused" | "payment_voided" | "payment_refunded" | "payment_surfaced" | "payment_proven" | "operation_unanswered" | "refund_requested" | "offered" | "pickup_changed" | "arrived" | "deleted" | "parked" | "retried" | "deadline_extended" | "offer_repeated" | "contradicted";
+        EventKind: "created" | "payment_authorized" | "payment_action_required" | "payment_declined" | "payment_expired" | "payment_unavailable" | "payment_unknown" | "order_damaged" | "slot_due" | "shop_accepted" | "shop_rejected" | "shop_timed_out" | "slot_missed" | "preparation_started" | "made" | "recalled" | "collected" | "not_collected" | "abandoned" | "customer_cancelled" | "shop_cancelled" | "force_completed" | "operator_cancelled" | "payment_prepared" | "payment_attempted" | "payment_unanswered" | "payment_captured" | "capture_refused" | "payment_voided" | "payment_refunded" | "payment_surfaced" | "payment_proven" | "operation_unanswered" | "refund_requested" | "offered" | "pickup_changed" | "arrived" | "deleted" | "parked" | "retried" | "deadline_extended" | "offer_repeated" | "contradicted" | "found_begun" | "found_sold" | "found_undone";
         /** @description A page of the feed. */
         EventPage: {
-            /** @description Where to go on, now or later: nothing is ever inserted before it. */
+            /**
+             * @description Where to go on, now or later: nothing is ever inserted before it. It names the last event of this page: where
+             *     another one stands there, because the database was restored from a backup, it is refused (`cursor_invalid`).
+             */
             cursor: string;
             events: components["schemas"]["FeedEvent"][];
         };
@@ -631,7 +634,7 @@ export interface components {
         Notification: {
             /**
              * @description The same each time this event is sent; also in the header `webhook-id`.
-             * @example evt_01970000000070008000000000000099_3
+             * @example evt_01970000000070008000000000000099_3_19b8d3f2c00
              */
             event_id: string;
             occurred_at: components["schemas"]["Timestamp"];
@@ -891,7 +894,7 @@ export interface components {
          * @description Why an order failed, was rejected, cancelled or not collected.
          * @enum {string}
          */
-        Reason: "payment_declined" | "payment_action_expired" | "payment_outcome_unknown" | "payment_provider_unavailable" | "internal_error" | "item_unavailable" | "shop_closed" | "shop_paused" | "shop_too_busy" | "shop_unreachable" | "acceptance_timeout" | "cannot_fulfil_request" | "customer_request" | "duplicate_order" | "equipment_failure" | "not_prepared" | "slot_missed" | "operator_request" | "no_show" | "auto_closed";
+        Reason: "payment_declined" | "payment_action_expired" | "payment_outcome_unknown" | "payment_provider_unavailable" | "internal_error" | "item_unavailable" | "shop_closed" | "shop_paused" | "shop_too_busy" | "shop_unreachable" | "acceptance_timeout" | "cannot_fulfil_request" | "customer_request" | "duplicate_order" | "equipment_failure" | "not_prepared" | "slot_missed" | "operator_request" | "no_show" | "auto_closed" | "history_lost";
         /** @description Why an order ended as it did. */
         ReasonView: {
             actor: components["schemas"]["Actor"] | null;

@@ -106,14 +106,14 @@ pub async fn list_shop_orders(
 ) -> Result<HttpResponse, Problem> {
     let held = if_none_match(request.headers());
     let versions = app.store.board_versions(shop.shop_id).await.map_err(Failure::from)?;
-    let tag = tag_of(versions.into_iter().filter(|(_, status, _)| is_the_shops(*status)).map(|(id, _, v)| (id, v)));
+    let tag = tag_of(versions.into_iter().filter(|(_, status, _)| is_the_shops(*status)));
     if held.has(&tag) {
         return Ok(HttpResponse::NotModified().insert_header((header::ETAG, format!("\"{tag}\""))).finish());
     }
     let as_of = now();
     let mut board = app.store.board(shop.shop_id).await.map_err(Failure::from)?;
     board.retain(|order| is_the_shops(order.status));
-    let tag = tag_of(board.iter().map(|order| (order.id, order.version)));
+    let tag = tag_of(board.iter().map(|order| (order.id, order.status, order.version)));
     let (mut scheduled, mut orders): (Vec<_>, Vec<_>) =
         board.into_iter().partition(|order| order.status == Status::Scheduled);
     scheduled.sort_by_key(|order| (order.pickup.at, order.id));
@@ -159,7 +159,8 @@ fn priority(order: &Order) -> (u8, Option<Instant>, OrderId) {
     (group, start_by, order.id)
 }
 
-fn tag_of(versions: impl Iterator<Item = (OrderId, i64)>) -> String {
+/// The statuses are part of it: a database that was restored from a backup gives a version again, to another status.
+fn tag_of(versions: impl Iterator<Item = (OrderId, Status, i64)>) -> String {
     let mut versions: Vec<_> = versions.collect();
     versions.sort_unstable();
     Hash::of(&versions).tag()

@@ -90,9 +90,10 @@ fn a_restored_backup_makes_nothing_twice_refunds_nothing_that_was_handed_over_an
         // On the servers it is a failover that goes back.
         return;
     }
-    let (is_done, key) = command(&server, &["keys", "create", "--kind", "shop", "--shop", BY_HAND]);
-    assert!(is_done, "{key}");
-    let tablet = server.partner.with_key(Some(key.trim()));
+    let key = json!({"kind": "shop", "shop_id": BY_HAND, "label": "tablet"});
+    let admin = server.with_key("LUNGO_ADMIN_KEY");
+    let key = text(&admin.call("POST", "/v1/admin/keys").json(&key).send().expect(201).body["secret"]);
+    let tablet = server.partner.with_key(Some(&key));
     let step = |order: &str, step: &str| {
         tablet.call("POST", &format!("/v1/shop/orders/{order}/{step}")).json(&json!({})).send().expect(200);
     };
