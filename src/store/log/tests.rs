@@ -14,6 +14,7 @@ use super::super::changes::{apply, bear, worked, write};
 use super::super::claim::{Handoff, Outcome};
 use super::super::engine::Database;
 use super::super::lists::feed_of;
+use super::super::restored::Withheld;
 use super::super::sql::Conn;
 use super::super::tx::{Claims, Touching, Tx};
 use super::super::{Error, Policy, Result};
@@ -89,7 +90,7 @@ fn born(partner: PartnerId, number: u8) -> Order {
 }
 
 fn transact<T>(conn: &mut Conn, work: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {
-    let (handoff, claims) = Handoff::new(1);
+    let (handoff, claims) = Handoff::new(1, Withheld::default());
     // Nobody works here: no order is leased.
     drop(claims);
     conn.write([], |conn| {
