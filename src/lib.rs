@@ -31,6 +31,8 @@
 //!   writes nothing more because somebody wants to know of it.
 //! - A URL that somebody else chose is spoken to through `foreign`, which holds all the rules of that.
 //! - What somebody does in the console is written into the audit log in the transaction that does it.
+//! - Every wait has an end, also one inside libpq: `store`'s watchdog abandons a connection whose server is silent, cancels
+//!   nothing, and asks the other hosts.
 //! - No clock is read below `web`, `worker`, `notify` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom

@@ -20,6 +20,7 @@ mod duties;
 mod engine;
 mod gauges;
 mod holds;
+mod hosts;
 mod instances;
 mod lanes;
 mod lists;
@@ -55,6 +56,7 @@ mod statements;
 mod tablets;
 mod tx;
 mod users;
+mod watchdog;
 mod webhooks;
 
 use std::path::Path;
@@ -95,11 +97,13 @@ pub use shops::{Answers, OF_LATE};
 pub use users::{Changed, FIRST_USER};
 pub use webhooks::{Added, Disabled, MOST_OF_A_PARTNER, Receivers, Webhook};
 
-use engine::{Database, Pool};
+use engine::Database;
+use hosts::Hosts;
 use readers::LaggingReader;
 use recent::Recent;
 use replicas::Replicas;
 use sql::Conn;
+use watchdog::Watchdog;
 
 use crate::admission::Rules;
 use crate::config::Durability;
@@ -226,35 +230,42 @@ impl Store {
     ///
     /// Lists may be read from `replicas` of it.
     pub fn connect(url: &str, replicas: &[&str], options: Options) -> Result<(Self, Claims)> {
-        let server = |url: &str| Database::Postgres(url.to_owned());
-        let replicas: Vec<_> = replicas.iter().map(|url| server(url)).collect();
-        Self::at(&server(url), &replicas, options)
+        let replica = |url: &&str| Database::Postgres(Arc::new(Hosts::of_replica(url)));
+        let replicas: Vec<_> = replicas.iter().map(replica).collect();
+        Self::at(&Database::Postgres(Arc::new(Hosts::of_primary(url))), &replicas, options)
     }
 
     fn at(database: &Database, replicas: &[Database], options: Options) -> Result<(Self, Claims)> {
-        let (cluster, predecessor) = database.prepare()?;
-        let durability = database.durability()?;
+        if let Database::Sqlite(path) = database {
+            backup::interrupted(path)?;
+        }
+        let watchdog = Watchdog::start(database)?;
+        let asked = database.clone();
+        let ((cluster, predecessor), durability, system, is_behind) = watchdog.once("prepare", move |conn| {
+            let prepared = asked.prepare(conn)?;
+            let system = if conn.is_postgres() { engine::system_of(conn)? } else { String::new() };
+            Ok((prepared, asked.durability(conn)?, system, restored::is_behind(conn)?))
+        })?;
         if options.durability.is_some_and(|wanted| wanted != durability) {
             let fault = "its durability is another one than was asked for";
             return Err(Error::Unavailable(format!("{}: {fault}: {durability}", database.name())));
         }
-        let pool = database.pool(options.readers + lanes::WRITERS_OF_POSTGRES + 3)?;
         let io = |fault: std::io::Error| Error::Unavailable(format!("cannot start the database's threads: {fault}"));
         let withheld = restored::Withheld::default();
-        withheld.set(restored::is_behind(&mut database.connection()?)?);
+        withheld.set(is_behind);
         let (handoff, claims) = claim::Handoff::new(options.local_queue, withheld.clone());
         let (checkpoints, replicas) = match database {
             Database::Sqlite(path) => {
                 let lagging =
-                    options.replica_lag.map(|lag| LaggingReader::start(&pool, lag, options.queue, options.clock));
+                    options.replica_lag.map(|lag| LaggingReader::start(database, lag, options.queue, options.clock));
                 let lagging = lagging.transpose().map_err(io)?;
                 (Some(checkpoint::Checkpoints::start(path.clone()).map_err(io)?), Replicas::Embedded(lagging))
             }
-            Database::Postgres(_) => (None, replicas::start(database, replicas, &options)?),
+            Database::Postgres(_) => (None, replicas::start(&watchdog, system, replicas, &options)?),
         };
         let store = Self {
-            readers: readers::Readers::start(&pool, options.readers, options.queue).map_err(io)?,
-            lane: lanes::Lane::start(pool, checkpoints, handoff, options.queue, options.commit_patience).map_err(io)?,
+            readers: readers::Readers::start(&watchdog, options.readers, options.queue)?,
+            lane: lanes::Lane::start(&watchdog, checkpoints, handoff, options.queue, options.commit_patience)?,
             replicas,
             recent: Recent::default(),
             duties: duties::Duties::default(),
@@ -267,6 +278,7 @@ impl Store {
             durability,
             clock: options.clock,
         };
+        watchdog.all_are_connected()?;
         Ok((store, claims))
     }
 
@@ -365,7 +377,7 @@ pub fn check_version(directory: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Unavailable`] if it has another one, or cannot be reached.
 pub fn check_version_of(url: &str) -> Result<()> {
-    Database::Postgres(url.to_owned()).check_version()
+    Database::Postgres(Arc::new(Hosts::of_primary(url))).check_version()
 }
 
 #[cfg(test)]

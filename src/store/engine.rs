@@ -1,18 +1,19 @@
 //! The two engines: how a database is opened, created and migrated, and what its connections need.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::r2d2::{self, ManageConnection};
 use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::hosts::Hosts;
 use super::sql::Conn;
-use super::{Error, FILE, Result, backup, log, moved, schema};
+use super::{Error, FILE, Result, log, moved, schema};
 use crate::config::Durability;
 
 const OF_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -25,10 +26,12 @@ const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PR
 /// What a session of PostgreSQL needs. Where the server has synchronous standbys, a commit waits until one of them has
 /// applied it; where it has none, at least for the primary's disk, whatever the server thinks of it. Statements are
 /// planned once: their text depends on nothing but their type; and they are never compiled, which takes longer than they
-/// do. No `statement_timeout`: it would not free a commit that waits for its standby, and must not pretend to.
+/// do. No `statement_timeout`: it would not free a commit that waits for its standby, and must not pretend to. The server
+/// in turn gives up a client that is gone, and with it the locks of what that client had begun.
 const SESSION: &str =
     "SET application_name = 'lungo'; SET TIME ZONE 'UTC'; SET plan_cache_mode = 'force_generic_plan'; SET jit = off;
-    SET idle_in_transaction_session_timeout = '60s';
+    SET idle_in_transaction_session_timeout = '20s';
+    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_standby_names') WHEN '' THEN 'on' ELSE 'remote_apply' END, false)";
 
@@ -40,8 +43,8 @@ pub(super) const MIGRATING: i64 = 0x6c75_6e67_6f00;
 pub(super) enum Database {
     /// The path of its file.
     Sqlite(String),
-    /// The URL of its server.
-    Postgres(String),
+    /// Its servers, of which one is the primary; or one that follows it.
+    Postgres(Arc<Hosts>),
 }
 
 impl Database {
@@ -49,14 +52,29 @@ impl Database {
         Self::Sqlite(directory.join(FILE).display().to_string())
     }
 
-    /// A connection, ready to be used.
-    pub fn connection(&self) -> Result<Conn> {
-        Manager(self.clone()).connect().map_err(|fault| Error::Unavailable(format!("{}: {fault}", self.name())))
+    /// A connection, ready to be used. `asking` is told of each host before it is asked.
+    pub fn connection(&self, asking: impl FnMut(&str)) -> Result<Conn> {
+        let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
+        let mut conn = self.connect(asking).map_err(unavailable)?;
+        match &mut conn {
+            Conn::Sqlite(conn) => conn.batch_execute(PRAGMAS),
+            Conn::Postgres(conn) => conn.batch_execute(SESSION),
+        }
+        .map_err(|fault| unavailable(fault.to_string()))?;
+        Ok(conn)
+    }
+
+    /// How long it takes at most until each host that may have it was asked.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => Duration::from_secs(5),
+            Self::Postgres(hosts) => hosts.patience(),
+        }
     }
 
     /// What a write of ours survives once it is acknowledged.
-    pub fn durability(&self) -> Result<Durability> {
-        let Conn::Postgres(conn) = &mut self.connection()? else { return Ok(Durability::Local) };
+    pub fn durability(&self, conn: &mut Conn) -> Result<Durability> {
+        let Conn::Postgres(conn) = conn else { return Ok(Durability::Local) };
         let waits = diesel::dsl::sql::<diesel::sql_types::Bool>("current_setting('synchronous_standby_names') <> ''");
         Ok(match diesel::select(waits).get_result(conn)? {
             true => Durability::Synchronous,
@@ -64,28 +82,12 @@ impl Database {
         })
     }
 
-    /// What tells a server and those that follow it from all others.
-    pub fn system(&self) -> Result<String> {
-        self.system_of(&mut self.connection()?)
-    }
-
-    pub fn system_of(&self, conn: &mut Conn) -> Result<String> {
-        let Conn::Postgres(conn) = conn else { return Ok(self.name()) };
-        let system = "(SELECT system_identifier::text || ' ' || current_database() FROM pg_control_system())";
-        Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>(system)).get_result(conn)?)
-    }
-
-    fn connect(&self) -> std::result::Result<Conn, String> {
+    fn connect(&self, asking: impl FnMut(&str)) -> std::result::Result<Conn, String> {
         match self {
             Self::Sqlite(path) => {
                 SqliteConnection::establish(path).map(Conn::Sqlite).map_err(|fault| fault.to_string())
             }
-            Self::Postgres(url) => PgConnection::establish(url).map(Conn::Postgres).map_err(|fault| {
-                let fault = fault.to_string();
-                let is_missing = fault.contains("SSL support is not compiled in");
-                let way = if is_missing { ": build this program with `--features tls`" } else { "" };
-                format!("{}{way}", fault.trim_end())
-            }),
+            Self::Postgres(hosts) => hosts.connect(asking).map(Conn::Postgres),
         }
     }
 
@@ -93,35 +95,27 @@ impl Database {
     pub fn name(&self) -> String {
         match self {
             Self::Sqlite(path) => path.clone(),
-            Self::Postgres(url) => match (url.find("://"), url.rfind('@')) {
-                (Some(scheme), Some(at)) if scheme < at => format!("{}://…@{}", &url[..scheme], &url[at + 1..]),
-                _ => url.clone(),
-            },
+            Self::Postgres(hosts) => hosts.name().to_owned(),
         }
     }
 
     /// Creates or migrates the database, and gives what tells it from every other; and the same of the embedded one that
     /// it was moved from.
-    pub fn prepare(&self) -> Result<(u64, Option<u64>)> {
+    pub fn prepare(&self, conn: &mut Conn) -> Result<(u64, Option<u64>)> {
         let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
-        if let Self::Sqlite(path) = self {
-            backup::interrupted(path)?;
-        }
-        // One plain connection first: a pool would try a broken file again and again before it said so.
-        let mut conn = self.connect().map_err(unavailable)?;
-        let prepared = match &mut conn {
+        let prepared = match conn {
             Conn::Sqlite(conn) => conn
-                .batch_execute("PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL")
+                .batch_execute("PRAGMA foreign_keys = OFF; PRAGMA journal_mode = WAL")
                 .map_err(|fault| fault.to_string())
                 .and_then(|()| migrate(conn, OF_SQLITE)),
             Conn::Postgres(conn) => migrate_postgres(conn),
         };
         prepared.map_err(unavailable)?;
-        moved::may_serve(&mut conn, &self.name())?;
-        let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(&mut conn)?;
+        moved::may_serve(conn, &self.name())?;
+        let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(conn)?;
         let cluster =
             u64::from_str_radix(&cluster, 16).map_err(|_| Error::Damaged(format!("the cluster id `{cluster}`")))?;
-        Ok((cluster, moved::predecessor(&mut conn)?))
+        Ok((cluster, moved::predecessor(conn)?))
     }
 
     /// Whether the database has the schema of this program: for those who only look at it.
@@ -130,7 +124,7 @@ impl Database {
     /// [`Error::Unavailable`] if it has another one, or cannot be opened.
     pub fn check_version(&self) -> Result<()> {
         let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
-        let missing = match self.connect().map_err(unavailable)? {
+        let missing = match self.connect(|_| {}).map_err(unavailable)? {
             Conn::Sqlite(mut conn) => {
                 conn.batch_execute("PRAGMA busy_timeout = 5000")?;
                 missing(&mut conn, &OF_SQLITE)
@@ -147,7 +141,7 @@ impl Database {
     /// Whether this program knows the schema of an embedded database: it has that one, or can make it of it.
     pub fn check_not_newer(&self) -> Result<()> {
         let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
-        let Conn::Sqlite(mut conn) = self.connect().map_err(unavailable)? else { return Ok(()) };
+        let Conn::Sqlite(mut conn) = self.connect(|_| {}).map_err(unavailable)? else { return Ok(()) };
         missing(&mut conn, &OF_SQLITE).map(drop).map_err(unavailable)
     }
 
@@ -163,48 +157,13 @@ impl Database {
             ),
         }
     }
-
-    pub fn pool(&self, connections: usize) -> Result<Pool> {
-        Pool::builder()
-            .max_size(u32::try_from(connections).unwrap_or(u32::MAX))
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connection_timeout(Duration::from_secs(5))
-            .build(Manager(self.clone()))
-            .map_err(|fault| Error::Unavailable(format!("{}: {fault}", self.name())))
-    }
 }
 
-pub(super) type Pool = r2d2::Pool<Manager>;
-
-/// Makes connections to a database.
-#[derive(Debug)]
-pub(super) struct Manager(Database);
-
-impl ManageConnection for Manager {
-    type Connection = Conn;
-    type Error = r2d2::Error;
-
-    fn connect(&self) -> std::result::Result<Conn, r2d2::Error> {
-        let mut conn =
-            self.0.connect().map_err(|fault| r2d2::Error::ConnectionError(ConnectionError::BadConnection(fault)))?;
-        match &mut conn {
-            Conn::Sqlite(conn) => conn.batch_execute(PRAGMAS),
-            Conn::Postgres(conn) => conn.batch_execute(SESSION),
-        }
-        .map_err(r2d2::Error::QueryError)?;
-        Ok(conn)
-    }
-
-    fn is_valid(&self, conn: &mut Conn) -> std::result::Result<(), r2d2::Error> {
-        conn.batch_execute("SELECT 1").map_err(r2d2::Error::QueryError)
-    }
-
-    fn has_broken(&self, conn: &mut Conn) -> bool {
-        conn.is_broken()
-    }
+/// What tells a server and those that follow it from all others.
+pub(super) fn system_of(conn: &mut Conn) -> Result<String> {
+    let Conn::Postgres(conn) = conn else { return Err(Error::Damaged("an embedded database has no server".into())) };
+    let system = "(SELECT system_identifier::text || ' ' || current_database() FROM pg_control_system())";
+    Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>(system)).get_result(conn)?)
 }
 
 /// Several instances may start at once: one of them migrates, the others wait for it.

@@ -7,23 +7,22 @@
 //! thread; on PostgreSQL a few take from the same channels.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Monotonic};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
-use diesel::r2d2::PooledConnection;
 use tokio::sync::oneshot;
 
 use super::audit::{self, Entry};
 use super::checkpoint::Checkpoints;
 use super::claim::Handoff;
-use super::engine::{Database, Manager};
+use super::engine::Database;
 use super::position::{Place, here, here_on_primary};
 use super::room::Room;
 use super::sql::Conn;
 use super::tx::{AfterCommit, Claims, Handover, Touching, Tx, Urgency};
-use super::{Error, Pool, Result};
+use super::watchdog::{Link, Watchdog};
+use super::{Error, Result};
 use crate::meters::{Happened, LaneTrouble, METERS};
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
@@ -37,6 +36,9 @@ const MAX_BATCH_IN_A_RUSH: usize = 64;
 pub(super) const WRITERS_OF_POSTGRES: usize = 2;
 /// A connection that was not used for so long is looked at before it is used again.
 const LONG_UNUSED: Duration = Duration::from_secs(1);
+/// How long writes wait for a connection. After that they are told that nothing was done; a connection that takes longer
+/// serves those that come later.
+const CONNECTING: Duration = Duration::from_secs(1);
 /// Creates that are taken into a transaction however many results wait.
 const FEWEST_CREATES: usize = 8;
 
@@ -87,21 +89,23 @@ pub(super) struct Lane {
 impl Lane {
     /// Starts the writing threads. They end when the last `Lane` is dropped.
     pub fn start(
-        pool: Pool,
-        mut checkpoints: Option<Checkpoints>,
+        watchdog: &Watchdog,
+        checkpoints: Option<Checkpoints>,
         handoff: Handoff,
         queue: usize,
         patience: Duration,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self> {
         let (control, control_jobs) = bounded(queue);
         let (create, create_jobs) = bounded(queue);
         let writers = if checkpoints.is_some() { 1 } else { WRITERS_OF_POSTGRES };
+        let checkpoints = Arc::new(Mutex::new(checkpoints));
         for writer in 0..writers {
-            let (pool, handoff, checkpoints) = (pool.clone(), handoff.clone(), checkpoints.take());
+            let (handoff, checkpoints) = (handoff.clone(), checkpoints.clone());
             let (control, create) = (control_jobs.clone(), create_jobs.clone());
-            thread::Builder::new()
-                .name(format!("lane-{writer}"))
-                .spawn(move || write(&pool, checkpoints, &handoff, &control, &create))?;
+            watchdog.keep(&format!("lane-{writer}"), Database::prepare_to_write, move |link| {
+                let checkpoints = checkpoints.lock().unwrap_or_else(PoisonError::into_inner).take();
+                write(link, checkpoints, &handoff, &control, &create);
+            })?;
         }
         Ok(Self { control, create, patience, entry: None, room: Room::default() })
     }
@@ -183,13 +187,12 @@ pub(super) fn fill<T>(channel: &Sender<T>) -> f64 {
 }
 
 fn write(
-    pool: &Pool,
+    link: &mut Link,
     mut checkpoints: Option<Checkpoints>,
     handoff: &Handoff,
     control: &Receiver<Box<dyn Job>>,
     create: &Receiver<Box<dyn Job>>,
 ) {
-    let mut conn: Option<PooledConnection<Manager>> = None;
     let mut used = Monotonic::now();
     let mut batch = Vec::with_capacity(MAX_BATCH);
     loop {
@@ -209,69 +212,65 @@ fn write(
             batch.extend(create.try_iter().take(places));
         }
         // A server may have died while there was nothing to do: better to learn of it before something is begun.
-        if used.elapsed() > LONG_UNUSED
-            && let Some(held) = conn.as_mut()
-            && here_on_primary(held).is_err()
-        {
-            held.give_up();
-            conn = None;
-        }
-        used = Monotonic::now();
-        if conn.is_none() {
-            conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
-            let prepared = conn.as_deref_mut().map(Database::prepare_to_write);
-            if let Some(Err(fault)) = prepared {
-                tracing::error!(%fault, "store.connection_refused_its_settings");
+        if used.elapsed() > LONG_UNUSED && link.is_connected() {
+            match link.ask(here_on_primary) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => link.hang_up(),
+                None => return,
             }
         }
-        let Some(connection) = conn.as_mut() else {
+        used = Monotonic::now();
+        if let Err(fault) = link.connect(CONNECTING) {
             METERS.lane_troubles.of(LaneTrouble::NoConnection).increment(1);
-            batch.clear();
-            thread::sleep(Duration::from_millis(100));
+            batch.drain(..).for_each(|job| job.answer(Err(fault.clone())));
             continue;
-        };
+        }
         let writes = batch.len();
         METERS.lane_batch.of(()).record(writes as f64);
         // A panic in one write poisons the connection's state, and so may a commit that failed: start over with a
         // fresh one. Answers that a panic drops are told to their callers as "unknown".
         let mut left = None;
-        let work = || commit(connection, handoff, std::mem::take(&mut batch), &mut left);
-        let is_sound = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-            METERS.lane_troubles.of(LaneTrouble::Panicked).increment(1);
-            tracing::error!("store.lane_panicked");
-            false
-        });
+        let work = || commit(link, handoff, std::mem::take(&mut batch), &mut left);
+        let is_sound = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Some(is_sound)) => is_sound,
+            // Another thread writes by now. Of what this one brings back nothing is told: the outcome is unknown.
+            Ok(None) => return,
+            Err(_) => {
+                METERS.lane_troubles.of(LaneTrouble::Panicked).increment(1);
+                tracing::error!("store.lane_panicked");
+                false
+            }
+        };
         match left {
             Some((jobs, _)) if !is_again => batch = jobs,
             Some((jobs, fault)) => jobs.into_iter().for_each(|job| job.answer(Err(fault.clone()))),
             None => {}
         }
         if is_sound {
-            if let (Some(checkpoints), Conn::Sqlite(conn)) = (&mut checkpoints, &mut **connection) {
+            if let (Some(checkpoints), Some(Conn::Sqlite(conn))) = (&mut checkpoints, link.held()) {
                 checkpoints.after(writes, conn);
             }
-        } else if let Some(mut broken) = conn.take() {
-            // SQLite ends the transaction of a full disk by itself, after which the connection looks sound to the
-            // pool. It must not come back from there: nobody knows what it still holds.
-            broken.give_up();
+        } else {
+            // SQLite ends the transaction of a full disk by itself, after which the connection looks sound.
+            link.hang_up();
         }
     }
 }
 
 /// Commits what can be committed, and answers everybody but those that are `left` because their transaction could not
 /// even be begun: nothing was done of them. Whether the connection can still be used: false once a transaction as a whole
-/// has failed.
+/// has failed; `None` if this thread was abandoned meanwhile, so that it must not tell what came of it.
 fn commit(
-    conn: &mut Conn,
+    link: &mut Link,
     handoff: &Handoff,
     batch: Vec<Box<dyn Job>>,
     left: &mut Option<(Vec<Box<dyn Job>>, Error)>,
-) -> bool {
+) -> Option<bool> {
     let mut batches = vec![batch];
     let mut is_doubtful = false;
     while let Some(mut batch) = batches.pop() {
         let began = Monotonic::now();
-        match transact(conn, handoff, &mut batch) {
+        match link.ask(|conn| transact(conn, handoff, &mut batch))? {
             Ok((AfterCommit { handovers, happened, .. }, place)) => {
                 handovers.into_iter().for_each(Handover::send);
                 batch.into_iter().for_each(|job| job.answer(Ok(place)));
@@ -299,19 +298,19 @@ fn commit(
                 tracing::warn!(%fault, "store.not_begun");
                 let jobs = batch.into_iter().chain(batches.into_iter().flatten()).collect();
                 *left = Some((jobs, Error::from(fault)));
-                return false;
+                return Some(false);
             }
             Err(RolledBack::Whole(fault)) => {
                 METERS.lane_troubles.of(LaneTrouble::CommitFailed).increment(1);
                 tracing::error!(%fault, "store.commit_failed");
                 let told = || Err(Error::OutcomeUnknown(fault.to_string()));
                 batch.into_iter().chain(batches.into_iter().flatten()).for_each(|job| job.answer(told()));
-                return false;
+                return Some(false);
             }
         }
     }
     // What failed may have failed because the server is gone, or takes no writes any more.
-    !is_doubtful || here_on_primary(conn).is_ok()
+    if is_doubtful { link.ask(|conn| here_on_primary(conn).is_ok()) } else { Some(true) }
 }
 
 /// Why a transaction came to nothing.

@@ -17,6 +17,7 @@ mod shape;
 mod sum;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use diesel::connection::{DefaultLoadingMode, SimpleConnection};
 use diesel::pg::{PgConnection, PgRowByRowLoadingMode};
@@ -25,6 +26,7 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 
 use super::engine::{self, Database};
+use super::hosts::Hosts;
 use super::moved::{MOVED_FROM, MOVED_TO, MOVING_FROM};
 use super::schema::{audit, meta, order_events};
 use super::{Error, log};
@@ -146,9 +148,10 @@ pub fn migrate(from: &Path, to: &str, mut tell: impl FnMut(Progress)) -> std::re
     let open = |fault: ConnectionError| NotMoved::Refused(format!("{}: {fault}", source.name()));
     let mut source = SqliteConnection::establish(&from.display().to_string()).map_err(open)?;
     source.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL")?;
-    let server = Database::Postgres(to.to_owned());
-    let open = |fault: ConnectionError| NotMoved::Refused(format!("{}: {fault}", server.name()));
-    let mut target = PgConnection::establish(to).map_err(open)?;
+    let hosts = Arc::new(Hosts::of_primary(to));
+    let server = Database::Postgres(hosts.clone());
+    let open = |fault: String| NotMoved::Refused(format!("{}: {fault}", server.name()));
+    let mut target = hosts.connect(|_| {}).map_err(open)?;
     prepare(&mut target, &server)?;
     let moved = source.immediate_transaction(|source| move_and_leave(source, &mut target, &server, &mut tell))?;
     if !moved.was_done {

@@ -12,11 +12,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use diesel::connection::SimpleConnection;
 use tokio::sync::oneshot;
 
+use super::engine::Database;
 use super::lanes::fill;
 use super::position::{Place, here, here_on_primary};
 use super::present::{Asked, Present, Waiting, read_together};
 use super::sql::Conn;
-use super::{Error, Pool, Result};
+use super::watchdog::{Link, Watchdog};
+use super::{Error, Result};
 use crate::meters::METERS;
 use crate::order::Instant;
 
@@ -55,20 +57,23 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Starts `count` reading threads, and one for what nobody waits for. They end when the last `Readers` is dropped.
-    pub fn start(pool: &Pool, count: usize, queue: usize) -> std::io::Result<Self> {
+    pub fn start(watchdog: &Watchdog, count: usize, queue: usize) -> Result<Self> {
         let (jobs, waiting) = bounded(queue);
         let (lists, waiting_for_lists) = bounded(queue);
         for i in 0..count {
-            let (pool, waiting, waiting_for_lists) = (pool.clone(), waiting.clone(), waiting_for_lists.clone());
-            let serve = move || serve(&pool, &waiting, &waiting_for_lists);
-            thread::Builder::new().name(format!("reader-{i}")).spawn(serve)?;
+            let (waiting, waiting_for_lists) = (waiting.clone(), waiting_for_lists.clone());
+            let serve = move |link: &mut Link| serve(link, &waiting, &waiting_for_lists);
+            watchdog.keep(&format!("reader-{i}"), |_| Ok(()), serve)?;
         }
         let (unhurried, waiting) = bounded(queue);
-        let pool = pool.clone();
-        thread::Builder::new().name("reader-late".into()).spawn(move || {
-            give_way();
-            serve(&pool, &waiting, &never());
-        })?;
+        watchdog.keep(
+            "reader-late",
+            |_| Ok(()),
+            move |link| {
+                give_way();
+                serve(link, &waiting, &never());
+            },
+        )?;
         Ok(Self { jobs, lists, unhurried })
     }
 
@@ -190,11 +195,10 @@ fn put<J>(jobs: &Sender<J>, job: J) -> Result<()> {
 async fn within<T>(patience: Duration, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
     let answered = tokio::time::timeout(patience, answered).await;
     let silent = Error::Unavailable(format!("no answer within {patience:?}"));
-    answered.map_err(|_| silent)?.map_err(|_| Error::Unavailable("the reading thread dropped the answer".into()))?
+    answered.map_err(|_| silent)?.map_err(|_| Error::Unavailable("there is no connection to it".into()))?
 }
 
-fn serve(pool: &Pool, jobs: &Receiver<Job>, lists: &Receiver<Waiting>) {
-    let mut conn = None;
+fn serve(link: &mut Link, jobs: &Receiver<Job>, lists: &Receiver<Waiting>) {
     loop {
         let job: Job = select! {
             recv(jobs) -> job => match job { Ok(job) => job, Err(_) => return },
@@ -206,27 +210,29 @@ fn serve(pool: &Pool, jobs: &Receiver<Job>, lists: &Receiver<Waiting>) {
                 Err(_) => return,
             },
         };
-        if conn.is_none() {
-            let connected = pool.get_timeout(CONNECTING);
-            conn = connected.inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
-        }
-        let Some(connection) = conn.as_mut() else {
+        if link.connect(CONNECTING).is_err() {
             // Whoever waits by now learns from a dropped answer that nobody is there; it is tried again for the next one.
             jobs.try_iter().for_each(drop);
             lists.try_iter().for_each(drop);
             continue;
-        };
-        let answered = catch_unwind(AssertUnwindSafe(|| job(connection)));
-        if answered.is_err() {
-            tracing::error!("store.reader_panicked");
-            conn = None;
-            continue;
         }
-        // Nobody is there any more, or the end of its transaction failed, so that it can begin no other. The pool throws
-        // such a one away.
-        if !connection.is_of_use(matches!(answered, Ok(true))) {
-            tracing::error!("store.reader_broken");
-            conn = None;
+        let work = |conn: &mut Conn| {
+            let has_answered = job(conn);
+            conn.is_of_use(has_answered)
+        };
+        match catch_unwind(AssertUnwindSafe(|| link.ask(work))) {
+            Ok(Some(true)) => {}
+            // Nobody is there any more, or the end of its transaction failed, so that it can begin no other.
+            Ok(Some(false)) => {
+                tracing::error!("store.reader_broken");
+                link.hang_up();
+            }
+            // Those who asked have lost their patience, and another thread reads by now.
+            Ok(None) => return,
+            Err(_) => {
+                tracing::error!("store.reader_panicked");
+                link.hang_up();
+            }
         }
     }
 }
@@ -263,16 +269,19 @@ impl Lag {
 
 impl LaggingReader {
     /// `clock` gives the present instant; it is an argument so that nothing below reads a clock.
-    pub fn start(pool: &Pool, lag: Duration, queue: usize, clock: fn() -> Instant) -> std::io::Result<Self> {
+    pub fn start(database: &Database, lag: Duration, queue: usize, clock: fn() -> Instant) -> std::io::Result<Self> {
         let (jobs, waiting) = bounded::<Job>(queue);
         let age = Arc::new(ArcSwapOption::empty());
         let lag = Arc::new(Lag { usual: lag, raised: Mutex::default() });
-        let (pool, shown, allowed) = (pool.clone(), age.clone(), lag.clone());
+        let (database, shown, allowed) = (database.clone(), age.clone(), lag.clone());
         thread::Builder::new().name("lagging-reader".into()).spawn(move || {
             let mut conn = None;
             loop {
                 if conn.is_none() {
-                    conn = pool.get().inspect_err(|fault| tracing::error!(%fault, "store.no_connection")).ok();
+                    conn = database
+                        .connection(|_| {})
+                        .inspect_err(|fault| tracing::error!(%fault, "store.no_connection"))
+                        .ok();
                 }
                 let looked = conn.as_mut().map(|conn| look_for(conn, allowed.now(), &waiting, &shown, clock));
                 shown.store(None);

@@ -15,13 +15,14 @@ use std::time::{Duration, Instant as Monotonic};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::engine::Database;
+use super::engine::{Database, system_of};
 use super::instances::ReplicaSeen;
 use super::lists::age_in_seconds;
 use super::position::{Forks, Place, here, now_and_here};
 use super::present::{Asked, Present, Waiting, read_together};
 use super::readers::{LaggingReader, answer};
 use super::sql::Conn;
+use super::watchdog::{Link, Watchdog};
 use super::{Error, Options, Result};
 use crate::order::Instant;
 
@@ -162,17 +163,15 @@ pub(super) struct Replica {
 
 impl Replica {
     /// Starts the threads that read at this server. They end with the last sender of jobs.
-    fn start(server: &Database, readers: usize, queue: usize) -> Result<Self> {
+    fn start(watchdog: &Watchdog, readers: usize, queue: usize) -> Result<Self> {
         let (lists, waiting) = bounded(queue);
         let seen = Arc::new(ArcSwapOption::empty());
         for i in 0..readers {
-            let (server, waiting, seen) = (server.clone(), waiting.clone(), seen.clone());
-            thread::Builder::new()
-                .name(format!("replica-{i}"))
-                .spawn(move || serve(&server, &waiting, &seen))
-                .map_err(|fault| Error::Unavailable(fault.to_string()))?;
+            let (waiting, seen) = (waiting.clone(), seen.clone());
+            let serve = move |link: &mut Link| serve(link, &waiting, &seen);
+            watchdog.keep_later(&format!("replica-{i}"), |_| Ok(()), serve)?;
         }
-        Ok(Self { name: server.name(), lists, seen })
+        Ok(Self { name: watchdog.database().name(), lists, seen })
     }
 
     fn seen(&self) -> Option<Seen> {
@@ -180,21 +179,21 @@ impl Replica {
     }
 }
 
-fn serve(server: &Database, lists: &Receiver<Waiting>, seen: &ArcSwapOption<Seen>) {
-    let mut held: Option<(Conn, Monotonic)> = None;
+fn serve(link: &mut Link, lists: &Receiver<Waiting>, seen: &ArcSwapOption<Seen>) {
+    let mut opened = Monotonic::now();
     loop {
-        if held.is_none() {
-            held = server.connection().map(|conn| (conn, Monotonic::now())).ok();
-        }
-        let Some((conn, opened)) = &mut held else {
-            // Whoever asks here is better served by the primary: it is told so by a dropped answer.
-            match lists.recv_timeout(REST) {
-                Ok(_) | Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return,
+        if !link.is_connected() {
+            if link.connect(REST).is_err() {
+                // Whoever asks here is better served by the primary: it is told so by a dropped answer.
+                match lists.recv_timeout(REST) {
+                    Ok(_) | Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
-        };
+            opened = Monotonic::now();
+        }
         // Until the next look nothing is proven of this connection.
-        while seen.load().as_deref().is_some_and(|seen| seen.looked <= *opened) {
+        while seen.load().as_deref().is_some_and(|seen| seen.looked <= opened) {
             thread::sleep(Duration::from_millis(1));
         }
         let Ok(first) = lists.recv() else { return };
@@ -202,9 +201,15 @@ fn serve(server: &Database, lists: &Receiver<Waiting>, seen: &ArcSwapOption<Seen
         // What is known when the read begins, not when it was asked for: it can only be further. Where nothing is proven
         // any more the answers are dropped, as above.
         let Some(Seen { place, as_of, .. }) = seen.load().as_deref().copied() else { continue };
-        let answered = catch_unwind(AssertUnwindSafe(|| read_together(conn, waiting, Some((place, as_of)))));
-        if answered.is_err() || !conn.is_of_use(matches!(answered, Ok(true))) {
-            held = None;
+        let work = |conn: &mut Conn| {
+            let has_answered = read_together(conn, waiting, Some((place, as_of)));
+            conn.is_of_use(has_answered)
+        };
+        match catch_unwind(AssertUnwindSafe(|| link.ask(work))) {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) | Err(_) => link.hang_up(),
+            // Another thread reads here by now.
+            Ok(None) => return,
         }
     }
 }
@@ -213,12 +218,12 @@ fn serve(server: &Database, lists: &Receiver<Waiting>, seen: &ArcSwapOption<Seen
 ///
 /// # Errors
 /// [`Error::Unavailable`] if a replica that answers belongs to another database.
-pub(super) fn start(primary: &Database, servers: &[Database], options: &Options) -> Result<Replicas> {
+pub(super) fn start(primary: &Watchdog, system: String, servers: &[Database], options: &Options) -> Result<Replicas> {
     let forks = Arc::new(ArcSwap::from_pointee(Forks::default()));
-    let system = primary.system()?;
-    let mut all = Vec::new();
+    let (mut all, mut watchdogs) = (Vec::new(), Vec::new());
     for server in servers {
-        match server.system() {
+        let watchdog = Watchdog::start(server)?;
+        match watchdog.once("recognize", system_of) {
             Ok(theirs) if theirs != system => {
                 let fault = "it follows another primary: its system identifier is another one";
                 return Err(Error::Unavailable(format!("{}: {fault}", server.name())));
@@ -226,33 +231,25 @@ pub(super) fn start(primary: &Database, servers: &[Database], options: &Options)
             Ok(_) => {}
             Err(fault) => tracing::warn!(replica = server.name(), %fault, "store.replica_failed"),
         }
-        all.push(Replica::start(server, options.readers, options.queue)?);
+        all.push(Replica::start(&watchdog, options.readers, options.queue)?);
+        watchdogs.push(watchdog);
     }
-    let watch = Arc::new(Watch {
-        primary: primary.clone(),
-        looks: Mutex::default(),
-        forks: forks.clone(),
-        system,
-        follow_clock: options.follow_clock,
-    });
+    let watch =
+        Arc::new(Watch { looks: Mutex::default(), forks: forks.clone(), system, follow_clock: options.follow_clock });
     let all = Arc::new(all);
     // A thread for each server: one that does not answer keeps nobody else from being looked at.
-    let spawn = |name: String, look: Box<dyn FnOnce() + Send>| {
-        thread::Builder::new().name(name).spawn(look).map_err(|fault| Error::Unavailable(fault.to_string()))
-    };
-    for (place, (server, replica)) in servers.iter().zip(all.iter()).enumerate() {
-        let (watch, alive, server, shown) = (watch.clone(), Arc::downgrade(&all), server.clone(), replica.seen.clone());
-        let follow = move || watch.follow_replica(&server, &shown, || alive.strong_count() > 0);
-        spawn(format!("watch-{place}"), Box::new(follow))?;
+    for (place, (watchdog, replica)) in watchdogs.iter().zip(all.iter()).enumerate() {
+        let (watch, alive, shown) = (watch.clone(), Arc::downgrade(&all), replica.seen.clone());
+        let follow = move |link: &mut Link| watch.follow_replica(link, &shown, || alive.strong_count() > 0);
+        watchdog.keep_later(&format!("watch-{place}"), |_| Ok(()), follow)?;
     }
     let alive = Arc::downgrade(&all);
-    spawn("watch".into(), Box::new(move || watch.follow_primary(|| alive.strong_count() > 0)))?;
+    primary.keep("watch", |_| Ok(()), move |link| watch.follow_primary(link, || alive.strong_count() > 0))?;
     Ok(Replicas::Servers { all, next: Arc::default(), forks, max_staleness: options.max_staleness })
 }
 
 /// Looks how far everybody has come.
 struct Watch {
-    primary: Database,
     /// What the primary had written and when, newest last.
     looks: Mutex<VecDeque<(Place, Instant, Monotonic)>>,
     forks: Arc<ArcSwap<Forks>>,
@@ -261,57 +258,63 @@ struct Watch {
 }
 
 /// A connection that is only looked through.
-#[derive(Default)]
-struct Looking {
-    conn: Option<Conn>,
+struct Looking<'l> {
+    link: &'l mut Link,
+    /// Whether the server behind the connection is known to be one of ours.
+    is_known: bool,
     rests_until: Option<Monotonic>,
 }
 
-impl Looking {
+impl<'l> Looking<'l> {
+    fn through(link: &'l mut Link) -> Self {
+        Self { link, is_known: false, rests_until: None }
+    }
+
     /// What `look` finds; `None` while the server does not answer.
-    fn at<T>(&mut self, server: &Database, system: &str, look: impl FnOnce(&mut Conn) -> Result<T>) -> Option<T> {
+    fn at<T>(&mut self, system: &str, look: impl FnOnce(&mut Conn) -> Result<T>) -> Option<T> {
         let now = Monotonic::now();
         if self.rests_until.is_some_and(|until| now < until) {
             return None;
         }
-        if self.conn.is_none() {
-            self.conn = match server.connection() {
-                // Behind one address there may be another server by now.
-                Ok(mut conn) => server.system_of(&mut conn).is_ok_and(|theirs| theirs == system).then_some(conn),
-                Err(_) => None,
-            };
-        }
-        let found = self.conn.as_mut().and_then(|conn| look(conn).ok());
+        let found = self.look(system, look);
         if found.is_none() {
-            self.conn = None;
+            self.link.hang_up();
             self.rests_until = Some(now + REST);
         }
         found
     }
+
+    fn look<T>(&mut self, system: &str, look: impl FnOnce(&mut Conn) -> Result<T>) -> Option<T> {
+        self.is_known &= self.link.is_connected();
+        self.link.connect(REST).ok()?;
+        // Behind one address there may be another server by now.
+        if !self.is_known {
+            let theirs = self.link.ask(system_of)?;
+            self.is_known = theirs.is_ok_and(|theirs| theirs == system);
+        }
+        if self.is_known { self.link.ask(look)?.ok() } else { None }
+    }
 }
 
 impl Watch {
-    fn follow_primary(&self, is_wanted: impl Fn() -> bool) {
-        let mut looking = Looking::default();
+    fn follow_primary(&self, link: &mut Link, is_wanted: impl Fn() -> bool) {
+        let mut looking = Looking::through(link);
         let mut timeline = 0;
-        while is_wanted() {
+        while is_wanted() && !looking.link.is_abandoned() {
             let began = Monotonic::now();
             let look = |conn: &mut Conn| {
                 // Not before: opening the connection may have taken much longer than the look.
                 let looked = Monotonic::now();
                 now_and_here(conn).map(|(at, place)| (at, place, looked))
             };
-            if let Some((at, place, looked)) = looking.at(&self.primary, &self.system, look) {
+            if let Some((at, place, looked)) = looking.at(&self.system, look) {
                 // The longer the answer took, the less is known of when it was given.
                 let took = looked.elapsed();
                 if took < LOOK_EVERY || timeline == 0 {
                     (self.follow_clock)(at, looked + took / 2);
                 }
                 let is_new = place.timeline != timeline;
-                if is_new
-                    && let Some(forks) =
-                        looking.at(&self.primary, &self.system, |conn| Forks::read(conn, place.timeline))
-                {
+                if is_new && let Some(forks) = looking.at(&self.system, |conn| Forks::read(conn, place.timeline)) {
                     timeline = place.timeline;
                     self.forks.store(Arc::new(forks));
                 }
@@ -329,11 +332,15 @@ impl Watch {
         }
     }
 
-    fn follow_replica(&self, server: &Database, shown: &ArcSwapOption<Seen>, is_wanted: impl Fn() -> bool) {
-        let mut looking = Looking::default();
+    fn follow_replica(&self, link: &mut Link, shown: &ArcSwapOption<Seen>, is_wanted: impl Fn() -> bool) {
+        let mut looking = Looking::through(link);
         while is_wanted() {
             let looked = Monotonic::now();
-            let found = looking.at(server, &self.system, here);
+            let found = looking.at(&self.system, here);
+            // Another thread looks by now.
+            if looking.link.is_abandoned() {
+                return;
+            }
             let seen = found.and_then(|place| {
                 let looks = self.looks();
                 // The newest look at the primary that the replica has come as far as.

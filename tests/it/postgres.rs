@@ -6,7 +6,9 @@ mod instances;
 mod replicas;
 mod seed;
 mod servers;
+mod silent;
 mod starts;
+mod wire;
 
 #[path = "../support/postgres.rs"]
 mod harness;

@@ -199,6 +199,11 @@ impl Cluster {
         format!("postgres://{OWNER}@/{database}?host={hosts}&port={ports}&target_session_attrs=read-write")
     }
 
+    /// Where a server listens.
+    pub fn socket(&self, node: Node) -> PathBuf {
+        self.home(node).join(".s.PGSQL.5432")
+    }
+
     /// Creates a database, and waits until every replica that runs and replays has it.
     pub fn fresh_database(&self) -> Database {
         static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::iter::repeat_with;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::super::changes::{apply, bear, worked, write};
 use super::super::claim::{Handoff, Outcome};
 use super::super::engine::Database;
+use super::super::hosts::Hosts;
 use super::super::lists::feed_of;
 use super::super::restored::Withheld;
 use super::super::sql::Conn;
@@ -41,9 +43,9 @@ struct House {
 
 impl House {
     fn on(cluster: &postgres::Cluster) -> Self {
-        let database = Database::Postgres(cluster.fresh_database().primary);
-        database.prepare().unwrap();
-        let watch = database.connection().unwrap();
+        let database = Database::Postgres(Arc::new(Hosts::of_primary(&cluster.fresh_database().primary)));
+        let mut watch = database.connection(|_| {}).unwrap();
+        database.prepare(&mut watch).unwrap();
         Self { database, partner: PartnerId::new(), orders: Vec::new(), watch }
     }
 
@@ -56,7 +58,7 @@ impl House {
     }
 
     fn writer(&self) -> Conn {
-        let mut conn = self.database.connection().unwrap();
+        let mut conn = self.database.connection(|_| {}).unwrap();
         Database::prepare_to_write(&mut conn).unwrap();
         conn
     }
@@ -232,7 +234,7 @@ fn however_transactions_overlap_the_log_tells_versions_in_their_order() {
         let mut house = house.borrow_mut();
         // Each case has orders, and a partner, of its own.
         let database = house.database.clone();
-        let watch = std::mem::replace(&mut house.watch, database.connection().unwrap());
+        let watch = std::mem::replace(&mut house.watch, database.connection(|_| {}).unwrap());
         let fresh = House { database, partner: PartnerId::new(), orders: Vec::new(), watch };
         overlap(fresh.with_orders(3), &happenings)
     };

@@ -43,7 +43,8 @@ fn a_dead_synchronous_standby_leaves_the_outcome_unknown_until_it_is_back() {
     Intent::new().insist(&[&server.partner], Duration::from_secs(10)).expect("all is well");
     cluster.freeze(Node::Replica(0));
     let mut waiting = Intent::new();
-    for _ in 0..3 {
+    // Longer than the watchdog needs to look into it: the server itself says that it is at work.
+    for _ in 0..6 {
         let asked = Instant::now();
         let answer = waiting.call(&server.partner).expect("it answers");
         assert_eq!(answer.status, 503, "nobody has applied it: {}", answer.text);
@@ -54,6 +55,9 @@ fn a_dead_synchronous_standby_leaves_the_outcome_unknown_until_it_is_back() {
     let asked = Instant::now();
     let answer = list(&server.partner, &fresh("cus"), None).expect("it answers");
     assert!([200, 503].contains(&answer.status) && asked.elapsed() < Duration::from_secs(10), "{}", answer.text);
+    let log = server.log();
+    let gave_up = |line: &str| line.contains("store.connection_abandoned") && line.contains("thread=\"lane");
+    assert!(!log.lines().any(gave_up), "a commit that waits for its standby is waited for: {log}");
     cluster.thaw(Node::Replica(0));
     let back = Instant::now();
     waiting.insist(&[&server.partner], RECOVERY).expect("it recovers by itself");
