@@ -373,6 +373,11 @@ export interface components {
          */
         Actor: "partner" | "worker" | "gateway" | "timer" | "shop" | "operator";
         /**
+         * @description Day and night.
+         * @enum {string}
+         */
+        Always: "always";
+        /**
          * @description What went wrong, for programs.
          * @enum {string}
          */
@@ -522,15 +527,23 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        /** @description What holds on one date, on the shop's own clock, instead of the weekly hours. */
+        Exception: {
+            /**
+             * Format: date
+             * @example 2026-12-24
+             */
+            date: string;
+            /** @description Those that begin on this date; empty for a closed day. */
+            openings: components["schemas"]["Opening"][];
+        };
         /** @description An event, and whose it is. */
         FeedEvent: components["schemas"]["EventView"] & {
             /** Format: uuid */
             order_id: string;
         };
         /** @description When a shop is open, on its own clock. */
-        Hours: "always" | {
-            weekly: components["schemas"]["Week"];
-        };
+        Hours: components["schemas"]["Always"] | components["schemas"]["WeeklyHours"];
         /** @description One line of a basket. */
         LineRequest: {
             item_id: string;
@@ -569,10 +582,12 @@ export interface components {
         };
         /** @description A way to have an item. */
         MenuOptionView: {
+            available: boolean;
             name: string;
             option_id: string;
-            /** @description On top of the item's price. */
-            price: components["schemas"]["Money"];
+            /** @description On top of the item's price, or off it if negative. No piece costs less than nothing. */
+            price: components["schemas"]["SignedMoney"];
+            sold_out_until: components["schemas"]["Timestamp"] | null;
         };
         /** @description What a shop sells, and what it promises now. */
         MenuView: {
@@ -673,7 +688,10 @@ export interface components {
             /** @example 07:00 */
             open: string;
         };
-        /** @description Options of which at least `min` and at most `max` are chosen; the same one again counts again. */
+        /**
+         * @description Options of which at least `min` and at most `max` are chosen. An order names an option once for each time that it is
+         *     wanted.
+         */
         OptionGroupView: {
             group_id: string;
             /** Format: int32 */
@@ -689,8 +707,8 @@ export interface components {
         OptionView: {
             name: string;
             option_id: string;
-            /** @description For one drink. */
-            price: components["schemas"]["Money"];
+            /** @description For one drink; negative for what is taken off its price. */
+            price: components["schemas"]["SignedMoney"];
         };
         /** @description What happened to an order. */
         OrderEvents: {
@@ -953,6 +971,8 @@ export interface components {
             accepting: boolean;
             /** @description Of all prices at this shop. */
             currency: components["schemas"]["Currency"];
+            /** @description From today on: dates on which other hours hold, of this shop and of all its partner's. */
+            exceptions: components["schemas"]["Exception"][];
             /**
              * Format: int32
              * @description From now until an average order is ready, if it were taken now.
@@ -973,6 +993,12 @@ export interface components {
             /** @description Whether the shop says when it starts, finishes and hands over; otherwise the clock does. */
             tracks_steps: boolean;
             why: components["schemas"]["NotAccepting"] | null;
+        };
+        /** @description An amount in minor units (cents) of a currency, which may be negative. */
+        SignedMoney: {
+            /** Format: int64 */
+            amount: number;
+            currency: components["schemas"]["Currency"];
         };
         /**
          * @description What the customer and the shop see of an order.
@@ -1044,6 +1070,10 @@ export interface components {
             tuesday: components["schemas"]["Opening"][];
             /** @default [] */
             wednesday: components["schemas"]["Opening"][];
+        };
+        /** @description The same hours each week. */
+        WeeklyHours: {
+            weekly: components["schemas"]["Week"];
         };
         /** @description Why an order stands where it stands. */
         WhyView: {

@@ -282,7 +282,9 @@ impl App {
         let of_shops = receivers.filter_map(|webhook| Some((webhook.shop_id?, Arc::new(webhook))));
         self.shop_webhooks.store(Arc::new(of_shops.collect()));
         let rows = self.store.catalogue().await?;
-        let read = Catalogue::new(rows.shops, rows.items, rows.shop_items, HashMap::new());
+        let read = Catalogue::new(rows.shops, rows.items, rows.shop_items, HashMap::new())
+            .with_options(rows.shop_options)
+            .with_calendars(rows.calendars);
         self.catalogue.rcu(|present| read.in_place_of(present));
         let holds = self.store.holds().await?;
         let known = holds.into_iter().filter_map(|hold| Some((hold.subject.parse().ok()?, hold.left)));

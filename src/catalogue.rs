@@ -4,30 +4,35 @@
 //! so that a price and the availability beside it belong together. Pure: `now` is always an argument.
 //! `verdict` and `timing` decide about an order; this file is what a customer is told before there is one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::Duration;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::order::{Instant, Money, PartnerId, ShopId};
 
+mod calendar;
 pub mod demo;
 mod hours;
 mod menu;
 mod shop;
 mod time_of_day;
+pub mod timezone;
 mod timing;
 mod verdict;
 
+pub use calendar::Exception;
 pub use hours::{Hours, Opening, Span, Week};
-pub use menu::{Availability, Item, ItemOption, OptionGroup, ShopItem};
+pub use menu::{Availability, Item, ItemOption, OptionGroup, ShopItem, ShopOption};
 pub use shop::{Mode, NotAccepting, Presence, Shop, check_name};
 pub use time_of_day::TimeOfDay;
+pub use timezone::Timezone;
 pub use timing::{Slot, Timing};
 pub use verdict::{Priced, Refusal};
 
-use menu::{Menu, ShopItems};
+use menu::{Changes, Menu};
 
 /// What an order takes at a station while a partner's menu is still empty.
 const DEFAULT_MAKE_SECONDS: u32 = 60;
@@ -41,16 +46,18 @@ pub struct Catalogue {
     in_progress: Arc<HashMap<ShopId, u32>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Offer {
     /// By name.
     shops_of: HashMap<PartnerId, Vec<ShopId>>,
     menus: HashMap<PartnerId, Menu>,
-    changes: HashMap<ShopId, ShopItems>,
+    changes: HashMap<ShopId, Changes>,
+    /// Exceptions to the hours of a shop, or of all shops of a partner.
+    calendars: HashMap<Uuid, Arc<[Exception]>>,
     average_make_seconds: HashMap<PartnerId, u32>,
     /// Of a partner that sells nothing yet, and of a shop that changes nothing.
     empty_menu: Menu,
-    no_changes: ShopItems,
+    no_changes: Changes,
 }
 
 /// An item as one shop offers it now.
@@ -61,6 +68,9 @@ pub struct MenuItem<'a> {
     pub price: Money,
     pub make_seconds: u32,
     pub option_groups: &'a [OptionGroup],
+    /// Options that the shop does not have, and when each is back, where that is known.
+    pub sold_out_options: Vec<(&'a str, Option<Instant>)>,
+    /// Whether the shop has it, and the options that it cannot do without.
     pub available: bool,
     /// When it is back, where that is known.
     pub sold_out_until: Option<Instant>,
@@ -93,7 +103,7 @@ impl Catalogue {
             offer.average_make_seconds.insert(*partner, average(menu.active().map(|item| item.make_seconds)));
         }
         for change in shop_items {
-            offer.changes.entry(change.shop_id).or_default().insert(change.item_id.clone(), change);
+            offer.changes.entry(change.shop_id).or_default().items.insert(change.item_id.clone(), change);
         }
         let shops: HashMap<_, _> = shops.into_iter().map(|shop| (shop.shop_id, Arc::new(shop))).collect();
         for shop in shops.values() {
@@ -103,6 +113,35 @@ impl Catalogue {
             ids.sort_by_key(|id| (shops[id].name.as_str(), *id));
         }
         Self { shops: Arc::new(shops), offer: Arc::new(offer), in_progress: Arc::new(in_progress) }
+    }
+
+    /// The same, with what shops have of options.
+    pub fn with_options(mut self, options: Vec<ShopOption>) -> Self {
+        let offer = Arc::make_mut(&mut self.offer);
+        for ShopOption { shop_id, option_id, availability } in options {
+            offer.changes.entry(shop_id).or_default().options.insert(option_id, availability);
+        }
+        self
+    }
+
+    /// The same, with what shops, and partners for all of their shops, say of dates.
+    pub fn with_calendars(mut self, calendars: Vec<(Uuid, Vec<Exception>)>) -> Self {
+        let calendars = calendars.into_iter().map(|(owner, exceptions)| (owner, exceptions.into()));
+        Arc::make_mut(&mut self.offer).calendars = calendars.collect();
+        let shops = self.shops.values().map(|shop| (shop.shop_id, Arc::new(self.with_exceptions(Shop::clone(shop)))));
+        self.shops = Arc::new(shops.collect());
+        self
+    }
+
+    /// A shop as it is stored, with what it and its partner say of dates.
+    pub fn with_exceptions(&self, shop: Shop) -> Shop {
+        let (exceptions, common_exceptions) = (self.calendar(shop.shop_id.0), self.calendar(shop.partner_id.0));
+        Shop { exceptions, common_exceptions, ..shop }
+    }
+
+    /// What a shop, or a partner for all of its shops, says of dates.
+    pub fn calendar(&self, owner: Uuid) -> Arc<[Exception]> {
+        self.offer.calendars.get(&owner).cloned().unwrap_or_default()
     }
 
     /// Orders that the shop has in hand.
@@ -169,7 +208,16 @@ impl Catalogue {
 
     /// What the shop changes about an item, if it does.
     pub fn change(&self, shop: ShopId, item_id: &str) -> Option<&ShopItem> {
-        self.offer.changes.get(&shop)?.get(item_id)
+        self.offer.changes.get(&shop)?.items.get(item_id)
+    }
+
+    /// Each option of the partner's active items by its id, as it is named first, and whether the shop has it.
+    pub fn options(&self, shop: &Shop) -> Vec<(&ItemOption, Availability)> {
+        let (menu, changes) = self.sold_at(shop);
+        let mut known = HashSet::new();
+        let options = menu.active().flat_map(|item| &item.option_groups).flat_map(|group| &group.options);
+        let options = options.filter(|option| known.insert(option.option_id.as_str()));
+        options.map(|option| (option, changes.of_option(&option.option_id))).collect()
     }
 
     /// What the shop sells, in the menu's order, with present price and availability; `None` if the partner has
@@ -178,9 +226,15 @@ impl Catalogue {
         let shop = self.shop(partner, shop)?;
         let (menu, changes) = self.sold_at(shop);
         let items = menu.active().map(|item| {
-            let change = changes.get(&item.item_id);
+            let change = changes.items.get(&item.item_id);
             let availability = change.map_or(Availability::Available, |change| change.availability);
-            let available = availability.is_available(now);
+            let is_there = availability.is_available(now);
+            let cannot_make = changes.cannot_make(item, now);
+            let options = item.option_groups.iter().flat_map(|group| &group.options);
+            let sold_out = options.filter_map(|option| {
+                let availability = changes.of_option(&option.option_id);
+                (!availability.is_available(now)).then(|| (option.option_id.as_str(), availability.back_at(now)))
+            });
             let amount = change.and_then(|change| change.price).unwrap_or(item.price);
             MenuItem {
                 item_id: &item.item_id,
@@ -188,10 +242,12 @@ impl Catalogue {
                 price: Money { amount, currency: shop.currency },
                 make_seconds: item.make_seconds,
                 option_groups: &item.option_groups,
-                available,
-                sold_out_until: match availability {
-                    Availability::SoldOut { until } if !available => until,
-                    _ => None,
+                sold_out_options: sold_out.collect(),
+                available: is_there && cannot_make.is_none(),
+                sold_out_until: match cannot_make {
+                    None => availability.back_at(now),
+                    Some(back_at) if is_there => back_at,
+                    Some(back_at) => back_at.zip(availability.back_at(now)).map(|(one, other)| one.max(other)),
                 },
             }
         });
@@ -228,7 +284,7 @@ impl Catalogue {
         objection(shop, in_progress.saturating_sub(1), now, Duration::zero(), now)
     }
 
-    fn sold_at(&self, shop: &Shop) -> (&Menu, &ShopItems) {
+    fn sold_at(&self, shop: &Shop) -> (&Menu, &Changes) {
         let Offer { menus, changes, empty_menu, no_changes, .. } = &*self.offer;
         (menus.get(&shop.partner_id).unwrap_or(empty_menu), changes.get(&shop.shop_id).unwrap_or(no_changes))
     }
@@ -471,5 +527,48 @@ mod tests {
         assert_eq!(shown(at(NOON)), [("a", 300, true, None), ("b", 320, false, Some(later)), ("c", 300, false, None)]);
         assert_eq!(shown(later)[1], ("b", 320, true, None));
         assert_eq!(catalogue.average_make_seconds(PartnerId::new()), DEFAULT_MAKE_SECONDS);
+    }
+
+    #[test]
+    fn a_menu_shows_which_options_the_shop_has() {
+        let demo = demo::demo();
+        let until = at(NOON) + Duration::hours(1);
+        let sold_out = |option_id: &str, until| ShopOption {
+            shop_id: demo::LUNGO_CENTRAL,
+            option_id: option_id.into(),
+            availability: Availability::SoldOut { until },
+        };
+        let options = vec![sold_out("milk_oat", Some(until)), sold_out("milk_whole", None), sold_out("gone", None)];
+        let catalogue = Catalogue::new(demo.shops, demo.items, demo.shop_items, HashMap::new()).with_options(options);
+        let shown = |shop, item: &str, now| {
+            let menu = catalogue.menu(demo::PARTNER, shop, now).unwrap();
+            menu.into_iter().find(|shown| shown.item_id == item).unwrap()
+        };
+        let cappuccino = shown(demo::LUNGO_CENTRAL, "cappuccino", at(NOON));
+        assert_eq!(cappuccino.sold_out_options, [("milk_whole", None), ("milk_oat", Some(until))]);
+        assert_eq!(
+            (cappuccino.available, cappuccino.sold_out_until),
+            (false, Some(until)),
+            "it is not made without milk"
+        );
+        assert!(shown(demo::LUNGO_CENTRAL, "lungo", at(NOON)).available);
+        assert!(shown(demo::LUNGO_CENTRAL, "cappuccino", until).available);
+        assert_eq!(shown(demo::LUNGO_STATION, "lungo", at(NOON)).sold_out_options, []);
+        let shop = catalogue.find_shop(demo::LUNGO_CENTRAL).unwrap();
+        let known: Vec<_> = catalogue.options(shop).into_iter().map(|(option, _)| option.option_id.as_str()).collect();
+        assert_eq!(known, ["milk_whole", "milk_oat", "extra_shot", "syrup_vanilla", "syrup_caramel"]);
+    }
+
+    #[test]
+    fn what_a_partner_says_of_a_date_holds_for_its_shops_only() {
+        let (one, other) = (from_seven_to_six(), from_seven_to_six());
+        let closed = Exception { date: at(NOON).date_naive(), openings: Vec::new() };
+        let catalogue = Catalogue::new(vec![one.clone(), other.clone()], vec![], vec![], HashMap::new())
+            .with_calendars(vec![(one.partner_id.0, vec![closed])]);
+        let why = |shop: &Shop| catalogue.promise(catalogue.find_shop(shop.shop_id).unwrap(), 60, at(NOON)).why;
+        assert_eq!((why(&one), why(&other)), (Some(NotAccepting::Closed), None));
+        let heard = catalogue.with_heartbeat(one.shop_id, at(NOON));
+        assert_eq!(heard.promise(heard.find_shop(one.shop_id).unwrap(), 60, at(NOON)).why, Some(NotAccepting::Closed));
+        assert_eq!(catalogue.with_exceptions(one.clone()).common_exceptions.len(), 1);
     }
 }

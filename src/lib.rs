@@ -40,7 +40,8 @@
 //! `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
 //! knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
 //! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
-//! asks what an operator holds, `instance` where each process says what it is doing; `lost` gives back money whose order the database has
+//! asks what an operator holds, `instance` where each process says what it is doing; `zones` looks for the newest rules
+//! of time zones; `lost` gives back money whose order the database has
 //! lost, and `recovery` brings orders of a restored backup to where the gateway proves them to be. `serve` wires it all. Whoever is not pure may count in
 //! `meters`, which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds
 //! this.
@@ -91,6 +92,7 @@ pub mod turns;
 pub mod web;
 pub mod why;
 pub mod worker;
+pub mod zones;
 
 /// Orders are small and many, and most of their memory is given back by another thread than took it.
 /// Without huge pages, which kept a third more resident than was ever used.

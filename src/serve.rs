@@ -44,7 +44,7 @@ use crate::shop::simulator::ShopSimulator;
 use crate::stages::Ports;
 use crate::state::Order;
 use crate::store::{self, Policy, Store};
-use crate::{access, bulk, instance, web, worker};
+use crate::{access, bulk, instance, web, worker, zones};
 
 /// Who holds it works in the data directory.
 const LOCK: &str = "lock";
@@ -162,6 +162,7 @@ pub async fn serve_by(
     let base_url = format!("http://{address}");
 
     meters::install();
+    zones::take_newest();
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
     let (store, mut claims) = open_store(&settings, rules)?;
@@ -265,6 +266,7 @@ pub async fn serve_by(
     let mut refreshing = tokio::spawn(upkeep::refresh(app.clone().into_inner()));
     let mut watching = tokio::spawn(upkeep::watch(app.clone().into_inner()));
     let saying = tokio::spawn(instance::say(app.clone().into_inner(), now));
+    let looking = tokio::spawn(zones::keep_newest());
 
     let keys = actix::Data::from(app.keys.clone());
     let rate = settings.partner_rate;
@@ -333,6 +335,7 @@ pub async fn serve_by(
     refreshing.abort();
     watching.abort();
     saying.abort();
+    looking.abort();
     let rest = async {
         if !notifying.is_finished()
             && let Err(fault) = notifying.await

@@ -49,7 +49,7 @@ crate::bodies!(CreateOrder, DraftOrder, PickupRequest, Confirmation);
 
 /// Every URL. One resource per path, so that an unknown method is a 405 with `Allow`, not a 404.
 pub fn configure(app: &mut ServiceConfig) {
-    use admin::{keys, menu, partners, service, shops, webhooks as receivers};
+    use admin::{calendar, keys, menu, partners, service, shops, webhooks as receivers};
     app.service(read("/v1/orders", orders::list_orders).route(post().to(orders::create_order)))
         .service(read("/v1/orders/ongoing", orders::get_ongoing_orders))
         .service(read("/v1/orders/{order_id}", orders::get_order).route(delete().to(orders::delete_order)))
@@ -90,6 +90,10 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(read("/v1/admin/partners", partners::list_partners).route(post().to(partners::create_partner)))
         .service(read("/v1/admin/partners/{partner_id}/items", menu::list_items))
         .service(resource("/v1/admin/partners/{partner_id}/items/{item_id}").route(put().to(menu::put_item)))
+        .service(
+            read("/v1/admin/partners/{partner_id}/calendar", calendar::get_partner_calendar)
+                .route(put().to(calendar::put_partner_calendar)),
+        )
         .service(read("/v1/admin/keys", keys::list_keys).route(post().to(keys::create_key)))
         .service(resource("/v1/admin/keys/{key_id}/rotate").route(post().to(keys::rotate_key)))
         .service(resource("/v1/admin/keys/{key_id}/revoke").route(post().to(keys::revoke_key)))
@@ -98,6 +102,15 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/v1/admin/shops/{shop_id}/heartbeat").route(delete().to(shops::end_shop_heartbeats)))
         .service(read("/v1/admin/shops/{shop_id}/items", menu::list_shop_items))
         .service(resource("/v1/admin/shops/{shop_id}/items/{item_id}").route(put().to(menu::put_shop_item)))
+        .service(read("/v1/admin/shops/{shop_id}/options", menu::list_shop_options))
+        .service(
+            resource("/v1/admin/shops/{shop_id}/options/{option_id}/availability")
+                .route(put().to(menu::put_shop_option)),
+        )
+        .service(
+            read("/v1/admin/shops/{shop_id}/calendar", calendar::get_shop_calendar)
+                .route(put().to(calendar::put_shop_calendar)),
+        )
         .service(read("/v1/admin/orders", admin::orders::search_orders))
         .service(read("/v1/admin/orders/{order_id}", admin::orders::inspect_order))
         .service(read("/v1/admin/orders/{order_id}/events", admin::orders::inspect_order_events))

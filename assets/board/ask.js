@@ -59,23 +59,30 @@ export function openSoldOut (order, possible, { enqueue, push }) {
 /// The whole menu: what is sold out, one tap each.
 export async function openItems (push) {
   open('Sold out', element('p', { className: 'hint', textContent: 'One moment …' }))
-  const answer = await ask('GET', '/items')
+  const [answer, choices] = await Promise.all([ask('GET', '/items'), ask('GET', '/options')])
   if (answer.status !== 200) {
     return open('Sold out', element('p', { className: 'fault', textContent: 'The menu cannot be read now. Close this, and try again.' }))
   }
   open('Sold out', element('p', { className: 'hint', textContent: 'What is marked is off the menu until you put it back.' }),
-    ...answer.body.items.map(item => {
-      const toggle = button(item.name, () => {
-        const isSoldOut = toggle.getAttribute('aria-pressed') !== 'true'
-        toggle.setAttribute('aria-pressed', String(isSoldOut))
-        push(availability(item.item_id, !isSoldOut))
-      })
-      toggle.setAttribute('aria-pressed', String(!item.available))
-      return toggle
-    }))
+    ...answer.body.items.map(item => soldOutToggle(item, available => availability(item.item_id, available), push)),
+    // Options are shown where they can be read: without them the items are of use all the same.
+    ...(choices.status === 200 && choices.body.options.length > 0
+      ? [element('h3', { textContent: 'Options of all items' }),
+          ...choices.body.options.map(option => soldOutToggle(option, available => availability(option.option_id, available, 'options'), push))]
+      : []))
 }
 
-function availability (item, available) {
-  const path = `/items/${encodeURIComponent(item)}/availability`
+function soldOutToggle ({ name, available }, deed, push) {
+  const toggle = button(name, () => {
+    const isSoldOut = toggle.getAttribute('aria-pressed') !== 'true'
+    toggle.setAttribute('aria-pressed', String(isSoldOut))
+    push(deed(!isSoldOut))
+  })
+  toggle.setAttribute('aria-pressed', String(!available))
+  return toggle
+}
+
+function availability (item, available, what = 'items') {
+  const path = `/${what}/${encodeURIComponent(item)}/availability`
   return { action: 'availability', method: 'PUT', path, body: { available }, label: `${plain(item)}: ${available ? 'back on the menu' : 'sold out'}` }
 }

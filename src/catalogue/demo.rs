@@ -1,6 +1,5 @@
 //! The demo partner's shops and menu: what an empty database is filled with, so that the service can be tried.
 
-use chrono_tz::Tz;
 use uuid::Uuid;
 
 use crate::catalogue::{Item, ItemOption, OptionGroup, Shop, ShopItem};
@@ -39,7 +38,11 @@ pub fn demo() -> Demo {
 
 fn shop(shop_id: ShopId, name: &str) -> Shop {
     let euro = "EUR".parse().expect("the euro is a known currency");
-    Shop { shop_id, timezone: Tz::Europe__Berlin, ..Shop::new(PARTNER, name, euro) }
+    Shop {
+        shop_id,
+        timezone: "Europe/Berlin".parse().expect("a zone that is built in"),
+        ..Shop::new(PARTNER, name, euro)
+    }
 }
 
 fn menu() -> Vec<Item> {

@@ -4,15 +4,18 @@
 //! opens at its first and closes at its second occurrence, so nobody is sent away by an hour that is repeated.
 
 use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc, Weekday};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::calendar::all_day;
 use crate::catalogue::time_of_day::{MINUTES_PER_DAY, TimeOfDay};
+use crate::catalogue::timezone::Timezone;
 use crate::error::Fault;
 use crate::order::Instant;
 
 /// How far ahead an opening is looked for: any weekday, and one more for a span that has already begun.
 const SEARCH_DAYS: i64 = 8;
+/// … and so much further where exceptions keep it closed meanwhile.
+const MOST_CLOSED_DAYS: i64 = 100;
 
 /// The opening hours of a shop: `"always"`, or `{"weekly": {"monday": [{"open": "07:00", "close": "18:00"}], …}}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,21 +70,44 @@ impl Hours {
     }
 
     /// The spans that end after `from` and begin within eight days of it, in order; openings that touch are one
-    /// span. Only the day before `from` and the eight days after it are looked at: a longer span is cut there.
-    pub fn spans(&self, timezone: Tz, from: Instant) -> Vec<Span> {
-        let Self::Weekly(week) = self else {
-            return vec![Span { opens_at: DateTime::<Utc>::MIN_UTC, closes_at: DateTime::<Utc>::MAX_UTC }];
-        };
+    /// span. `exception` says what holds on a date instead of the weekly hours; a day that it closes is not one of the
+    /// eight. Only the day before `from` and those days after it are looked at: a longer span is cut there.
+    pub fn spans<'a>(
+        &self,
+        timezone: &Timezone,
+        exception: impl Fn(NaiveDate) -> Option<&'a [Opening]>,
+        from: Instant,
+    ) -> Vec<Span> {
         // Outside of these years local time may leave the range of the calendar.
-        if !(0..9999).contains(&from.year()) {
-            return Vec::new();
+        let is_far = !(0..9998).contains(&from.year());
+        let for_ever = || vec![Span { opens_at: DateTime::<Utc>::MIN_UTC, closes_at: DateTime::<Utc>::MAX_UTC }];
+        if is_far {
+            return if *self == Self::Always { for_ever() } else { Vec::new() };
         }
-        let today = from.with_timezone(&timezone).date_naive();
-        let mut openings: Vec<Span> = (-1..=SEARCH_DAYS)
-            .map(|days| today + Duration::days(days))
-            .flat_map(|date| week.on(date.weekday()).iter().map(move |opening| opening.on(date, timezone)))
-            .filter(|span| span.opens_at < span.closes_at)
-            .collect();
+        let today = timezone.date(from);
+        let (mut date, mut last) = (today - Duration::days(1), today + Duration::days(SEARCH_DAYS));
+        let (mut openings, mut is_usual) = (Vec::new(), true);
+        let on = |date, opening: &Opening| opening.on(date, timezone);
+        while date <= last {
+            match (exception(date), self) {
+                (Some(other), _) => {
+                    is_usual = false;
+                    openings.extend(other.iter().map(|opening| on(date, opening)));
+                    if other.is_empty() && last - today < Duration::days(MOST_CLOSED_DAYS) {
+                        last += Duration::days(1);
+                    }
+                }
+                (None, Self::Always) => openings.push(on(date, &all_day())),
+                (None, Self::Weekly(week)) => {
+                    openings.extend(week.on(date.weekday()).iter().map(|opening| on(date, opening)))
+                }
+            }
+            date += Duration::days(1);
+        }
+        if is_usual && *self == Self::Always {
+            return for_ever();
+        }
+        openings.retain(|span| span.opens_at < span.closes_at);
         openings.sort_by_key(|span| span.opens_at);
 
         let mut spans: Vec<Span> = Vec::with_capacity(openings.len());
@@ -103,14 +129,8 @@ impl Hours {
         for (number, (name, openings)) in week.days().into_iter().enumerate() {
             for (index, opening) in openings.iter().enumerate() {
                 let at = format!("{pointer}/weekly/{name}/{index}");
-                if opening.open.minutes() >= MINUTES_PER_DAY {
-                    faults.push(Fault::new(format!("{at}/open"), "out_of_range", "a day opens before 24:00"));
-                } else if opening.open == opening.close {
-                    faults.push(Fault::new(
-                        at,
-                        "out_of_range",
-                        "opens and closes at the same time; all day is 00:00 to 24:00",
-                    ));
+                if let Some(fault) = opening.fault(&at) {
+                    faults.push(fault);
                 } else {
                     let midnight = MINUTES_PER_DAY * number as i64;
                     let (open, close) = opening.minutes();
@@ -158,13 +178,25 @@ impl Opening {
         Self { open, close }
     }
 
+    /// What is wrong with it by itself.
+    pub(super) fn fault(&self, pointer: &str) -> Option<Fault> {
+        if self.open.minutes() >= MINUTES_PER_DAY {
+            Some(Fault::new(format!("{pointer}/open"), "out_of_range", "a day opens before 24:00"))
+        } else if self.open == self.close {
+            let detail = "opens and closes at the same time; all day is 00:00 to 24:00";
+            Some(Fault::new(pointer, "out_of_range", detail))
+        } else {
+            None
+        }
+    }
+
     /// Minutes since the midnight of its day, the second after the first.
-    fn minutes(&self) -> (i64, i64) {
+    pub(super) fn minutes(&self) -> (i64, i64) {
         let next_day = if self.close <= self.open { MINUTES_PER_DAY } else { 0 };
         (self.open.minutes(), self.close.minutes() + next_day)
     }
 
-    fn on(&self, date: NaiveDate, timezone: Tz) -> Span {
+    fn on(&self, date: NaiveDate, timezone: &Timezone) -> Span {
         let midnight = date.and_time(NaiveTime::MIN);
         let (open, close) = self.minutes();
         Span {
@@ -180,15 +212,14 @@ enum Occurrence {
     Last,
 }
 
-fn instant(local: NaiveDateTime, timezone: Tz, occurrence: Occurrence) -> Instant {
+fn instant(local: NaiveDateTime, timezone: &Timezone, occurrence: Occurrence) -> Instant {
     // A skipped time is followed minute by minute to the end of the gap; an island may skip a whole day.
-    let existing = (0..=MINUTES_PER_DAY)
-        .map(|minutes| timezone.from_local_datetime(&(local + Duration::minutes(minutes))))
-        .find_map(|found| match occurrence {
-            Occurrence::First => found.earliest(),
-            Occurrence::Last => found.latest(),
-        });
-    existing.map_or_else(|| Utc.from_utc_datetime(&local), |at| at.to_utc())
+    let existing = (0..=MINUTES_PER_DAY).find_map(|minutes| timezone.moments(local + Duration::minutes(minutes)));
+    match (existing, occurrence) {
+        (Some((first, _)), Occurrence::First) => first,
+        (Some((_, last)), Occurrence::Last) => last,
+        (None, _) => Utc.from_utc_datetime(&local),
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +239,15 @@ mod tests {
 
     fn daily(openings: &str) -> Hours {
         Hours::every_day(opening(openings))
+    }
+
+    fn zone(name: &str) -> Timezone {
+        name.parse().unwrap()
+    }
+
+    /// Without exceptions.
+    fn spans(hours: &Hours, zone: &Timezone, from: Instant) -> Vec<Span> {
+        hours.spans(zone, |_| None, from)
     }
 
     #[rstest]
@@ -316,8 +356,14 @@ mod tests {
         "2025-07-14T14:00:00Z",
         "2025-07-15T01:00:00Z"
     )]
-    fn is_open(#[case] hours: &str, #[case] zone: Tz, #[case] now: &str, #[case] opens: &str, #[case] closes: &str) {
-        let first = daily(hours).spans(zone, at(now))[0];
+    fn is_open(
+        #[case] hours: &str,
+        #[case] zone: Timezone,
+        #[case] now: &str,
+        #[case] opens: &str,
+        #[case] closes: &str,
+    ) {
+        let first = spans(&daily(hours), &zone, at(now))[0];
         assert_eq!(first, Span { opens_at: at(opens), closes_at: at(closes) });
         assert!(first.opens_at <= at(now));
     }
@@ -328,35 +374,38 @@ mod tests {
     #[case::between_night_and_evening("18:00-02:00", "UTC", "2025-07-15T02:00:00Z", "2025-07-15T18:00:00Z")]
     #[case::over_the_spring_change("07:00-18:00", "Europe/Berlin", "2025-03-29T17:00:00Z", "2025-03-30T05:00:00Z")]
     #[case::over_the_autumn_change("07:00-18:00", "Europe/Berlin", "2025-10-25T16:00:00Z", "2025-10-26T06:00:00Z")]
-    fn is_closed_until(#[case] hours: &str, #[case] zone: Tz, #[case] now: &str, #[case] opens: &str) {
-        assert_eq!(daily(hours).spans(zone, at(now))[0].opens_at, at(opens));
+    fn is_closed_until(#[case] hours: &str, #[case] zone: Timezone, #[case] now: &str, #[case] opens: &str) {
+        assert_eq!(spans(&daily(hours), &zone, at(now))[0].opens_at, at(opens));
     }
 
     #[test]
     fn one_opening_a_week_is_found_even_just_after_it() {
         let week = Week { tuesday: vec![opening("09:00-12:00")], ..Week::default() };
-        let spans = Hours::Weekly(week).spans(Tz::UTC, at("2025-07-15T12:00:00Z"));
+        let spans = spans(&Hours::Weekly(week), &Timezone::utc(), at("2025-07-15T12:00:00Z"));
         assert_eq!(spans[0].opens_at, at("2025-07-22T09:00:00Z"));
     }
 
     #[test]
     fn openings_that_touch_are_one_span_also_on_the_day_with_25_hours() {
         let now = at("2025-10-26T12:00:00Z");
-        for zone in [Tz::Europe__Berlin, Tz::America__Havana, Tz::Africa__Cairo, Tz::Australia__Lord_Howe] {
-            let spans = daily("00:00-24:00").spans(zone, now);
+        for zone in ["Europe/Berlin", "America/Havana", "Africa/Cairo", "Australia/Lord_Howe"].map(zone) {
+            let spans = spans(&daily("00:00-24:00"), &zone, now);
             assert_eq!(spans.len(), 1, "{zone}");
             assert!(spans[0].opens_at < now && spans[0].closes_at > now + Duration::days(7), "{zone}");
         }
         let week = Week { sunday: vec![opening("15:00-18:00"), opening("07:00-12:00")], ..Week::default() };
-        assert_eq!(Hours::Weekly(week).spans(Tz::UTC, at("2025-10-26T08:00:00Z"))[0].closes_at, now);
+        let week = Hours::Weekly(week);
+        assert_eq!(spans(&week, &Timezone::utc(), at("2025-10-26T08:00:00Z"))[0].closes_at, now);
     }
 
     #[test]
     fn a_shop_without_openings_never_opens_and_the_ends_of_time_do_no_harm() {
-        assert_eq!(Hours::Weekly(Week::default()).spans(Tz::UTC, at("2025-07-15T12:00:00Z")), []);
+        let never = Hours::Weekly(Week::default());
+        assert_eq!(spans(&never, &Timezone::utc(), at("2025-07-15T12:00:00Z")), []);
+        let kiritimati = zone("Pacific/Kiritimati");
         for end in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
-            assert_eq!(daily("00:00-24:00").spans(Tz::Pacific__Kiritimati, end), []);
-            assert_eq!(Hours::Always.spans(Tz::Pacific__Kiritimati, end).len(), 1);
+            assert_eq!(spans(&daily("00:00-24:00"), &kiritimati, end), []);
+            assert_eq!(spans(&Hours::Always, &kiritimati, end).len(), 1);
         }
     }
 

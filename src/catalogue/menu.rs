@@ -8,8 +8,10 @@ use crate::catalogue::shop::check_name;
 use crate::error::Fault;
 use crate::order::{Instant, Line, LineOption, PartnerId, RequestedLine, ShopId};
 
-/// Minor units that an item or an option may cost.
+/// Minor units that an item or an option may cost; an option may also take off so much.
 const MAX_PRICE: i64 = 1_000_000;
+/// Options that a line of an order can name: no group can have more of them chosen.
+const MAX_CHOSEN: u32 = 20;
 /// Minor units that an order may cost: payment gateways take eight digits.
 const MAX_TOTAL: i64 = 99_999_999;
 /// Seconds that one piece of an item may take.
@@ -33,7 +35,8 @@ pub struct Item {
     pub active: bool,
 }
 
-/// Options of which at least `min` and at most `max` are chosen; the same one again counts again.
+/// Options of which at least `min` and at most `max` are chosen. An order names an option once for each time that it is
+/// wanted: an extra shot twice counts as two, however many options there are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptionGroup {
@@ -50,8 +53,18 @@ pub struct OptionGroup {
 pub struct ItemOption {
     pub option_id: String,
     pub name: String,
-    /// Minor units on top of the item's price.
+    /// Minor units on top of the item's price, or off it: a cup of one's own. No piece costs less than nothing.
     pub price: i64,
+}
+
+/// Whether a shop has an option, in whichever items it is one: of oat milk there is one carton for all drinks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShopOption {
+    pub shop_id: ShopId,
+    pub option_id: String,
+    #[serde(default)]
+    pub availability: Availability,
 }
 
 /// What one shop changes about an item of its partner.
@@ -87,6 +100,14 @@ impl Availability {
             Self::SoldOut { until } => until.is_some_and(|until| until <= at),
         }
     }
+
+    /// When it is back, where that is known and still to come.
+    pub fn back_at(&self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::SoldOut { until } => until.filter(|until| *until > now),
+            Self::Available => None,
+        }
+    }
 }
 
 impl Item {
@@ -110,14 +131,20 @@ impl Item {
             if group.min > group.max {
                 faults.push(Fault::new(format!("{at}/min"), "out_of_range", "must not be more than `max`"));
             }
-            if group.max as usize > group.options.len() {
-                faults.push(Fault::new(format!("{at}/max"), "out_of_range", "must not be more than there are options"));
+            if group.max > MAX_CHOSEN {
+                faults.push(Fault::new(format!("{at}/max"), "out_of_range", format!("must be from 0 to {MAX_CHOSEN}")));
+            }
+            if group.min > 0 && group.options.is_empty() {
+                faults.push(Fault::new(format!("{at}/options"), "out_of_range", "there must be an option to choose"));
             }
             for (index, option) in group.options.iter().enumerate() {
                 let at = format!("{at}/options/{index}");
                 faults.extend(check_id(&format!("{at}/option_id"), &option.option_id));
                 faults.extend(check_name(&format!("{at}/name"), &option.name));
-                faults.extend(check_price(&format!("{at}/price"), option.price));
+                if !(-MAX_PRICE..=MAX_PRICE).contains(&option.price) {
+                    let detail = format!("must be from -{MAX_PRICE} to {MAX_PRICE} minor units");
+                    faults.push(Fault::new(format!("{at}/price"), "out_of_range", detail));
+                }
                 if !option_ids.insert(&option.option_id) {
                     let detail = "another option of this item has this id, maybe in another group";
                     faults.push(Fault::new(format!("{at}/option_id"), "duplicate", detail));
@@ -205,8 +232,45 @@ impl Menu {
     }
 }
 
-/// A shop's changes by item.
-pub(super) type ShopItems = HashMap<String, ShopItem>;
+/// What a shop changes about its partner's menu.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes {
+    pub items: HashMap<String, ShopItem>,
+    pub options: HashMap<String, Availability>,
+}
+
+impl Changes {
+    pub fn of_option(&self, option_id: &str) -> Availability {
+        self.options.get(option_id).copied().unwrap_or_default()
+    }
+
+    /// When the shop has enough options again to make an item; `None` if it has now. The inner one is `None` where the
+    /// end is not known.
+    pub fn cannot_make(&self, item: &Item, now: Instant) -> Option<Option<Instant>> {
+        let has = |option: &ItemOption| self.of_option(&option.option_id).is_available(now);
+        let is_short = |group: &&OptionGroup| group.min > 0 && !group.options.iter().any(has);
+        // It is back when the last of these groups has one option again.
+        let back_at = |group: &OptionGroup| {
+            group.options.iter().filter_map(|option| self.of_option(&option.option_id).back_at(now)).min()
+        };
+        let mut short = item.option_groups.iter().filter(is_short).map(back_at);
+        let first = short.next()?;
+        Some(short.fold(first, |last, next| last.zip(next).map(|(one, other)| one.max(other))))
+    }
+
+    /// All that is sold out of an item as it was chosen.
+    fn sold_out(&self, index: usize, item: &Item, chosen: &[LineOption], at: Instant) -> Vec<Fault> {
+        let change = self.items.get(&item.item_id);
+        let of_item = change.is_some_and(|change| !change.availability.is_available(at));
+        let fault =
+            |pointer: String, name: &str| Fault::new(pointer, "item_unavailable", format!("`{name}` is sold out"));
+        let of_options =
+            chosen.iter().enumerate().filter(|(_, option)| !self.of_option(&option.option_id).is_available(at));
+        let of_options =
+            of_options.map(|(position, option)| fault(format!("/lines/{index}/options/{position}"), &option.name));
+        of_item.then(|| fault(format!("/lines/{index}/item_id"), &item.name)).into_iter().chain(of_options).collect()
+    }
+}
 
 /// A basket with present names and prices, and all that stands against it.
 #[derive(Debug, Default)]
@@ -222,10 +286,10 @@ pub(super) struct Bill {
 
 impl Bill {
     /// Prices a basket that is to be picked up at `at`.
-    pub fn new(menu: &Menu, changes: &ShopItems, basket: &[RequestedLine], at: Instant) -> Self {
+    pub fn new(menu: &Menu, changes: &Changes, basket: &[RequestedLine], at: Instant) -> Self {
         let mut bill = Self::default();
         for (index, line) in basket.iter().enumerate() {
-            bill.add(menu, changes.get(&line.item_id), index, line, at);
+            bill.add(menu, changes, index, line, at);
         }
         let pieces: u64 = basket.iter().map(|line| u64::from(line.quantity)).sum();
         if pieces == 0 || pieces > MAX_PIECES {
@@ -239,22 +303,27 @@ impl Bill {
         bill
     }
 
-    fn add(&mut self, menu: &Menu, change: Option<&ShopItem>, index: usize, line: &RequestedLine, at: Instant) {
+    fn add(&mut self, menu: &Menu, changes: &Changes, index: usize, line: &RequestedLine, at: Instant) {
         let pointer = format!("/lines/{index}/item_id");
         let Some(item) = menu.find(&line.item_id) else {
             self.faults.push(Fault::new(pointer, "unknown_item", "the menu has no such item"));
             return;
         };
-        self.sold_out.extend(sold_out(pointer, item, change, at));
+        let known_faults = self.faults.len();
         let options = item.choose(index, &line.options, &mut self.faults);
+        // With a fault among the options, the positions of the others are not those of the request.
+        if self.faults.len() == known_faults {
+            self.sold_out.extend(changes.sold_out(index, item, &options, at));
+        }
 
-        let price = change.and_then(|change| change.price).unwrap_or(item.price);
+        let price = changes.items.get(&line.item_id).and_then(|change| change.price).unwrap_or(item.price);
         let priced = options
             .iter()
             .try_fold(price, |sum, option| sum.checked_add(option.price))
+            .map(|unit| unit.max(0))
             .and_then(|unit| Some((unit, unit.checked_mul(line.quantity.into())?)))
             .and_then(|(unit, all)| Some((unit, self.total.checked_add(all)?)))
-            .filter(|(unit, total)| *unit >= 0 && (0..=MAX_TOTAL).contains(total));
+            .filter(|(_, total)| (0..=MAX_TOTAL).contains(total));
         let Some((unit_price, total)) = priced else {
             let detail = format!("an order costs at most {MAX_TOTAL} minor units");
             self.faults.push(Fault::new(format!("/lines/{index}"), "amount_out_of_range", detail));
@@ -274,7 +343,7 @@ impl Bill {
 }
 
 /// What has been sold out or taken off the menu since these lines were priced.
-pub(super) fn gone(menu: &Menu, changes: &ShopItems, lines: &[Line], at: Instant) -> Vec<Fault> {
+pub(super) fn gone(menu: &Menu, changes: &Changes, lines: &[Line], at: Instant) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let pointer = format!("/lines/{index}/item_id");
@@ -282,7 +351,7 @@ pub(super) fn gone(menu: &Menu, changes: &ShopItems, lines: &[Line], at: Instant
             faults.push(Fault::new(pointer, "item_unavailable", format!("`{}` is no longer sold", line.name)));
             continue;
         };
-        faults.extend(sold_out(pointer, item, changes.get(&line.item_id), at));
+        faults.extend(changes.sold_out(index, item, &line.options, at));
         for (position, option) in line.options.iter().enumerate() {
             if item.option(&option.option_id).is_none() {
                 let detail = format!("`{}` is no longer offered", option.name);
@@ -291,11 +360,6 @@ pub(super) fn gone(menu: &Menu, changes: &ShopItems, lines: &[Line], at: Instant
         }
     }
     faults
-}
-
-fn sold_out(pointer: String, item: &Item, change: Option<&ShopItem>, at: Instant) -> Option<Fault> {
-    let is_sold_out = change.is_some_and(|change| !change.availability.is_available(at));
-    is_sold_out.then(|| Fault::new(pointer, "item_unavailable", format!("`{}` is sold out", item.name)))
 }
 
 fn check_id(pointer: &str, id: &str) -> Option<Fault> {
@@ -339,14 +403,23 @@ mod tests {
 
     #[test]
     fn faults_of_an_item_are_all_told() {
-        let good = item(vec![group("milk", 1, 1, vec![option("oat", 60)]), group("extra", 0, 0, vec![])]);
+        let good = item(vec![
+            group("milk", 1, 1, vec![option("oat", 60)]),
+            group("shots", 0, 3, vec![option("extra_shot", 80)]),
+            group("cup", 0, 1, vec![option("own_cup", -10)]),
+            group("extra", 0, 0, vec![]),
+        ]);
         assert_eq!(good.check(), []);
         let wrong = Item {
             item_id: "Flat White".into(),
             name: String::new(),
             price: MAX_PRICE + 1,
             make_seconds: 3_601,
-            ..item(vec![group("milk", 2, 1, vec![option("oat", -1)]), group("milk", 0, 2, vec![option("oat", 0)])])
+            ..item(vec![
+                group("milk", 2, 1, vec![option("oat", -MAX_PRICE - 1)]),
+                group("milk", 0, 21, vec![option("oat", 0)]),
+                group("cup", 1, 1, vec![]),
+            ])
         };
         assert_eq!(
             pointers(wrong.check()),
@@ -360,6 +433,7 @@ mod tests {
                 "/option_groups/1/group_id",
                 "/option_groups/1/max",
                 "/option_groups/1/options/0/option_id",
+                "/option_groups/2/options",
             ]
         );
     }
@@ -376,11 +450,51 @@ mod tests {
 
     #[test]
     fn the_same_option_may_be_chosen_again_up_to_the_groups_max() {
-        let item = item(vec![group("syrup", 0, 2, vec![option("vanilla", 50), option("caramel", 50)])]);
+        let shots = item(vec![group("shots", 0, 2, vec![option("extra_shot", 80)])]);
         let mut faults = Vec::new();
+        let chosen = shots.choose(0, &["extra_shot", "extra_shot"].map(String::from), &mut faults);
+        assert_eq!((chosen.len(), faults.len()), (2, 0), "one option twice");
+        let item = item(vec![group("syrup", 0, 2, vec![option("vanilla", 50), option("caramel", 50)])]);
         let chosen = item.choose(3, &["vanilla", "vanilla", "caramel"].map(String::from), &mut faults);
         assert_eq!(chosen.len(), 3);
         assert_eq!(pointers(faults), ["/lines/3/options/2"]);
+    }
+
+    #[test]
+    fn no_piece_costs_less_than_nothing() {
+        let mut menu = Menu::default();
+        let cup = group("cup", 0, 1, vec![option("own_cup", -500)]);
+        menu.add(item(vec![cup, group("shots", 0, 3, vec![option("extra_shot", 80)])]));
+        let line = |options: &[&str]| RequestedLine {
+            item_id: "flat_white-2".into(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            quantity: 2,
+        };
+        let unit_prices = |basket: &[RequestedLine]| {
+            let bill = Bill::new(&menu, &Changes::default(), basket, Instant::MIN_UTC);
+            (bill.lines.iter().map(|line| line.unit_price).collect::<Vec<_>>(), bill.total)
+        };
+        assert_eq!(unit_prices(&[line(&["extra_shot", "extra_shot", "own_cup"])]), (vec![80], 160));
+        assert_eq!(unit_prices(&[line(&["own_cup"]), line(&[])]), (vec![0, 420], 840));
+    }
+
+    #[test]
+    fn what_needs_an_option_that_is_sold_out_cannot_be_made() {
+        let milk = group("milk", 1, 2, vec![option("oat", 60), option("whole", 0)]);
+        let item = item(vec![milk, group("beans", 1, 1, vec![option("decaf", 0)])]);
+        let (now, later) = (Instant::UNIX_EPOCH, |seconds| Instant::from_timestamp(seconds, 0));
+        let cannot = |sold_out: &[(&str, Option<Instant>)]| {
+            let sold_out =
+                sold_out.iter().map(|(id, until)| ((*id).to_owned(), Availability::SoldOut { until: *until }));
+            Changes { options: sold_out.collect(), ..Changes::default() }.cannot_make(&item, now)
+        };
+        assert_eq!(cannot(&[]), None);
+        assert_eq!(cannot(&[("oat", None)]), None, "there is other milk");
+        assert_eq!(cannot(&[("oat", None), ("whole", later(9))]), Some(later(9)));
+        assert_eq!(cannot(&[("oat", None), ("whole", None)]), Some(None));
+        assert_eq!(cannot(&[("oat", later(5)), ("whole", later(9)), ("decaf", later(7))]), Some(later(7)));
+        assert_eq!(cannot(&[("decaf", later(0))]), None, "it is back");
+        assert_eq!(cannot(&[("decaf", None), ("oat", later(5)), ("whole", None)]), Some(None));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! A shop as operators set it up and as it reports itself: hours, mode, heartbeat, capacity.
 
-use chrono::{Datelike, Duration};
-use chrono_tz::Tz;
+use std::sync::Arc;
+
+use chrono::{Datelike, Duration, NaiveDate};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::hours::{Hours, Span};
+use crate::catalogue::calendar::Exception;
+use crate::catalogue::hours::{Hours, Opening, Span};
+use crate::catalogue::timezone::Timezone;
 use crate::error::Fault;
 use crate::order::{Currency, Instant, PartnerId, ShopId};
 
@@ -21,11 +24,16 @@ pub struct Shop {
     pub partner_id: PartnerId,
     pub name: String,
     /// Stored by its IANA name, such as `Europe/Berlin`.
-    #[serde(with = "timezone_name")]
-    pub timezone: Tz,
+    pub timezone: Timezone,
     /// All prices at this shop are minor units of it.
     pub currency: Currency,
     pub hours: Hours,
+    /// Dates on which other hours hold. Stored apart, and put here by the catalogue.
+    #[serde(skip)]
+    pub exceptions: Arc<[Exception]>,
+    /// Those of all shops of its partner.
+    #[serde(skip)]
+    pub common_exceptions: Arc<[Exception]>,
     /// Nothing is taken for the last minutes before closing.
     pub last_order_minutes: u32,
     pub mode: Mode,
@@ -98,9 +106,11 @@ impl Shop {
             shop_id: ShopId::new(),
             partner_id,
             name: name.into(),
-            timezone: Tz::UTC,
+            timezone: Timezone::utc(),
             currency,
             hours: Hours::Always,
+            exceptions: Arc::default(),
+            common_exceptions: Arc::default(),
             last_order_minutes: 0,
             mode: Mode::Open,
             last_heartbeat_at: None,
@@ -167,9 +177,31 @@ impl Shop {
         }
     }
 
+    /// When it is open, as [`Hours::spans`] has it.
+    pub fn spans(&self, from: Instant) -> Vec<Span> {
+        self.hours.spans(&self.timezone, |date| self.openings_of(date), from)
+    }
+
+    /// What holds on a date instead of the weekly hours.
+    fn openings_of(&self, date: NaiveDate) -> Option<&[Opening]> {
+        let mut exceptions = self.exceptions.iter().chain(&*self.common_exceptions);
+        exceptions.find(|exception| exception.date == date).map(|exception| exception.openings.as_slice())
+    }
+
+    /// The dates from today on at which other hours hold, its own word before its partner's.
+    pub fn coming_exceptions(&self, now: Instant) -> Vec<&Exception> {
+        let today = self.timezone.date(now);
+        let own = |date| self.exceptions.iter().any(|exception| exception.date == date);
+        let common = self.common_exceptions.iter().filter(|exception| !own(exception.date));
+        let mut coming: Vec<_> =
+            self.exceptions.iter().chain(common).filter(|exception| exception.date >= today).collect();
+        coming.sort_by_key(|exception| exception.date);
+        coming
+    }
+
     /// By its hours alone, whether the shop serves orders at `at`: the present span of hours, or why not.
     pub fn serving_at(&self, at: Instant) -> Result<Span, NotAccepting> {
-        match self.hours.spans(self.timezone, at).first() {
+        match self.spans(at).first() {
             Some(span) if span.opens_at > at => Err(NotAccepting::Closed),
             Some(span) if at >= self.last_order_at(span) => Err(NotAccepting::LastOrder),
             Some(span) => Ok(*span),
@@ -180,7 +212,7 @@ impl Shop {
     /// By its hours alone, the first moment not before `from` at which the shop serves an order that takes so long, and
     /// has it ready before it closes; `None` if that is more than eight days away.
     pub fn next_open(&self, from: Instant, make: Duration) -> Option<Instant> {
-        let spans = self.hours.spans(self.timezone, from);
+        let spans = self.spans(from);
         spans.iter().map(|span| (span.opens_at.max(from), span)).find_map(|(at, span)| {
             let is_long_enough = at < self.last_order_at(span) && make <= span.closes_at - at;
             is_long_enough.then_some(at)
@@ -228,20 +260,6 @@ pub fn check_name(pointer: &str, name: &str) -> Option<Fault> {
     (!is_good).then(|| {
         Fault::new(pointer, "invalid", "must have 1 to 100 characters, without control characters or blank ends")
     })
-}
-
-mod timezone_name {
-    use chrono_tz::Tz;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub fn serialize<S: Serializer>(timezone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(timezone.name())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        name.parse().map_err(|_| de::Error::custom(format!("`{name}` is not an IANA time zone")))
-    }
 }
 
 #[cfg(test)]
@@ -354,7 +372,7 @@ mod tests {
     #[test]
     fn a_shop_survives_json_and_names_its_zone() {
         let shop = Shop {
-            timezone: Tz::Asia__Kathmandu,
+            timezone: "Asia/Kathmandu".parse().unwrap(),
             mode: Mode::Busy { minutes: 5, until: None },
             hours: daily("18:00", "02:00"),
             ..shop()

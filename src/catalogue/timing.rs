@@ -144,7 +144,7 @@ impl Catalogue {
         if from > last {
             return None;
         }
-        shop.hours.spans(shop.timezone, now).iter().find_map(|span| {
+        shop.spans(now).iter().find_map(|span| {
             let ready = if from - span.opens_at < make { span.opens_at + make } else { from };
             let seconds = ready.timestamp() + i64::from(ready.timestamp_subsec_nanos() > 0);
             let slot = DateTime::from_timestamp(seconds + (-seconds).rem_euclid(SLOT_SECONDS), 0)?;
@@ -175,7 +175,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::catalogue::{Hours, Mode, Opening, demo};
+    use crate::catalogue::{Hours, Mode, Opening, Timezone, demo};
 
     const NOON: &str = "2025-07-15T12:00:00Z";
 
@@ -195,7 +195,7 @@ mod tests {
 
     fn from_seven_to_six(shop: &mut Shop) {
         let opening = Opening::new("07:00".parse().unwrap(), "18:00".parse().unwrap());
-        shop.timezone = chrono_tz::Tz::UTC;
+        shop.timezone = Timezone::utc();
         shop.hours = Hours::every_day(opening);
         shop.last_order_minutes = 15;
         shop.slot_capacity = 7;

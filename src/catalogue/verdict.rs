@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::catalogue::demo::{self, Demo};
-    use crate::catalogue::{Availability, Hours, Mode, Opening, ShopItem};
+    use crate::catalogue::{Availability, Hours, Mode, Opening, ShopItem, ShopOption, Timezone};
     use crate::order::{CustomerId, OnUnavailable, RequestedLine};
 
     const NOON: &str = "2025-07-15T12:00:00Z";
@@ -183,7 +183,7 @@ mod tests {
 
     fn from_seven_to_six(demo: &mut Demo) {
         let opening = Opening::new("07:00".parse().unwrap(), "18:00".parse().unwrap());
-        demo.shops[0].timezone = chrono_tz::Tz::UTC;
+        demo.shops[0].timezone = Timezone::utc();
         demo.shops[0].hours = Hours::every_day(opening);
         demo.shops[0].last_order_minutes = 15;
     }
@@ -298,6 +298,30 @@ mod tests {
         assert!(matches!(verdict(&catalogue, &example()), Err(Refusal::ItemUnavailable(_))));
         assert!(verdict(&catalogue, &for_slot("2025-07-15T13:45:00Z")).is_err());
         assert!(verdict(&catalogue, &for_slot("2025-07-15T14:00:00Z")).is_ok());
+    }
+
+    #[test]
+    fn an_option_that_is_sold_out_is_told_with_its_pointer_until_it_is_back() {
+        let back = "2025-07-15T14:00:00Z";
+        let oat = ShopOption {
+            shop_id: demo::LUNGO_CENTRAL,
+            option_id: "milk_oat".into(),
+            availability: Availability::SoldOut { until: Some(at(back)) },
+        };
+        let without = catalogue(|_| {}).with_options(vec![oat]);
+        let Err(Refusal::ItemUnavailable(faults)) = verdict(&without, &example()) else { panic!("must be sold out") };
+        assert_eq!(told(&faults), [("/lines/0/options/0", "item_unavailable")]);
+        assert!(verdict(&without, &for_slot("2025-07-15T13:45:00Z")).is_err());
+        assert!(verdict(&without, &for_slot(back)).is_ok());
+        let plain = NewOrder { lines: vec![line("lungo", &["milk_whole"], 1)], total: None, ..example() };
+        assert!(verdict(&without, &plain).is_ok());
+        let elsewhere = NewOrder { shop_id: demo::LUNGO_STATION, ..example() };
+        assert!(verdict(&without, &elsewhere).is_ok());
+
+        let placed = verdict(&catalogue(|_| {}), &example()).unwrap().placed;
+        let again = without.recheck(demo::PARTNER, &placed, demo::LUNGO_CENTRAL, &Pickup::default(), at(NOON));
+        let Err(Refusal::ItemUnavailable(faults)) = again else { panic!("must be sold out") };
+        assert_eq!(told(&faults), [("/lines/0/options/0", "item_unavailable")]);
     }
 
     #[test]
@@ -416,7 +440,7 @@ mod tests {
             let earliest = match judge(slot) {
                 Ok(priced) => {
                     let ready_at = priced.expected_ready_at;
-                    let span = shop.hours.spans(shop.timezone, ready_at - Duration::seconds(1))[0];
+                    let span = shop.spans(ready_at - Duration::seconds(1))[0];
                     prop_assert!(span.opens_at < ready_at && ready_at <= span.closes_at);
                     let begun_at = ready_at - Duration::seconds(priced.placed.make_seconds.into());
                     prop_assert!(begun_at >= now && begun_at >= span.opens_at);
@@ -446,7 +470,7 @@ mod tests {
         ) {
             let catalogue = catalogue(|demo| {
                 from_seven_to_six(demo);
-                demo.shops[0].timezone = chrono_tz::Tz::Pacific__Kiritimati;
+                demo.shops[0].timezone = "Pacific/Kiritimati".parse().unwrap();
                 if is_paused {
                     demo.shops[0].mode = Mode::Paused { until: paused_until };
                 }

@@ -41,6 +41,8 @@ const TABLES: &[&str] = &[
     "shops",
     "items",
     "shop_items",
+    "shop_options",
+    "calendars",
     "drafts",
     "orders",
     "order_names",

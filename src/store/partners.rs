@@ -4,12 +4,12 @@ use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::rows::{document, instant, millis, raw, to_document, uuid, word};
-use super::schema::{items, keys, partners, shop_items, shops};
+use super::schema::{calendars, items, keys, partners, shop_items, shop_options, shops};
 use super::sql::{Conn, Json, Millis, RawId, native};
 use super::tx::{Tx, Urgency};
 use super::{Error, Result, Store};
 use crate::catalogue::demo::Demo;
-use crate::catalogue::{Item, Shop, ShopItem};
+use crate::catalogue::{Exception, Item, Shop, ShopItem, ShopOption};
 use crate::keys::{KeyKind, Owner};
 use crate::order::{Hash, Instant, PartnerId, ShopId};
 
@@ -38,6 +38,9 @@ pub struct CatalogueRows {
     pub shops: Vec<Shop>,
     pub items: Vec<Item>,
     pub shop_items: Vec<ShopItem>,
+    pub shop_options: Vec<ShopOption>,
+    /// What a shop, or a partner for all of its shops, says of dates.
+    pub calendars: Vec<(Uuid, Vec<Exception>)>,
 }
 
 /// What became of revoking a key.
@@ -59,6 +62,12 @@ impl Store {
                     shops: documents(shops::table.select(shops::body).load(conn)?)?,
                     items: documents(items::table.select(items::body).load(conn)?)?,
                     shop_items: documents(shop_items::table.select(shop_items::body).load(conn)?)?,
+                    shop_options: documents(shop_options::table.select(shop_options::body).load(conn)?)?,
+                    calendars: {
+                        let rows: Vec<(RawId, Json)> = calendars::table.load(conn)?;
+                        let read = |(owner, body): (RawId, Json)| Ok((uuid(&owner)?, document(&body)?));
+                        rows.into_iter().map(read).collect::<Result<_>>()?
+                    },
                 })
             })
             .await
@@ -149,6 +158,41 @@ impl Store {
                 change(&mut item);
                 upsert_shop_item(tx, &item)?;
                 Ok(item)
+            })
+            .await
+    }
+
+    pub async fn put_shop_option(&self, option: ShopOption) -> Result<()> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let body = to_document(&option);
+                let row = diesel::insert_into(shop_options::table)
+                    .values((
+                        shop_options::shop_id.eq(raw(option.shop_id)),
+                        shop_options::option_id.eq(&option.option_id),
+                        shop_options::body.eq(&body),
+                    ))
+                    .on_conflict((shop_options::shop_id, shop_options::option_id))
+                    .do_update()
+                    .set(shop_options::body.eq(&body));
+                native!(tx.conn()?, conn => row.execute(conn))?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Replaces what a shop, or a partner for all of its shops, says of dates.
+    pub async fn put_calendar(&self, owner: Uuid, exceptions: Vec<Exception>) -> Result<()> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let body = to_document(&exceptions);
+                let row = diesel::insert_into(calendars::table)
+                    .values((calendars::owner_id.eq(raw(owner)), calendars::body.eq(&body)))
+                    .on_conflict(calendars::owner_id)
+                    .do_update()
+                    .set(calendars::body.eq(&body));
+                native!(tx.conn()?, conn => row.execute(conn))?;
+                Ok(())
             })
             .await
     }

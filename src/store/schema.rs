@@ -392,6 +392,27 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{Document, Id};
+
+    shop_options (shop_id, option_id) {
+        shop_id -> Id,
+        option_id -> Text,
+        body -> Document,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::sql::{Document, Id};
+
+    calendars (owner_id) {
+        owner_id -> Id,
+        body -> Document,
+    }
+}
+
 diesel::joinable!(deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(orders, order_names, order_events, drafts);
 diesel::allow_tables_to_appear_in_same_query!(webhooks, deliveries);

@@ -1,5 +1,6 @@
 //! What operators can see and do: partners, keys, shops, menus, orders, and the service itself.
 
+pub mod calendar;
 pub mod keys;
 pub mod menu;
 pub mod orders;
@@ -14,6 +15,7 @@ use crate::order::PartnerId;
 use crate::store::Partner;
 
 crate::bodies!(
+    calendar::Calendar,
     keys::NewKey,
     menu::ItemSettings,
     menu::ShopItemSettings,

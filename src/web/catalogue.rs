@@ -132,7 +132,10 @@ mod tests {
         assert_eq!(lungo["price"], json!({"amount": 350, "currency": "EUR"}));
         assert_eq!(
             lungo["option_groups"][0]["options"][1],
-            json!({"option_id": "milk_oat", "name": "Oat milk", "price": {"amount": 60, "currency": "EUR"}})
+            json!({
+                "option_id": "milk_oat", "name": "Oat milk", "price": {"amount": 60, "currency": "EUR"},
+                "available": true, "sold_out_until": null,
+            })
         );
         assert_eq!(house.get(&house.other_partner, &url).await.status, 404);
         assert_eq!(house.get(&house.partner, "/v1/shops/no-id/menu").await.status, 404);

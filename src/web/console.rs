@@ -107,6 +107,9 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/shops/{shop_id}/mode").route(act(Action::SetShopMode, shops::set_mode)))
         .service(resource("/console/shops/{shop_id}/unwatch").route(act(Action::EndShopWatch, shops::end_watch)))
         .service(resource("/console/shops/{shop_id}/items/{item_id}").route(act(Action::SetShopItem, shops::set_item)))
+        .service(
+            resource("/console/shops/{shop_id}/options/{option_id}").route(act(Action::SetShopItem, shops::set_option)),
+        )
         .service(resource("/console/menus/{partner_id}").route(see(Action::SeeShops, shops::show_menu)))
         .service(resource("/console/menus/{partner_id}/items/{item_id}").route(act(Action::EditItem, shops::edit_item)))
         .service(resource("/console/partners").route(see(Action::SeePartners, partners::show_partners)))

@@ -115,6 +115,7 @@ fn format_detail(format: &str) -> String {
     match format {
         "uuid" => "Expected a UUID.".into(),
         "date-time" => "Expected an RFC 3339 time with its offset, such as 2026-01-02T03:04:05Z.".into(),
+        "date" => "Expected a date such as 2026-12-24.".into(),
         "iso-4217" => "Expected an ISO 4217 currency code.".into(),
         _ => format!("Expected: {format}."),
     }

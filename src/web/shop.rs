@@ -46,7 +46,9 @@ pub fn configure(shop: &mut ServiceConfig) {
         .service(resource("/mode").route(put().to(set_mode)))
         .service(resource("/heartbeat").route(post().to(heartbeat)).route(delete().to(end_heartbeats)))
         .service(read("/items", list_item_availability))
-        .service(resource("/items/{item_id}/availability").route(put().to(set_item_availability)));
+        .service(resource("/items/{item_id}/availability").route(put().to(set_item_availability)))
+        .service(read("/options", list_option_availability))
+        .service(resource("/options/{option_id}/availability").route(put().to(set_option_availability)));
 }
 
 /// The orders of a shop that are ongoing, but for those that are not paid for yet.

@@ -17,7 +17,7 @@ use crate::order::{Currency, Line, LineOption, Money, OnUnavailable, PaymentActi
 use crate::pace::Waiting;
 use crate::state::{Order, Payment};
 use crate::store::Recorded;
-use crate::web::vocabulary::Timestamp;
+use crate::web::vocabulary::{Timestamp, shapes};
 use crate::why::{Waits, why};
 
 /// An order, for its partner.
@@ -159,7 +159,8 @@ impl LineView {
 pub struct OptionView {
     pub option_id: String,
     pub name: String,
-    /// For one drink.
+    /// For one drink; negative for what is taken off its price.
+    #[schema(value_type = shapes::SignedMoney)]
     pub price: Money,
 }
 

@@ -16,7 +16,7 @@ use crate::web::catalogue::unknown_shop;
 use crate::web::faults;
 use crate::web::heard::{id_in, path_id};
 use crate::web::problem::Problem;
-use crate::web::shop::{ItemAvailability, unknown_item};
+use crate::web::shop::{ItemAvailability, OptionAvailabilityList, OptionAvailabilityView, say_of_option, unknown_item};
 use crate::web::vocabulary::{Timestamp, shapes};
 
 /// An item of a partner. Its prices are minor units of the currency of whichever shop sells it.
@@ -94,10 +94,7 @@ impl ShopItemView {
             price: Money { amount: own_price.unwrap_or(item.price), currency },
             own_price,
             available: availability.is_available(now),
-            sold_out_until: match availability {
-                Availability::SoldOut { until } => Timestamp::maybe(until.filter(|until| *until > now)),
-                Availability::Available => None,
-            },
+            sold_out_until: Timestamp::maybe(availability.back_at(now)),
             active: item.active,
         }
     }
@@ -221,4 +218,39 @@ pub async fn put_shop_item(
     app.store.put_shop_item(change.clone()).await.map_err(Failure::from)?;
     app.take_effect().await;
     Ok(web::Json(ShopItemView::new(item, Some(&change), shop.currency, now)))
+}
+
+/// The options of the partner's items, and which of them are sold out at this shop.
+#[utoipa::path(
+    get, path = "/v1/admin/shops/{shop_id}/options", operation_id = "listShopOptions", tag = "admin",
+    security(("adminKey" = [])), params(("shop_id" = Uuid, Path)),
+    responses((status = 200, description = "The options in the menu's order.", body = OptionAvailabilityList))
+)]
+pub async fn list_shop_options(
+    _: AsAdmin,
+    app: web::Data<App>,
+    shop_id: web::Path<String>,
+) -> Result<web::Json<OptionAvailabilityList>, Problem> {
+    let catalogue = app.catalogue();
+    let shop = catalogue.find_shop(ShopId(path_id(&shop_id)?)).ok_or_else(unknown_shop)?;
+    Ok(web::Json(OptionAvailabilityList::new(&catalogue, shop, now())))
+}
+
+/// Takes an option off all items of a shop's menu for a while, or puts it back.
+#[utoipa::path(
+    put, path = "/v1/admin/shops/{shop_id}/options/{option_id}/availability", operation_id = "putShopOption",
+    tag = "admin", security(("adminKey" = [])), params(("shop_id" = Uuid, Path), ("option_id" = String, Path)),
+    request_body = ItemAvailability,
+    responses((status = 200, description = "What holds now.", body = OptionAvailabilityView))
+)]
+pub async fn put_shop_option(
+    _: AsAdmin,
+    app: web::Data<App>,
+    path: web::Path<(String, String)>,
+    Body(body): Body<ItemAvailability>,
+) -> Result<web::Json<OptionAvailabilityView>, Problem> {
+    let (shop_id, option_id) = path.into_inner();
+    let catalogue = app.catalogue();
+    let shop = catalogue.find_shop(ShopId(id_in(&shop_id)?)).ok_or_else(unknown_shop)?;
+    Ok(web::Json(say_of_option(&app, &app.store, shop, option_id, &body).await?))
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::catalogue::timezone::{self, Origin};
 use crate::config::InForce;
 use crate::error::Failure;
 use crate::lifecycle::{Actor, EventKind, PAYMENT_RULES, PaymentStatus, RULES, Reason, Rule, Stage, Status, diagram};
@@ -12,10 +13,25 @@ use crate::web::auth::AsAdmin;
 use crate::web::problem::Problem;
 use strum::VariantArray;
 
-/// Every setting as it is in force.
+/// Every setting as it is in force, and the rules of time zones.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SettingList {
     settings: Vec<SettingView>,
+    time_zones: TimeZonesView,
+}
+
+/// The rules of time zones that are in force: the newer of the system's and of those that are built in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TimeZonesView {
+    /// `system` or `built_in`.
+    source: &'static str,
+    /// Of the system's database.
+    #[schema(required)]
+    directory: Option<String>,
+    /// Such as `2026f`; null if the system does not say.
+    #[schema(required)]
+    version: Option<String>,
+    built_in_version: &'static str,
 }
 
 /// One setting as it is in force.
@@ -101,7 +117,7 @@ pub struct ReasonMeaning {
     operator_cancelling: bool,
 }
 
-/// Every setting as it is in force, and where it came from.
+/// Every setting as it is in force, and where it came from; and the rules of time zones in force.
 #[utoipa::path(
     get, path = "/v1/admin/settings", operation_id = "getSettings", tag = "admin", security(("adminKey" = [])),
     responses((status = 200, description = "The settings.", body = SettingList))
@@ -111,7 +127,10 @@ pub async fn get_settings(_: AsAdmin, app: web::Data<App>) -> web::Json<SettingL
         let InForce { name, value, default, source, environment, meaning } = setting;
         SettingView { name, value, default, source, environment, meaning }
     });
-    web::Json(SettingList { settings: settings.collect() })
+    let Origin { directory, version } = timezone::in_use();
+    let source = if directory.is_some() { "system" } else { "built_in" };
+    let time_zones = TimeZonesView { source, directory, version, built_in_version: timezone::BUILT_IN };
+    web::Json(SettingList { settings: settings.collect(), time_zones })
 }
 
 /// How many orders wait in each stage, and how many are set aside.

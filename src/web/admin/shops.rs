@@ -117,9 +117,10 @@ impl ShopSettings {
     fn parse(&self, now: Instant) -> (Shop, Vec<Fault>) {
         let mut found = Vec::new();
         let new = Shop::new(PartnerId(self.partner_id), &self.name, self.currency);
-        let timezone = self.timezone.as_deref().map_or(Ok(new.timezone), str::parse).unwrap_or_else(|_| {
+        let timezone = self.timezone.as_deref().map(str::parse).unwrap_or_else(|| Ok(new.timezone.clone()));
+        let timezone = timezone.unwrap_or_else(|_: String| {
             found.push(Fault::new("/timezone", "unknown", "This is not an IANA time zone."));
-            new.timezone
+            new.timezone.clone()
         });
         let mode = self.mode.as_ref().map_or(Ok(new.mode), |mode| mode.parse("/mode", now)).unwrap_or_else(|faults| {
             found.extend(faults);

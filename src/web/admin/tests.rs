@@ -2,11 +2,13 @@
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
+use chrono::Duration;
 use serde_json::{Value, json};
 use strum::VariantArray;
 use uuid::Uuid;
 
 use crate::catalogue::demo;
+use crate::clock::now;
 use crate::lifecycle::{Actor, Event, Reason, Stage, Status};
 use crate::order::OrderId;
 use crate::web::harness::{Answer, House};
@@ -50,7 +52,7 @@ async fn only_an_operators_key_opens_it() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 34);
+    assert_eq!(seen, 40);
 }
 
 #[actix_web::test]
@@ -216,6 +218,150 @@ async fn all_faults_of_a_shop_are_told() {
 }
 
 #[actix_web::test]
+async fn a_member_of_hours_that_does_not_exist_is_refused_with_its_pointer() {
+    let house = House::open().await;
+    for (hours, pointer) in [
+        (json!({"weekly": {}, "exceptions": []}), "/hours/exceptions"),
+        (json!({"weekly": {"montag": []}}), "/hours/weekly/montag"),
+        (
+            json!({"weekly": {"monday": [{"open": "07:00", "close": "18:00", "note": "x"}]}}),
+            "/hours/weekly/monday/0/note",
+        ),
+    ] {
+        let mut body = shop();
+        body["hours"] = hours;
+        let answer = house.post(&house.admin, "/v1/admin/shops", body).await;
+        assert_eq!((answer.status, answer.pointers()), (400, vec![pointer]), "{answer:?}");
+        assert_eq!(answer.body["errors"][0]["code"], "unknown_field");
+    }
+    for (exception, pointer) in [
+        (json!({"date": "2026-12-25", "openings": [], "closed": true}), "/exceptions/0/closed"),
+        (json!({"date": "2026-12-25"}), "/exceptions/0/openings"),
+        (json!({"date": "25.12.2026", "openings": []}), "/exceptions/0/date"),
+        (json!({"date": "2026-02-30", "openings": []}), "/exceptions/0/date"),
+        (json!({"date": "2026-12-25", "openings": [{"open": "7", "close": "18:00"}]}), "/exceptions/0/openings/0/open"),
+    ] {
+        let url = format!("/v1/admin/shops/{}/calendar", demo::LUNGO_CENTRAL);
+        let answer = house.put(&house.admin, &url, json!({"exceptions": [exception]})).await;
+        assert_eq!((answer.status, answer.pointers()), (400, vec![pointer]), "{answer:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_shop_closes_on_a_date_of_its_partner_unless_it_says_otherwise() {
+    let house = House::open().await;
+    // Yesterday to tomorrow, whatever the date is in Berlin when the test runs.
+    let dates = (-1..=1).map(|days| (now() + Duration::days(days)).date_naive());
+    let every = |openings: Value| json!({"exceptions": dates.clone().map(|date| json!({"date": date, "openings": openings})).collect::<Vec<_>>()});
+    let partners = format!("/v1/admin/partners/{}/calendar", demo::PARTNER);
+    let own = format!("/v1/admin/shops/{}/calendar", demo::LUNGO_CENTRAL);
+    let order = json!({
+        "customer_id": "cus", "shop_id": demo::LUNGO_CENTRAL, "total": {"amount": 300, "currency": "EUR"},
+        "lines": [{"item_id": "tea", "quantity": 1}], "payment": {"method": "pm_card_visa"},
+    });
+    let accepting = async || {
+        let menu = house.get(&house.partner, &format!("/v1/shops/{}/menu", demo::LUNGO_CENTRAL)).await.body;
+        (menu["shop"]["why"].clone(), menu["shop"]["exceptions"].as_array().unwrap().len())
+    };
+    assert_eq!(house.read(&partners).await, json!({"exceptions": []}));
+    assert_eq!(accepting().await, (json!(null), 0));
+
+    let put = house.put(&house.admin, &partners, every(json!([]))).await;
+    assert_eq!((put.status, &put.body), (200, &every(json!([]))), "{put:?}");
+    assert_eq!(house.read(&partners).await, put.body);
+    let (why, shown) = accepting().await;
+    assert!(why == "closed" && (1..=3).contains(&shown), "{why} {shown}");
+    let refused = house.post(&house.partner, "/v1/orders", order.clone()).await;
+    assert_eq!((refused.status, refused.code(), &refused.body["why"]), (409, "shop_not_accepting", &json!("closed")));
+    // What the shop says of itself is not lost when the shop does.
+    let mode = house.put(&house.shop, "/v1/shop/mode", json!({"mode": "open"})).await;
+    assert_eq!(mode.body["why"], "closed");
+
+    let put = house.put(&house.admin, &own, every(json!([{"open": "00:00", "close": "24:00"}]))).await;
+    assert_eq!(put.status, 200, "{put:?}");
+    assert_eq!(accepting().await.0, json!(null));
+    assert_eq!(house.post(&house.partner, "/v1/orders", order).await.status, 202);
+
+    let twice = json!({"exceptions": [{"date": "2026-12-25", "openings": []}, {"date": "2026-12-25", "openings": []}]});
+    let refused = house.put(&house.admin, &own, twice).await;
+    assert_eq!((refused.status, refused.pointers()), (422, vec!["/exceptions/1/date"]));
+    for url in [&own.replace(&demo::LUNGO_CENTRAL.to_string(), "x"), &partners.replace(&demo::PARTNER.to_string(), "x")]
+    {
+        assert_eq!(house.get(&house.admin, url).await.status, 404);
+        assert_eq!(house.put(&house.admin, url, json!({"exceptions": []})).await.status, 404);
+    }
+}
+
+#[actix_web::test]
+async fn an_option_is_sold_out_at_one_shop_in_all_items() {
+    let house = House::open().await;
+    let until = (now() + Duration::hours(1)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let said = json!({"available": false, "until": until});
+    let options = async |shop| {
+        let menu = house.get(&house.partner, &format!("/v1/shops/{shop}/menu")).await.body;
+        let items = menu["items"].as_array().unwrap().clone();
+        let groups = items.iter().flat_map(|item| item["option_groups"].as_array().unwrap().clone());
+        let options = groups.flat_map(|group| group["options"].as_array().unwrap().clone());
+        let oat = options.filter(|option| option["option_id"] == "milk_oat");
+        oat.map(|option| (option["available"].clone(), option["sold_out_until"].clone())).collect::<Vec<_>>()
+    };
+    let uri = "/v1/shop/options/milk_oat/availability";
+    let put = house.put(&house.shop, uri, said.clone()).await;
+    let view = json!({"option_id": "milk_oat", "name": "Oat milk", "available": false, "sold_out_until": until});
+    assert_eq!((put.status, &put.body), (200, &view), "{put:?}");
+    assert_eq!(options(demo::LUNGO_CENTRAL).await, vec![(json!(false), json!(until)); 4]);
+    assert_eq!(options(demo::LUNGO_STATION).await, vec![(json!(true), json!(null)); 4]);
+    let listed = house.get(&house.shop, "/v1/shop/options").await.body;
+    assert!(listed["options"].as_array().unwrap().contains(&view), "{listed}");
+
+    let order = json!({
+        "customer_id": "cus", "shop_id": demo::LUNGO_CENTRAL, "total": {"amount": 410, "currency": "EUR"},
+        "lines": [{"item_id": "lungo", "quantity": 1, "options": ["milk_oat"]}], "payment": {"method": "pm_card_visa"},
+    });
+    let refused = house.post(&house.partner, "/v1/orders", order.clone()).await;
+    assert_eq!((refused.status, refused.code()), (409, "item_unavailable"));
+    assert_eq!(refused.pointers(), ["/lines/0/options/0"]);
+
+    let admins = format!("/v1/admin/shops/{}/options", demo::LUNGO_CENTRAL);
+    let back = house.put(&house.admin, &format!("{admins}/milk_oat/availability"), json!({"available": true})).await;
+    assert_eq!((back.status, &back.body["available"]), (200, &json!(true)));
+    assert!(house.read(&admins).await["options"].as_array().unwrap().contains(&back.body));
+    assert_eq!(house.post(&house.partner, "/v1/orders", order).await.status, 202);
+    for uri in ["/v1/shop/options/gold/availability", "/v1/shop/options/lungo/availability"] {
+        assert_eq!(house.put(&house.shop, uri, said.clone()).await.status, 404);
+    }
+    let wrong = json!({"available": true, "until": until});
+    assert_eq!(house.put(&house.shop, uri, wrong).await.pointers(), ["/until"]);
+}
+
+#[actix_web::test]
+async fn an_option_is_wanted_again_and_takes_something_off_the_price() {
+    let house = House::open().await;
+    let uri = format!("/v1/admin/partners/{}/items/cortado", demo::PARTNER);
+    let cortado = json!({"name": "Cortado", "price": 330, "make_seconds": 70, "option_groups": [
+        {"group_id": "shots", "name": "Shots", "min": 0, "max": 3, "options": [
+            {"option_id": "extra_shot", "name": "Extra shot", "price": 80}]},
+        {"group_id": "cup", "name": "Cup", "min": 0, "max": 1, "options": [
+            {"option_id": "own_cup", "name": "Own cup", "price": -10}]}]});
+    assert_eq!(house.put(&house.admin, &uri, cortado.clone()).await.body["option_groups"], cortado["option_groups"]);
+    let order = |options: &[&str], amount: i64| {
+        json!({
+            "customer_id": "cus", "shop_id": demo::LUNGO_CENTRAL, "total": {"amount": amount, "currency": "EUR"},
+            "lines": [{"item_id": "cortado", "quantity": 1, "options": options}], "payment": {"method": "pm_card_visa"},
+        })
+    };
+    let placed = house.post(&house.partner, "/v1/orders", order(&["extra_shot", "extra_shot", "own_cup"], 480)).await;
+    assert_eq!(placed.status, 202, "{placed:?}");
+    let line = &placed.body["lines"][0];
+    assert_eq!((line["options"].as_array().unwrap().len(), &line["unit_price"]["amount"]), (3, &json!(480)));
+    assert_eq!(line["options"][2]["price"], json!({"amount": -10, "currency": "EUR"}));
+    // Once and twice are different orders, and four times is too often.
+    assert_eq!(house.post(&house.partner, "/v1/orders", order(&["extra_shot", "own_cup"], 400)).await.status, 202);
+    let refused = house.post(&house.partner, "/v1/orders", order(&["extra_shot"; 4], 650)).await;
+    assert_eq!((refused.status, refused.pointers()), (422, vec!["/lines/0/options/3"]));
+}
+
+#[actix_web::test]
 async fn the_menu_is_changed_for_all_shops_and_for_one() {
     let house = House::open().await;
     let items = format!("/v1/admin/partners/{}/items", demo::PARTNER);
@@ -246,7 +392,7 @@ async fn the_menu_is_changed_for_all_shops_and_for_one() {
     let mut wrong = cortado;
     wrong["name"] = json!("");
     wrong["price"] = json!(1_000_001);
-    wrong["option_groups"][0]["max"] = json!(2);
+    wrong["option_groups"][0]["max"] = json!(21);
     let answer = house.put(&house.admin, &format!("{items}/Cortado"), wrong).await;
     assert_eq!(answer.status, 422);
     assert_eq!(answer.pointers(), ["/item_id", "/name", "/price", "/option_groups/0/max"]);
@@ -429,6 +575,11 @@ async fn an_operator_cancels_with_a_part_of_the_money() {
 async fn the_service_describes_itself() {
     let house = House::open().await;
     let settings = house.read("/v1/admin/settings").await;
+    let built_in = crate::catalogue::timezone::BUILT_IN;
+    assert_eq!(
+        settings["time_zones"],
+        json!({"source": "built_in", "directory": null, "version": built_in, "built_in_version": built_in})
+    );
     let lease = settings["settings"].as_array().unwrap().iter().find(|setting| setting["name"] == "lease").unwrap();
     assert_eq!((&lease["default"], &lease["environment"]), (&json!("30s"), &json!("LUNGO_LEASE")));
     let lifecycle = house.read("/v1/admin/lifecycle").await;

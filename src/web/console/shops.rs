@@ -11,7 +11,9 @@ use super::frame::Frame;
 use super::guard::Visitor;
 use super::{Action, Posted, show};
 use crate::app::App;
-use crate::catalogue::{Availability, Catalogue, Item, Mode, Presence, Shop, ShopItem};
+use crate::catalogue::{
+    Availability, Catalogue, Exception, Item, ItemOption, Mode, Presence, Shop, ShopItem, ShopOption,
+};
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::order::{Instant, PartnerId, ShopId};
@@ -21,11 +23,13 @@ use crate::web::faults;
 use crate::web::heard::id_in;
 use crate::web::pages::page;
 use crate::web::problem::Problem;
-use crate::web::shop::{ItemAvailability, SetMode, unknown_item};
+use crate::web::shop::{ItemAvailability, SetMode, unknown_item, unknown_option};
 
 /// Shops of one list, and of one table of items and shops.
 const LISTED: usize = 200;
 const COLUMNS: usize = 30;
+/// Dates with other hours that a shop's page shows.
+const NEXT_DATES: usize = 10;
 
 #[derive(Template)]
 #[template(path = "console/shops.html")]
@@ -45,6 +49,7 @@ struct ShopPage {
     row: ShopRow,
     facts: Vec<(&'static str, String)>,
     items: Vec<Cell>,
+    options: Vec<OptionCell>,
     may_set_mode: bool,
     /// Heartbeats are expected, and the visitor may end that.
     may_end_watch: bool,
@@ -87,6 +92,32 @@ struct Cell {
     own: String,
     is_sold_out: bool,
     back: String,
+}
+
+/// An option at a shop, in whichever items it is one.
+struct OptionCell {
+    option_id: String,
+    name: String,
+    is_sold_out: bool,
+    back: String,
+}
+
+impl OptionCell {
+    fn new(option: &ItemOption, availability: Availability, now: Instant) -> Self {
+        Self {
+            option_id: option.option_id.clone(),
+            name: option.name.clone(),
+            is_sold_out: !availability.is_available(now),
+            back: back(availability, now),
+        }
+    }
+}
+
+fn back(availability: Availability, now: Instant) -> String {
+    match availability {
+        Availability::SoldOut { until: Some(until) } => format!("for {}", show::span(until - now)),
+        _ => "until somebody says otherwise".into(),
+    }
 }
 
 impl ShopRow {
@@ -146,10 +177,7 @@ impl Cell {
             price: show::amount(own.unwrap_or(item.price), currency),
             own: own.map_or_else(String::new, typed),
             is_sold_out: !availability.is_available(now),
-            back: match availability {
-                Availability::SoldOut { until: Some(until) } => format!("for {}", show::span(until - now)),
-                _ => "until somebody says otherwise".into(),
-            },
+            back: back(availability, now),
             item: item.clone(),
         }
     }
@@ -196,6 +224,7 @@ pub async fn show_shop(visitor: Visitor, app: Data<App>, id: Path<String>) -> Re
         frame: visitor.frame(shop.name.clone()),
         facts: vec![
             ("Time zone", shop.timezone.to_string()),
+            ("Other hours on", other_hours(&shop.coming_exceptions(now))),
             ("Accepts by itself", if shop.auto_accept { "yes" } else { "no" }.into()),
             ("Tracks each step", if shop.tracks_steps { "yes" } else { "no" }.into()),
             ("Stations", shop.stations.to_string()),
@@ -204,6 +233,7 @@ pub async fn show_shop(visitor: Visitor, app: Data<App>, id: Path<String>) -> Re
             ("Id", shop.shop_id.to_string()),
         ],
         items: catalogue.items(shop.partner_id).iter().filter(|item| item.active).map(cell).collect(),
+        options: catalogue.options(shop).into_iter().map(|(option, here)| OptionCell::new(option, here, now)).collect(),
         may_set_mode: visitor.may(Action::SetShopMode),
         may_end_watch: visitor.may(Action::EndShopWatch) && shop.presence(now) != Presence::Unknown,
         may_set_items: visitor.may(Action::SetShopItem),
@@ -257,11 +287,8 @@ pub async fn set_item(app: Data<App>, path: Path<(String, String)>, posted: Post
         "" => None,
         text => Some(price(text, shop.currency.as_str())?),
     };
-    let is_available = posted.fields.text("available") != "no";
-    let lasts: Option<i64> = posted.fields.maybe("lasts", "a number of minutes")?;
-    let lasts = lasts.filter(|_| !is_available).and_then(Duration::try_minutes);
-    let until = lasts.and_then(|lasts| now.checked_add_signed(lasts));
-    let availability = ItemAvailability::parse(is_available, until, now).map_err(faults::unprocessable)?;
+    let (availability, until) = said_availability(&posted, now)?;
+    let is_available = availability == Availability::Available;
     let item = ShopItem { shop_id: id, item_id, price, availability };
     let found = item.check();
     if !found.is_empty() {
@@ -273,6 +300,45 @@ pub async fn set_item(app: Data<App>, path: Path<(String, String)>, posted: Post
     store.put_shop_item(item).await.map_err(Failure::from)?;
     app.take_effect().await;
     Ok(posted.done(&address(id), "The shop's menu says so now."))
+}
+
+/// `POST /console/shops/{shop_id}/options/{option_id}`: whether the shop has an option, in whichever items it is one.
+pub async fn set_option(app: Data<App>, path: Path<(String, String)>, posted: Posted) -> Result<HttpResponse, Problem> {
+    let (id, option_id) = path.into_inner();
+    let (id, now, catalogue) = (ShopId(id_in(&id)?), now(), app.catalogue());
+    let shop = catalogue.find_shop(id).ok_or_else(unknown_shop)?;
+    if !catalogue.options(shop).iter().any(|(option, _)| option.option_id == option_id) {
+        return Err(unknown_option().into());
+    }
+    let (availability, until) = said_availability(&posted, now)?;
+    let is_available = availability == Availability::Available;
+    let detail = json!({"option": option_id, "available": is_available, "until": until});
+    let store = app.store.recording(posted.entry(subject(id), detail)?);
+    store.put_shop_option(ShopOption { shop_id: id, option_id, availability }).await.map_err(Failure::from)?;
+    app.take_effect().await;
+    Ok(posted.done(&address(id), "The shop's menu says so now."))
+}
+
+/// Whether something is there, and when it is back.
+fn said_availability(posted: &Posted, now: Instant) -> Result<(Availability, Option<Instant>), Failure> {
+    let is_available = posted.fields.text("available") != "no";
+    let lasts: Option<i64> = posted.fields.maybe("lasts", "a number of minutes")?;
+    let lasts = lasts.filter(|_| !is_available).and_then(Duration::try_minutes);
+    let until = lasts.and_then(|lasts| now.checked_add_signed(lasts));
+    Ok((ItemAvailability::parse(is_available, until, now).map_err(faults::unprocessable)?, until))
+}
+
+/// The next dates on which a shop keeps other hours, in one line.
+fn other_hours(exceptions: &[&Exception]) -> String {
+    let told = |exception: &&Exception| {
+        let openings = exception.openings.iter().map(|opening| format!("{}–{}", opening.open, opening.close));
+        let openings = openings.collect::<Vec<_>>().join(", ");
+        format!("{}: {}", exception.date, if openings.is_empty() { "closed" } else { &openings })
+    };
+    match exceptions {
+        [] => "no date".into(),
+        some => some.iter().take(NEXT_DATES).map(told).collect::<Vec<_>>().join("; "),
+    }
 }
 
 /// `GET /console/menus/{partner_id}`: items and shops.

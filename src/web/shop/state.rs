@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::catalogue::{Availability, MenuItem, Mode, ShopItem};
+use crate::catalogue::{Availability, Catalogue, MenuItem, Mode, Shop, ShopItem, ShopOption};
 use crate::clock::now;
 use crate::error::{Code, Failure, Fault};
 use crate::order::Instant;
+use crate::store::Store;
 use crate::web::auth::AsShop;
 use crate::web::body::Body;
 use crate::web::catalogue::unknown_shop;
@@ -81,7 +82,7 @@ fn stored(at: Instant) -> Option<Instant> {
     Instant::from_timestamp_millis(at.timestamp_millis())
 }
 
-/// Whether the shop has an item.
+/// Whether the shop has an item, or an option.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"available": true}), json!({"available": false, "until": null})))]
@@ -136,6 +137,58 @@ pub struct ItemAvailabilityView {
 pub struct ItemAvailabilityList {
     /// In the menu's order.
     items: Vec<ItemAvailabilityView>,
+}
+
+/// An option of the shop's menu. Where several items have it, it is there or sold out in all of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OptionAvailabilityView {
+    option_id: String,
+    name: String,
+    available: bool,
+    /// When it is back, where that is known.
+    #[schema(required)]
+    sold_out_until: Option<Timestamp>,
+}
+
+/// The options that the shop sells, and has run out of.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OptionAvailabilityList {
+    /// In the menu's order.
+    options: Vec<OptionAvailabilityView>,
+}
+
+impl OptionAvailabilityList {
+    pub fn new(catalogue: &Catalogue, shop: &Shop, now: Instant) -> Self {
+        let view = |(option, availability): (&crate::catalogue::ItemOption, Availability)| OptionAvailabilityView {
+            option_id: option.option_id.clone(),
+            name: option.name.clone(),
+            available: availability.is_available(now),
+            sold_out_until: Timestamp::maybe(availability.back_at(now)),
+        };
+        Self { options: catalogue.options(shop).into_iter().map(view).collect() }
+    }
+}
+
+/// Says whether a shop has an option, whichever items it is in.
+///
+/// # Errors
+/// `not_found` if no item on the shop's menu has the option; all that is wrong with what was said.
+pub async fn say_of_option(
+    app: &App,
+    store: &Store,
+    shop: &Shop,
+    option_id: String,
+    body: &ItemAvailability,
+) -> Result<OptionAvailabilityView, Failure> {
+    let (catalogue, now) = (app.catalogue(), now());
+    let options = catalogue.options(shop);
+    let known = options.iter().find(|(option, _)| option.option_id == option_id).ok_or_else(unknown_option)?;
+    let name = known.0.name.clone();
+    let availability = ItemAvailability::parse(body.available, body.until, now).map_err(faults::unprocessable)?;
+    store.put_shop_option(ShopOption { shop_id: shop.shop_id, option_id: option_id.clone(), availability }).await?;
+    app.take_effect().await;
+    let sold_out_until = Timestamp::maybe(availability.back_at(now));
+    Ok(OptionAvailabilityView { option_id, name, available: body.available, sold_out_until })
 }
 
 /// The answer to a heartbeat.
@@ -250,6 +303,41 @@ pub async fn set_item_availability(
         Availability::Available => None,
     };
     Ok(web::Json(AvailabilityView { item_id: changed.item_id, available: body.available, sold_out_until }))
+}
+
+/// What options the shop has on its menu, and which of them are sold out.
+#[utoipa::path(
+    get, path = "/v1/shop/options", operation_id = "listOptionAvailability", tag = "shop",
+    security(("shopKey" = [])), responses((status = 200, description = "The options.", body = OptionAvailabilityList))
+)]
+pub async fn list_option_availability(
+    shop: AsShop,
+    app: web::Data<App>,
+) -> Result<web::Json<OptionAvailabilityList>, Problem> {
+    let catalogue = app.catalogue();
+    let known = catalogue.shop(shop.partner_id, shop.shop_id).ok_or_else(unknown_shop)?;
+    Ok(web::Json(OptionAvailabilityList::new(&catalogue, known, now())))
+}
+
+/// Takes an option off all items of the shop's menu for a while, or puts it back.
+#[utoipa::path(
+    put, path = "/v1/shop/options/{option_id}/availability", operation_id = "setOptionAvailability", tag = "shop",
+    security(("shopKey" = [])), params(("option_id" = String, Path)), request_body = ItemAvailability,
+    responses((status = 200, description = "What holds now.", body = OptionAvailabilityView))
+)]
+pub async fn set_option_availability(
+    shop: AsShop,
+    app: web::Data<App>,
+    option_id: web::Path<String>,
+    Body(body): Body<ItemAvailability>,
+) -> Result<web::Json<OptionAvailabilityView>, Problem> {
+    let catalogue = app.catalogue();
+    let known = catalogue.shop(shop.partner_id, shop.shop_id).ok_or_else(unknown_shop)?;
+    Ok(web::Json(say_of_option(&app, &app.store, known, option_id.into_inner(), &body).await?))
+}
+
+pub fn unknown_option() -> Failure {
+    Failure::new(Code::NotFound, "No item on the menu has such an option.")
 }
 
 pub fn unknown_item() -> Failure {

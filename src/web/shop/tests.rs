@@ -4,7 +4,7 @@ use actix_web::test::TestRequest;
 use chrono::Duration;
 use serde_json::{Value, json};
 
-use crate::catalogue::{Hours, Mode, Opening, Presence, Shop, demo};
+use crate::catalogue::{Hours, Mode, Opening, Presence, Shop, Timezone, demo};
 use crate::clock::now;
 use crate::lifecycle::{Actor, Event};
 use crate::order::{OrderId, Pickup, PickupType};
@@ -322,7 +322,7 @@ async fn a_shop_that_fell_silent_or_is_closed_is_told_to_the_customer_before_any
     set(|shop| {
         let tomorrow = (now() + Duration::hours(12)).format("%H:%M").to_string();
         let later = (now() + Duration::hours(13)).format("%H:%M").to_string();
-        shop.timezone = chrono_tz::Tz::UTC;
+        shop.timezone = Timezone::utc();
         shop.hours = Hours::every_day(Opening::new(tomorrow.parse().unwrap(), later.parse().unwrap()));
     })
     .await;

@@ -4,7 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::catalogue::{Catalogue, Hours, ItemOption, MenuItem, Mode, NotAccepting, OptionGroup, Presence, Shop};
+use crate::catalogue::{
+    Catalogue, Exception, Hours, ItemOption, MenuItem, Mode, NotAccepting, OptionGroup, Presence, Shop,
+};
 use crate::order::{Currency, Instant, Money};
 use crate::web::vocabulary::{ModeName, Timestamp, shapes};
 
@@ -20,6 +22,9 @@ pub struct ShopView {
     pub currency: Currency,
     #[schema(value_type = shapes::Hours)]
     pub hours: Hours,
+    /// From today on: dates on which other hours hold, of this shop and of all its partner's.
+    #[schema(value_type = Vec<shapes::Exception>)]
+    pub exceptions: Vec<Exception>,
     pub mode: ModeView,
     pub presence: Presence,
     /// Whether the shop says when it starts, finishes and hands over; otherwise the clock does.
@@ -36,7 +41,9 @@ pub struct ShopView {
 }
 
 impl ShopView {
+    /// Of a shop as it is stored or known.
     pub fn new(catalogue: &Catalogue, shop: &Shop, now: Instant) -> Self {
+        let shop = &catalogue.with_exceptions(shop.clone());
         let promise = catalogue.promise(shop, catalogue.average_make_seconds(shop.partner_id), now);
         Self {
             shop_id: shop.shop_id.0,
@@ -44,6 +51,7 @@ impl ShopView {
             timezone: shop.timezone.name().to_owned(),
             currency: shop.currency,
             hours: shop.hours.clone(),
+            exceptions: shop.coming_exceptions(now).into_iter().cloned().collect(),
             mode: ModeView::new(shop.mode_at(now)),
             presence: shop.presence(now),
             tracks_steps: shop.tracks_steps,
@@ -103,12 +111,13 @@ impl MenuItemView {
             make_seconds: item.make_seconds,
             available: item.available,
             sold_out_until: Timestamp::maybe(item.sold_out_until),
-            option_groups: item.option_groups.iter().map(|group| OptionGroupView::new(group, currency)).collect(),
+            option_groups: item.option_groups.iter().map(|group| OptionGroupView::new(group, item, currency)).collect(),
         }
     }
 }
 
-/// Options of which at least `min` and at most `max` are chosen; the same one again counts again.
+/// Options of which at least `min` and at most `max` are chosen. An order names an option once for each time that it is
+/// wanted.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OptionGroupView {
     pub group_id: String,
@@ -119,11 +128,16 @@ pub struct OptionGroupView {
 }
 
 impl OptionGroupView {
-    fn new(group: &OptionGroup, currency: Currency) -> Self {
-        let option = |option: &ItemOption| MenuOptionView {
-            option_id: option.option_id.clone(),
-            name: option.name.clone(),
-            price: Money { amount: option.price, currency },
+    fn new(group: &OptionGroup, item: &MenuItem, currency: Currency) -> Self {
+        let option = |option: &ItemOption| {
+            let sold_out = item.sold_out_options.iter().find(|(option_id, _)| *option_id == option.option_id);
+            MenuOptionView {
+                option_id: option.option_id.clone(),
+                name: option.name.clone(),
+                price: Money { amount: option.price, currency },
+                available: sold_out.is_none(),
+                sold_out_until: Timestamp::maybe(sold_out.and_then(|(_, back_at)| *back_at)),
+            }
         };
         Self {
             group_id: group.group_id.clone(),
@@ -140,6 +154,11 @@ impl OptionGroupView {
 pub struct MenuOptionView {
     pub option_id: String,
     pub name: String,
-    /// On top of the item's price.
+    /// On top of the item's price, or off it if negative. No piece costs less than nothing.
+    #[schema(value_type = shapes::SignedMoney)]
     pub price: Money,
+    pub available: bool,
+    /// When it is back, where that is known.
+    #[schema(required)]
+    pub sold_out_until: Option<Timestamp>,
 }

@@ -6,10 +6,35 @@ use utoipa::ToSchema;
 
 /// When a shop is open, on its own clock.
 #[derive(Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(untagged)]
 pub enum Hours {
+    Always(Always),
+    Weekly(WeeklyHours),
+}
+
+/// Day and night.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Always {
     Always,
-    Weekly(Week),
+}
+
+/// The same hours each week.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WeeklyHours {
+    weekly: Week,
+}
+
+/// What holds on one date, on the shop's own clock, instead of the weekly hours.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    #[schema(format = Date, example = "2026-12-24")]
+    date: String,
+    /// Those that begin on this date; empty for a closed day.
+    #[schema(max_items = 10)]
+    openings: Vec<Opening>,
 }
 
 /// The openings of each weekday; a day without any is a closed day.
@@ -42,7 +67,8 @@ pub struct Opening {
     close: String,
 }
 
-/// Options of which at least `min` and at most `max` are chosen; the same one again counts again.
+/// Options of which at least `min` and at most `max` are chosen. An order names an option once for each time that it is
+/// wanted.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OptionGroup {
@@ -50,6 +76,7 @@ pub struct OptionGroup {
     name: String,
     #[schema(maximum = 100)]
     min: u32,
+    /// 0 to 20; more than there are options where one is wanted again.
     #[schema(maximum = 100)]
     max: u32,
     #[schema(max_items = 50)]
@@ -62,7 +89,15 @@ pub struct OptionGroup {
 pub struct ItemOption {
     option_id: String,
     name: String,
-    /// Minor units on top of the item's price.
-    #[schema(minimum = 0, maximum = 1000000000)]
+    /// Minor units on top of the item's price, or off it if negative. No piece costs less than nothing.
+    #[schema(minimum = -1000000000, maximum = 1000000000)]
     price: i64,
+}
+
+/// An amount in minor units (cents) of a currency, which may be negative.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedMoney {
+    amount: i64,
+    currency: crate::order::Currency,
 }

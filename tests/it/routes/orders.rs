@@ -256,7 +256,7 @@ mod creating {
 
         body["pickup"] = json!({"at": quarter(20)});
         let order = server.created(&body);
-        assert_eq!(order["expected_ready_at"], body["pickup"]["at"]);
+        assert_eq!(order["progress"]["expected_ready_at"], body["pickup"]["at"]);
         let id = text(&order["order_id"]);
         server.wait_for_status(&id, "scheduled");
         let put = |at: &str| server.call("PUT", &format!("/v1/orders/{id}/pickup")).json(&json!({"at": at})).send();

@@ -1,0 +1,15 @@
+-- What a shop has of the options of drinks, and on which dates shops keep other hours: small and read as
+-- a whole, like the rest of the catalogue.
+CREATE TABLE shop_options (
+    shop_id   BLOB NOT NULL REFERENCES shops (id),
+    option_id TEXT NOT NULL,
+    body      TEXT NOT NULL,
+    PRIMARY KEY (shop_id, option_id)
+) WITHOUT ROWID;
+
+-- The owner is a shop, or a partner for all of its shops. Beside their documents, not in them: an instance of the build
+-- before goes on reading those.
+CREATE TABLE calendars (
+    owner_id BLOB PRIMARY KEY NOT NULL,
+    body     TEXT NOT NULL
+) WITHOUT ROWID;
