@@ -381,7 +381,7 @@ export interface components {
          * @description What went wrong, for programs.
          * @enum {string}
          */
-        Code: "malformed_request" | "invalid_request" | "invalid_cursor" | "invalid_position" | "invalid_signature" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "history_diverged" | "similar_order_ongoing" | "order_limit_exceeded" | "price_mismatch" | "item_unavailable" | "shop_not_accepting" | "slot_full" | "slot_too_soon" | "draft_expired" | "draft_confirmed" | "too_late" | "not_possible" | "already_exists" | "cursor_invalid" | "order_deleted" | "stale_revision" | "stale_version" | "body_too_large" | "unsupported_media_type" | "idempotency_key_reused" | "unprocessable" | "too_many_requests" | "internal_error" | "overloaded" | "outcome_unknown" | "database_unavailable" | "not_ready";
+        Code: "malformed_request" | "invalid_request" | "invalid_cursor" | "invalid_position" | "invalid_signature" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "history_diverged" | "similar_order_ongoing" | "order_limit_exceeded" | "price_mismatch" | "item_unavailable" | "shop_not_accepting" | "slot_full" | "slot_too_soon" | "draft_expired" | "draft_confirmed" | "too_late" | "not_possible" | "already_exists" | "cursor_invalid" | "order_deleted" | "stale_revision" | "stale_version" | "version_required" | "body_too_large" | "unsupported_media_type" | "idempotency_key_reused" | "unprocessable" | "too_many_requests" | "internal_error" | "overloaded" | "outcome_unknown" | "database_unavailable" | "not_ready";
         /** @description Says that the customer wants the draft. */
         Confirmation: {
             confirmed: boolean;
@@ -862,6 +862,7 @@ export interface components {
          *     - `order_deleted`: The order was deleted.
          *     - `stale_revision`: The customer's orders have changed since that revision.
          *     - `stale_version`: The order has changed since that version.
+         *     - `version_required`: The version that this was decided on is missing.
          *     - `body_too_large`: The body is too large.
          *     - `unsupported_media_type`: The body must be application/json.
          *     - `idempotency_key_reused`: The Idempotency-Key was used for another request.

@@ -19,6 +19,7 @@ pub enum Class {
     Conflict,
     Gone,
     PreconditionFailed,
+    PreconditionRequired,
     TooLarge,
     UnsupportedMediaType,
     Unprocessable,
@@ -72,6 +73,7 @@ codes! {
     OrderDeleted         Gone                 false "The order was deleted.";
     StaleRevision        PreconditionFailed   false "The customer's orders have changed since that revision.";
     StaleVersion         PreconditionFailed   false "The order has changed since that version.";
+    VersionRequired      PreconditionRequired false "The version that this was decided on is missing.";
     BodyTooLarge         TooLarge             false "The body is too large.";
     UnsupportedMediaType UnsupportedMediaType false "The body must be application/json.";
     IdempotencyKeyReused Unprocessable        false "The Idempotency-Key was used for another request.";

@@ -30,14 +30,16 @@
 //! - Receivers of webhooks are told from the log of events, by `notify`, which nothing waits for: an order that changes
 //!   writes nothing more because somebody wants to know of it.
 //! - A URL that somebody else chose is spoken to through `foreign`, which holds all the rules of that.
-//! - What somebody does in the console is written into the audit log in the transaction that does it.
+//! - What an operator does, in the console or with a key, is written into the audit log in the transaction that does it.
+//! - What an operator does to an order is a [`command`]: it carries the version it was decided on and who does it, or it
+//!   does not compile.
 //! - Every wait has an end, also one inside libpq: `store`'s watchdog abandons a connection whose server is silent, cancels
 //!   nothing, and asks the other hosts.
 //! - No clock is read below `web`, `worker`, `notify` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
-//! `order`, `lifecycle`, `state`, `machine`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`, `suspects`,
-//! `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
+//! `order`, `lifecycle`, `state`, `machine`, `command`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`,
+//! `suspects`, `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
 //! knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
 //! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
 //! asks what an operator holds, `instance` where each process says what it is doing; `zones` looks for the newest rules
@@ -54,6 +56,7 @@ pub mod bulk;
 pub mod catalogue;
 pub mod clock;
 pub mod collisions;
+pub mod command;
 pub mod config;
 pub mod controls;
 pub mod drills;

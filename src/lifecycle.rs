@@ -429,6 +429,15 @@ pub const PAYMENT_RULES: &[(PaymentStatus, &[PaymentStatus])] = {
     ]
 };
 
+/// Events of no line of [`RULES`] that only an operator causes: money and patience are not given by anyone else.
+const OF_OPERATORS: &[EventKind] =
+    &[EventKind::Retried, EventKind::RefundRequested, EventKind::DeadlineExtended, EventKind::OfferRepeated];
+
+/// Whether this actor may cause this event at all, where no line of [`RULES`] says so.
+pub fn may_cause(event: EventKind, by: Actor) -> bool {
+    by == Actor::Operator || !OF_OPERATORS.contains(&event)
+}
+
 /// Where an event may lead from a status; `None` if it is not allowed there, or not to this actor.
 ///
 /// A shop that does not say so cannot be force-completed from `accepted` by the timer: only by an operator.

@@ -147,6 +147,9 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
     let mut next = order.clone();
     let illegal = || Refused::Illegal { status: order.status, payment: order.payment.status, event: event.kind() };
 
+    if !lifecycle::may_cause(event.kind(), by) {
+        return Err(illegal());
+    }
     if lifecycle::RULES.iter().any(|rule| rule.event == event.kind()) {
         let targets = lifecycle::targets(Some(order.status), event.kind(), by).ok_or_else(illegal)?;
         next.status = match targets {

@@ -17,7 +17,7 @@ use crate::foreign::Caller;
 use crate::gateway::simulator::GatewaySimulator;
 use crate::gateway::stripe::{callback, signature};
 use crate::gateway::{Gateway, HeldStatus};
-use crate::lifecycle::{Actor, Event, Reason, Status};
+use crate::lifecycle::{Event, Reason, Status};
 use crate::meters::{Callback, METERS};
 use crate::notify::Letter;
 use crate::order::{Instant, Money, OrderId, ShopId};
@@ -26,7 +26,7 @@ use crate::shop::simulator::{Counter, Report, ShopSimulator};
 use crate::shop::{Answer, Offer, Shops, Unreachable, webhook};
 use crate::stages;
 use crate::state::Order;
-use crate::store::{Received, Scope, Store, Word};
+use crate::store::{Received, Scope, Sender, Store, Word};
 
 /// Simulated baristas report straight to the store, with a shop's rights.
 pub struct ToStore(pub Store);
@@ -34,7 +34,8 @@ pub struct ToStore(pub Store);
 #[async_trait]
 impl Counter for ToStore {
     async fn report(&self, shop_id: ShopId, order_id: OrderId, event: Event) -> Result<(), Report> {
-        let word = Word { order_id, scope: Scope::Shop(shop_id), actor: Actor::Shop, event, version: None, now: now() };
+        let word =
+            Word { order_id, scope: Scope::Shop(shop_id), sender: Sender::Shop, event, version: None, now: now() };
         match self.0.receive(word).await {
             Ok(Received::Changed(..) | Received::Already(..)) => Ok(()),
             Ok(_) => Err(Report::Refused),
@@ -98,8 +99,8 @@ impl Hints {
             let news = news.map_err(|_| "the gateway did not answer".to_owned())?.map_err(|fault| fault.to_string())?;
             let Some(event) = news else { return Ok(Some(false)) };
             let version = Some(order.version);
-            let (scope, actor) = (Scope::Everyone, Actor::Gateway);
-            let word = Word { order_id, scope, actor, event, version, now: now() };
+            let (scope, sender) = (Scope::Everyone, Sender::Gateway);
+            let word = Word { order_id, scope, sender, event, version, now: now() };
             match self.store.receive(word).await.map_err(|fault| fault.to_string())? {
                 // Somebody was faster: look again at what is left to say.
                 Received::Stale(_) => continue,
@@ -177,8 +178,8 @@ impl Books for Hints {
         if !matches!(held.status, HeldStatus::Voided | HeldStatus::Declined) {
             return Err(format!("the gateway still says {:?}", held.status));
         }
-        let (scope, actor, event) = (Scope::Everyone, Actor::Gateway, Event::PaymentVoided);
-        let word = Word { order_id: order.id, scope, actor, event, version: None, now };
+        let (scope, sender, event) = (Scope::Everyone, Sender::Gateway, Event::PaymentVoided);
+        let word = Word { order_id: order.id, scope, sender, event, version: None, now };
         self.store.receive(word).await.map(drop).map_err(|fault| fault.to_string())
     }
 
@@ -232,6 +233,7 @@ impl Bank for SimulatedBank {
 mod tests {
     use super::*;
     use crate::gateway::Charge;
+    use crate::lifecycle::Actor;
     use crate::lifecycle::PaymentStatus;
     use crate::reconcile::Verdict;
     use crate::simulator::Speed;

@@ -19,14 +19,15 @@ pub use self::asked::Asks;
 use self::row::{JobRow, find, save};
 use super::audit::{self, Entry};
 use super::browse::{Lot, Sieve};
-use super::orders::{Received, Scope, Word, hear};
+use super::orders::Received;
+use super::orders::commands::{By, count, obey, order_subject, refusal};
 use super::rows::{millis, or_log, raw, uuid};
 use super::schema::{bulk_jobs, bulk_orders};
 use super::sql::{Conn, MultiBackend, RawId};
 use super::tx::{Tx, Urgency};
 use super::{Error, Result, Store};
-use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund};
-use crate::meters::{METERS, WordResult};
+use crate::command::{Command, CommandKind};
+use crate::lifecycle::{PaymentStatus, Reason, Refund};
 use crate::order::{Instant, OrderId};
 use crate::state::Order;
 
@@ -42,6 +43,7 @@ const KEPT_FOR: Duration = Duration::hours(24);
 /// Why an order is left alone.
 const UNFIT: &str = "it no longer fits the filter";
 const UNKNOWN: &str = "there is no such order";
+const UNVERSIONED: &str = "it was counted by an older release, which did not note what it looked like: count again";
 
 /// What is done to each order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,31 +173,33 @@ pub enum Started {
     Unknown,
 }
 
+/// An order of a job, and its version when it was counted. `None` if an older release counted it.
+pub type Meant = (OrderId, Option<i64>);
+
 impl Deed {
-    /// The word that the console has for doing it to one order.
-    pub fn word(self) -> &'static str {
+    /// What is commanded of each order; nothing where the gateway is only asked.
+    fn command(self) -> Option<Command> {
         match self {
-            Self::CancelOrder { .. } => "cancel_order",
-            Self::RetryOrder => "retry_order",
-            Self::ForceComplete => "force_complete",
-            Self::LookUpPayment => "look_up_payment",
+            Self::CancelOrder { why, refund } => Some(Command::Cancel { reason: why, refund }),
+            Self::RetryOrder => Some(Command::Retry),
+            Self::ForceComplete => Some(Command::ForceComplete),
+            Self::LookUpPayment => None,
         }
     }
 
-    /// What is said to the order; nothing where somebody else is asked first.
-    fn event(self, note: Option<String>) -> Option<Event> {
-        match self {
-            Self::CancelOrder { why, refund } => Some(Event::OperatorCancelled { reason: why, refund, note }),
-            Self::RetryOrder => Some(Event::Retried { note }),
-            Self::ForceComplete => Some(Event::ForceCompleted { note }),
-            Self::LookUpPayment => None,
-        }
+    fn kind(self) -> Option<CommandKind> {
+        self.command().map(|command| command.kind())
+    }
+
+    /// The word that the console has for doing it to one order.
+    pub fn word(self) -> &'static str {
+        self.kind().map_or("look_up_payment", Into::into)
     }
 }
 
 impl Store {
     /// Keeps a job for its confirmation. Those that nobody confirmed are swept out.
-    pub async fn propose_bulk(&self, job: BulkJob, orders: Vec<OrderId>) -> Result<()> {
+    pub async fn propose_bulk(&self, job: BulkJob, orders: Vec<(OrderId, i64)>) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
                 let old: Vec<RawId> = bulk_jobs::table
@@ -207,11 +211,15 @@ impl Store {
                 diesel::delete(bulk_orders::table.filter(bulk_orders::job_id.eq_any(&old))).execute(tx.conn()?)?;
                 diesel::delete(bulk_jobs::table.filter(bulk_jobs::id.eq_any(&old))).execute(tx.conn()?)?;
                 diesel::insert_into(bulk_jobs::table).values(JobRow::of(&job)).execute(tx.conn()?)?;
-                for (chunk, ids) in orders.chunks(CHUNK).enumerate() {
-                    let ids: Vec<u8> = ids.iter().flat_map(|id| *id.0.as_bytes()).collect();
-                    let place = (chunk * CHUNK) as i64;
-                    let row =
-                        (bulk_orders::job_id.eq(raw(job.id)), bulk_orders::place.eq(place), bulk_orders::ids.eq(ids));
+                for (chunk, orders) in orders.chunks(CHUNK).enumerate() {
+                    let ids: Vec<u8> = orders.iter().flat_map(|(id, _)| *id.0.as_bytes()).collect();
+                    let versions: Vec<u8> = orders.iter().flat_map(|(_, version)| version.to_be_bytes()).collect();
+                    let row = (
+                        bulk_orders::job_id.eq(raw(job.id)),
+                        bulk_orders::place.eq((chunk * CHUNK) as i64),
+                        bulk_orders::ids.eq(ids),
+                        bulk_orders::versions.eq(Some(versions)),
+                    );
                     diesel::insert_into(bulk_orders::table).values(row).execute(tx.conn()?)?;
                 }
                 Ok(())
@@ -290,40 +298,42 @@ impl Store {
                     return Ok((0, Vec::new()));
                 };
                 let (orders, mut heard) = (next(tx.conn()?, &job, limit)?, Vec::new());
-                for order_id in &orders {
-                    let refused = match act(tx, &job, *order_id, now, cluster, &policy)? {
-                        Acted::Heard(received) => {
-                            heard.push(WordResult::from(&received));
-                            refusal(&received)
-                        }
-                        Acted::Not(why) => Some(why),
+                for meant in &orders {
+                    let received = act(tx, &job, *meant, now, cluster, &policy)?;
+                    let refused = match &received {
+                        Ok(received) => refusal(received),
+                        Err(why) => Some(why.clone()),
                     };
-                    audit::insert(tx, &job.entry(*order_id, refused.as_deref(), now), refused.is_none())?;
-                    job.pass(*order_id, refused);
+                    heard.extend(received);
+                    job.pass(meant.0, refused);
                 }
                 job.end_if_all_passed(now);
                 save(tx, &job)?;
                 Ok((orders.len(), heard))
             })
             .await?;
-        heard.iter().for_each(|result| METERS.received.of((Actor::Operator, *result)).increment(1));
+        heard.iter().for_each(count);
         Ok(passed)
     }
 }
 
 impl BulkJob {
-    /// What stands in the audit log of one order.
-    fn entry(&self, order: OrderId, refused: Option<&str>, at: Instant) -> Entry {
-        Entry {
+    /// In whose name it acts.
+    fn by(&self, at: Instant) -> By {
+        let detail = serde_json::json!({"bulk": self.id});
+        By {
             at,
             user_id: Some(self.user_id),
-            user_name: self.user_name.clone(),
-            action: self.deed.word().into(),
-            subject: format!("order:{order}"),
+            name: self.user_name.clone(),
             reason: self.reason.clone(),
-            detail: serde_json::json!({"bulk": self.id, "refused": refused}),
             request_id: self.request_id.clone(),
+            detail: detail.as_object().cloned().unwrap_or_default(),
         }
+    }
+
+    /// What stands in the audit log of one order that was not commanded anything.
+    fn entry(&self, order: OrderId, refused: Option<&str>, at: Instant) -> Entry {
+        self.by(at).entry(self.deed.word(), order_subject(order), serde_json::json!({"refused": refused}))
     }
 
     fn pass(&mut self, order: OrderId, refused: Option<String>) {
@@ -358,44 +368,32 @@ impl BulkJob {
     }
 }
 
-/// What came of one order of a job.
-enum Acted {
-    Heard(Received),
-    Not(String),
-}
-
+/// What an order made of its command, or why it was not given one. The operator confirmed what was counted: an order that
+/// has changed since is left alone, because its money may move otherwise now.
 fn act(
     tx: &mut Tx,
     job: &BulkJob,
-    order_id: OrderId,
+    (order_id, version): Meant,
     now: Instant,
     cluster: u64,
     policy: &super::Policy,
-) -> Result<Acted> {
-    let heard = tx.find(order_id).and_then(|order| {
+) -> Result<std::result::Result<Received, String>> {
+    let obeyed = tx.find(order_id).and_then(|order| {
         if order.is_some_and(|order| !job.means(&order)) {
-            return Ok(Acted::Not(UNFIT.into()));
+            return Ok(Err(UNFIT.into()));
         }
-        let Some(event) = job.deed.event(job.reason.clone()) else {
-            return Ok(Acted::Not("nobody here can ask for it".into()));
-        };
-        let (scope, actor) = (Scope::Everyone, Actor::Operator);
-        let word = Word { order_id, scope, actor, event, version: None, now };
-        hear(tx, &word, cluster, policy).map(Acted::Heard)
+        let Some(command) = job.deed.command() else { return Ok(Err("only the gateway can be asked for it".into())) };
+        let Some(version) = version else { return Ok(Err(UNVERSIONED.into())) };
+        obey(tx, order_id, version, &command, &job.by(now), cluster, policy).map(Ok)
     });
-    match heard {
+    let left_alone = match obeyed {
+        Ok(Err(why)) => why,
         // Found out before anything is written: one order that is damaged does not hold up the others.
-        Err(fault @ Error::Damaged(_)) => Ok(Acted::Not(damage(&fault))),
-        heard => heard,
-    }
-}
-
-fn refusal(received: &Received) -> Option<String> {
-    match received {
-        Received::Changed(..) | Received::Already(..) => None,
-        Received::Refused(_, why) => Some(why.to_string()),
-        _ => Some(UNKNOWN.into()),
-    }
+        Err(fault @ Error::Damaged(_)) => damage(&fault),
+        obeyed => return obeyed,
+    };
+    audit::insert(tx, &job.entry(order_id, Some(&left_alone), now), false)?;
+    Ok(Err(left_alone))
 }
 
 fn damage(fault: &Error) -> String {
@@ -406,12 +404,19 @@ fn damage(fault: &Error) -> String {
 }
 
 /// The next orders of a job: no more than stand in one row.
-fn next(conn: &mut Conn, job: &BulkJob, limit: usize) -> Result<Vec<OrderId>> {
+fn next(conn: &mut Conn, job: &BulkJob, limit: usize) -> Result<Vec<Meant>> {
     let place = usize::try_from(job.place).unwrap_or_default();
     let first = place / CHUNK * CHUNK;
-    let ids: Vec<u8> = bulk_orders::table.find((raw(job.id), first as i64)).select(bulk_orders::ids).first(conn)?;
-    let left = ids.chunks_exact(16).skip(place - first).take(limit);
-    left.map(|id| uuid(&RawId(id.to_vec())).map(OrderId)).collect()
+    let row = bulk_orders::table.find((raw(job.id), first as i64)).select((bulk_orders::ids, bulk_orders::versions));
+    let (ids, versions): (Vec<u8>, Option<Vec<u8>>) = row.first(conn)?;
+    let versions = versions.unwrap_or_default();
+    let (versions, _) = versions.as_chunks::<8>();
+    let left = ids.chunks_exact(16).enumerate().skip(place - first).take(limit);
+    left.map(|(i, id)| {
+        let version = versions.get(i).map(|version| i64::from_be_bytes(*version));
+        Ok((OrderId(uuid(&RawId(id.to_vec()))?), version))
+    })
+    .collect()
 }
 
 fn start(tx: &mut Tx, id: Uuid, by: &Entry) -> Result<Started> {

@@ -1,6 +1,8 @@
-//! How an order changes. A status changes only in [`change`], which has three doors:
-//! [`Store::commit`] (a worker with a claim), [`Store::receive`] (word from outside) and [`Store::expire`]
-//! (the timer).
+//! How an order changes. A status changes only in [`change`], which has four doors:
+//! [`Store::commit`] (a worker with a claim), [`Store::receive`] (word from outside), [`Store::command`] (an operator)
+//! and [`Store::expire`] (the timer).
+
+pub(super) mod commands;
 
 use chrono::Duration;
 use diesel::prelude::*;
@@ -48,11 +50,46 @@ impl Scope {
     }
 }
 
-/// Word from outside about an order: from the customer, the shop, the gateway or an operator.
+/// Who may say a word about an order. Operators are not among them: they act by [`Store::command`], which demands the
+/// version they decided on and who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    Partner,
+    Worker,
+    Gateway,
+    Timer,
+    Shop,
+}
+
+impl From<Sender> for Actor {
+    fn from(sender: Sender) -> Self {
+        match sender {
+            Sender::Partner => Self::Partner,
+            Sender::Worker => Self::Worker,
+            Sender::Gateway => Self::Gateway,
+            Sender::Timer => Self::Timer,
+            Sender::Shop => Self::Shop,
+        }
+    }
+}
+
+/// Word from outside about an order: from the customer, the shop or the gateway. An operator has no words:
+///
+/// ```compile_fail,E0308
+/// # use lungo::{lifecycle::{Actor, Event}, order::OrderId, store::{Scope, Word}};
+/// let word = Word {
+///     order_id: OrderId::new(),
+///     scope: Scope::Everyone,
+///     sender: Actor::Operator,
+///     event: Event::Retried { note: None },
+///     version: None,
+///     now: lungo::clock::now(),
+/// };
+/// ```
 pub struct Word {
     pub order_id: OrderId,
     pub scope: Scope,
-    pub actor: Actor,
+    pub sender: Sender,
     pub event: Event,
     /// The version the sender has seen, where it cares.
     pub version: Option<i64>,
@@ -155,7 +192,7 @@ impl Store {
 
     /// Hears a word from outside. Whatever is late, repeated or illegal leaves the order as it is.
     pub async fn receive(&self, word: Word) -> Result<Received> {
-        let (policy, cluster, actor) = (self.policy.clone(), self.cluster, word.actor);
+        let (policy, cluster, actor) = (self.policy.clone(), self.cluster, word.sender.into());
         let touching = Touching::order(word.order_id);
         let heard = move |tx: &mut Tx| {
             let received = hear(tx, &word, cluster, &policy)?;
@@ -209,7 +246,7 @@ impl Store {
                 let word = |event| Word {
                     order_id,
                     scope: Scope::Partner(partner),
-                    actor: Actor::Partner,
+                    sender: Sender::Partner,
                     event,
                     version: None,
                     now,
@@ -269,8 +306,23 @@ impl Store {
 }
 
 /// One word from outside, inside a transaction. How far the database has come is only known once it is committed.
-pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> Result<Received> {
-    let Word { order_id, scope, actor, ref event, version, now } = *word;
+fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> Result<Received> {
+    let Word { order_id, scope, sender, ref event, version, now } = *word;
+    said(tx, &Said { order_id, scope, actor: sender.into(), event, version, now }, cluster, policy)
+}
+
+/// A word, or what an operator decided.
+struct Said<'a> {
+    order_id: OrderId,
+    scope: Scope,
+    actor: Actor,
+    event: &'a Event,
+    version: Option<i64>,
+    now: Instant,
+}
+
+fn said(tx: &mut Tx, said: &Said, cluster: u64, policy: &Policy) -> Result<Received> {
+    let Said { order_id, scope, actor, event, version, now } = *said;
     if actor != Actor::Gateway && tx.is_withheld() {
         return Err(Error::Withheld);
     }
@@ -281,10 +333,7 @@ pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> R
         return Ok(Received::Stale(Box::new(before)));
     }
     let event = machine::as_found(&before, event.clone());
-    let position = |order: &Order| {
-        let revision = Revision { number: order.number, nonce: order.nonce };
-        Position::of(cluster, Place::default(), (order.partner_id, &order.customer_id), revision)
-    };
+    let position = |order: &Order| position(order, cluster);
     match apply(tx, &before, &event, actor, now, policy)? {
         Ok(after) => {
             let position = position(&after);
@@ -304,6 +353,12 @@ pub(super) fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> R
         }
         Err(refused) => Ok(Received::Refused(Box::new(before), refused)),
     }
+}
+
+/// Where an order stands in the log, before it is known how far the database has come.
+fn position(order: &Order, cluster: u64) -> Position {
+    let revision = Revision { number: order.number, nonce: order.nonce };
+    Position::of(cluster, Place::default(), (order.partner_id, &order.customer_id), revision)
 }
 
 /// Whether this was said and done before, with the same content: a tablet that replays its queue is not told off for

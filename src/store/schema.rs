@@ -341,6 +341,7 @@ diesel::table! {
         job_id -> Id,
         place -> BigInt,
         ids -> Binary,
+        versions -> Nullable<Binary>,
     }
 }
 

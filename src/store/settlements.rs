@@ -2,17 +2,18 @@
 
 use chrono::Duration;
 use diesel::prelude::*;
+use serde_json::json;
 use uuid::Uuid;
 
-use super::orders::{Received, Scope, Word, hear};
+use super::orders::Received;
+use super::orders::commands::{self, By, obey, order_subject, try_out, would_refuse};
 use super::rows::{document, instant, millis, or_log, raw, to_document, uuid, word};
 use super::schema::settlements;
 use super::sql::{Json, Millis, RawId};
 use super::tx::{Tx, Urgency};
-use super::{Policy, Result, Store};
-use crate::lifecycle::{Actor, Event};
-use crate::machine;
-use crate::meters::{METERS, WordResult};
+use super::{Policy, Result, Store, audit};
+use crate::command::Command;
+use crate::lifecycle::Event;
 use crate::order::{Instant, OrderId};
 use strum::{Display, EnumString};
 
@@ -52,7 +53,9 @@ pub struct Settlement {
 /// What became of saying so, or agreeing.
 #[derive(Debug)]
 pub enum Settled {
-    Done,
+    Done(Box<Received>),
+    /// It will not be done.
+    Withdrawn,
     /// Somebody else has to agree.
     Waiting,
     /// Not possible, or no longer.
@@ -66,43 +69,20 @@ pub enum Settled {
 }
 
 impl Store {
-    /// Settles at once what is worth no more than `limit`; keeps the rest until somebody else agrees.
-    pub async fn say_settlement(&self, said: Settlement, limit: i64) -> Result<Settled> {
+    /// Settles at once what is worth no more than `limit`; keeps the rest until somebody else agrees. The audit log says
+    /// who said it, done or refused.
+    pub async fn say_settlement(&self, said: Settlement, limit: i64, by: By) -> Result<Settled> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
-        let settled = self
-            .lane
-            .write(Urgency::Control, move |tx| {
-                let settled = say(tx, &said, limit, cluster, &policy)?;
-                if !matches!(settled, Settled::Done | Settled::Waiting) {
-                    tx.refuse();
-                }
-                Ok(settled)
-            })
-            .await?;
+        let settled = self.lane.write(Urgency::Control, move |tx| say(tx, &said, limit, &by, cluster, &policy)).await?;
         count(&settled);
         Ok(settled)
     }
 
-    /// Agrees to what somebody else has said, or withdraws it.
-    pub async fn decide_settlement(
-        &self,
-        id: Uuid,
-        agrees: bool,
-        by_id: Uuid,
-        by: String,
-        now: Instant,
-    ) -> Result<Settled> {
+    /// Agrees to what somebody else has said, or withdraws it. The audit log says who, done or refused.
+    pub async fn decide_settlement(&self, id: Uuid, agrees: bool, by: By) -> Result<Settled> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
-        let settled = self
-            .lane
-            .write(Urgency::Control, move |tx| {
-                let settled = decide(tx, id, agrees.then_some(by_id), &by, now, cluster, &policy)?;
-                if !matches!(settled, Settled::Done) {
-                    tx.refuse();
-                }
-                Ok(settled)
-            })
-            .await?;
+        let settled =
+            self.lane.write(Urgency::Control, move |tx| decide(tx, id, agrees, &by, cluster, &policy)).await?;
         if agrees {
             count(&settled);
         }
@@ -122,15 +102,33 @@ impl Store {
 }
 
 fn count(settled: &Settled) {
-    let result = match settled {
-        Settled::Done => WordResult::Changed,
-        Settled::Refused(received) => WordResult::from(&**received),
-        _ => return,
-    };
-    METERS.received.of((Actor::Operator, result)).increment(1);
+    match settled {
+        Settled::Done(received) | Settled::Refused(received) => commands::count(received),
+        Settled::Waiting | Settled::Withdrawn | Settled::WaitsAlready | Settled::SamePerson | Settled::Unknown => {}
+    }
 }
 
-fn say(tx: &mut Tx, said: &Settlement, limit: i64, cluster: u64, policy: &Policy) -> Result<Settled> {
+impl Settlement {
+    fn command(&self, agrees_to: Option<Uuid>) -> Command {
+        Command::SettlePayment { event: self.event.clone(), agrees_to }
+    }
+}
+
+/// What is neither done to the order nor refused by it: the settlement itself is changed, or cannot be.
+fn note(
+    tx: &mut Tx,
+    by: &By,
+    action: &str,
+    subject: String,
+    detail: serde_json::Value,
+    settled: Settled,
+) -> Result<Settled> {
+    let done = matches!(settled, Settled::Waiting | Settled::Withdrawn);
+    audit::insert(tx, &by.entry(action, subject, detail), done)?;
+    Ok(settled)
+}
+
+fn say(tx: &mut Tx, said: &Settlement, limit: i64, by: &By, cluster: u64, policy: &Policy) -> Result<Settled> {
     let old = settlements::table
         .filter(settlements::state.eq(SettlementState::Waiting.to_string()))
         .filter(settlements::said_at.lt(millis(said.said_at - WAITS_FOR)));
@@ -142,68 +140,72 @@ fn say(tx: &mut Tx, said: &Settlement, limit: i64, cluster: u64, policy: &Policy
     let waiting = settlements::table
         .filter(settlements::order_id.eq(raw(said.order_id)))
         .filter(settlements::state.eq(SettlementState::Waiting.to_string()));
-    if diesel::select(diesel::dsl::exists(waiting)).get_result(tx.conn()?)? {
-        return Ok(Settled::WaitsAlready);
-    }
+    let command = said.command(None);
+    let waits_already: bool = diesel::select(diesel::dsl::exists(waiting)).get_result(tx.conn()?)?;
     let alone = said.amount <= limit;
-    let received = if alone { settle(tx, said, said.said_at, cluster, policy)? } else { try_out(tx, said, policy)? };
-    if let Some(refused) = received.filter(|received| !matches!(received, Received::Changed(..))) {
-        return Ok(Settled::Refused(Box::new(refused)));
+    if waits_already || !alone {
+        let refused = if waits_already { None } else { refused_now(tx, said, &command, policy)? };
+        let settled = match refused {
+            _ if waits_already => Settled::WaitsAlready,
+            Some(refused) => Settled::Refused(Box::new(refused)),
+            None => {
+                diesel::insert_into(settlements::table).values(SettlementRow::of(said)).execute(tx.conn()?)?;
+                Settled::Waiting
+            }
+        };
+        let order = tx.find(said.order_id)?;
+        let mut detail = command.detail(order.as_ref());
+        (detail["version"], detail["waits"]) = (json!(said.version), json!(matches!(settled, Settled::Waiting)));
+        return note(tx, by, command.word(), order_subject(said.order_id), detail, settled);
+    }
+    let received = obey(tx, said.order_id, said.version, &command, by, cluster, policy)?;
+    if !matches!(received, Received::Changed(..)) {
+        return Ok(Settled::Refused(Box::new(received)));
     }
     let mut row = SettlementRow::of(said);
-    if alone {
-        row.state = SettlementState::Done.to_string();
-        (row.decided_by, row.decided_at) = (Some(said.said_by.clone()), Some(millis(said.said_at)));
-    }
+    row.state = SettlementState::Done.to_string();
+    (row.decided_by, row.decided_at) = (Some(said.said_by.clone()), Some(millis(said.said_at)));
     diesel::insert_into(settlements::table).values(row).execute(tx.conn()?)?;
-    Ok(if alone { Settled::Done } else { Settled::Waiting })
+    Ok(Settled::Done(Box::new(received)))
 }
 
-/// `agrees` is whoever agrees; nobody, if it is withdrawn.
-fn decide(
-    tx: &mut Tx,
-    id: Uuid,
-    agrees: Option<Uuid>,
-    by: &str,
-    now: Instant,
-    cluster: u64,
-    policy: &Policy,
-) -> Result<Settled> {
+fn decide(tx: &mut Tx, id: Uuid, agrees: bool, by: &By, cluster: u64, policy: &Policy) -> Result<Settled> {
+    let action = if agrees { "agree_settlement" } else { "withdraw_settlement" };
     let waiting = settlements::table.find(raw(id)).filter(settlements::state.eq(SettlementState::Waiting.to_string()));
-    let Some(row) = waiting.first::<SettlementRow>(tx.conn()?).optional()? else { return Ok(Settled::Unknown) };
+    let Some(row) = waiting.first::<SettlementRow>(tx.conn()?).optional()? else {
+        return note(tx, by, action, format!("settlement:{id}"), json!({}), Settled::Unknown);
+    };
     let said = row.into_settlement()?;
-    let state = match agrees {
-        None => SettlementState::Withdrawn,
-        Some(user) if user == said.said_by_id => return Ok(Settled::SamePerson),
-        Some(_) => match settle(tx, &said, now, cluster, policy)? {
-            Some(Received::Changed(..)) => SettlementState::Done,
-            Some(refused) => return Ok(Settled::Refused(Box::new(refused))),
-            None => return Ok(Settled::Unknown),
-        },
+    let (subject, detail) = (order_subject(said.order_id), json!({"settlement": id}));
+    if agrees && by.user_id == Some(said.said_by_id) {
+        return note(tx, by, action, subject, detail, Settled::SamePerson);
+    }
+    let (state, settled) = if agrees {
+        let received = obey(tx, said.order_id, said.version, &said.command(Some(id)), by, cluster, policy)?;
+        if !matches!(received, Received::Changed(..)) {
+            return Ok(Settled::Refused(Box::new(received)));
+        }
+        (SettlementState::Done, Settled::Done(Box::new(received)))
+    } else {
+        (SettlementState::Withdrawn, note(tx, by, action, subject, detail, Settled::Withdrawn)?)
     };
     let decided = (
         settlements::state.eq(state.to_string()),
-        settlements::decided_by.eq(Some(by.to_owned())),
-        settlements::decided_at.eq(Some(millis(now))),
+        settlements::decided_by.eq(Some(by.name.clone())),
+        settlements::decided_at.eq(Some(millis(by.at))),
     );
     diesel::update(settlements::table.find(raw(id))).set(decided).execute(tx.conn()?)?;
-    Ok(Settled::Done)
+    Ok(settled)
 }
 
-fn settle(tx: &mut Tx, said: &Settlement, now: Instant, cluster: u64, policy: &Policy) -> Result<Option<Received>> {
-    let (scope, actor, version) = (Scope::Everyone, Actor::Operator, Some(said.version));
-    let word = Word { order_id: said.order_id, scope, actor, event: said.event.clone(), version, now };
-    hear(tx, &word, cluster, policy).map(Some)
-}
-
-/// What would refuse it; `None` if nothing would.
-fn try_out(tx: &mut Tx, said: &Settlement, policy: &Policy) -> Result<Option<Received>> {
-    let Some(order) = tx.find(said.order_id)? else { return Ok(Some(Received::Unknown)) };
-    if order.version != said.version {
-        return Ok(Some(Received::Stale(Box::new(order))));
+/// What would refuse it now; `None` if nothing would.
+fn refused_now(tx: &mut Tx, said: &Settlement, command: &Command, policy: &Policy) -> Result<Option<Received>> {
+    if let Some(refused) = try_out(tx, said.order_id, said.version, command)? {
+        return Ok(Some(refused));
     }
-    let tried = machine::step(&order, &said.event, Actor::Operator, said.said_at, &policy.deadlines);
-    Ok(tried.err().map(|refused| Received::Refused(Box::new(order), refused)))
+    let Some(order) = tx.find(said.order_id)? else { return Ok(Some(Received::Unknown)) };
+    let refused = would_refuse(&order, command, said.said_at, policy);
+    Ok(refused.map(|refused| Received::Refused(Box::new(order), refused)))
 }
 
 #[derive(Queryable, Insertable)]
@@ -266,7 +268,7 @@ impl SettlementRow {
 mod tests {
     use super::*;
     use crate::clock::now;
-    use crate::lifecycle::PaymentStatus;
+    use crate::lifecycle::{Actor, PaymentStatus};
     use crate::state::Order;
     use crate::web::harness::House;
 
@@ -296,6 +298,17 @@ mod tests {
         }
     }
 
+    fn by(user_id: Uuid) -> By {
+        By {
+            at: now(),
+            user_id: Some(user_id),
+            name: "eve".into(),
+            reason: None,
+            request_id: String::new(),
+            detail: Default::default(),
+        }
+    }
+
     async fn payment(house: &House, order: &Order) -> PaymentStatus {
         house.app.store.order(order.id).await.unwrap().unwrap().0.payment.status
     }
@@ -306,19 +319,19 @@ mod tests {
         let store = &house.app.store;
         let order = unpaid(&house).await;
         let small = said(&order, Event::PaymentVoided, 500, ada);
-        assert!(matches!(store.say_settlement(small, 500).await.unwrap(), Settled::Done));
+        assert!(matches!(store.say_settlement(small, 500, by(ada)).await.unwrap(), Settled::Done(_)));
         assert_eq!(payment(&house, &order).await, PaymentStatus::Voided);
 
         let order = unpaid(&house).await;
         let taken = Event::PaymentCaptured { amount: order.amount_due() };
         let large = said(&order, taken, 501, ada);
-        assert!(matches!(store.say_settlement(large.clone(), 500).await.unwrap(), Settled::Waiting));
+        assert!(matches!(store.say_settlement(large.clone(), 500, by(ada)).await.unwrap(), Settled::Waiting));
         let other = said(&order, Event::PaymentVoided, 1, eve);
-        assert!(matches!(store.say_settlement(other, 500).await.unwrap(), Settled::WaitsAlready));
-        let decide = |agrees, by| store.decide_settlement(large.id, agrees, by, "eve".into(), now());
+        assert!(matches!(store.say_settlement(other, 500, by(eve)).await.unwrap(), Settled::WaitsAlready));
+        let decide = |agrees, user| store.decide_settlement(large.id, agrees, by(user));
         assert!(matches!(decide(true, ada).await.unwrap(), Settled::SamePerson));
         assert_eq!(payment(&house, &order).await, PaymentStatus::CaptureFailed);
-        assert!(matches!(decide(true, eve).await.unwrap(), Settled::Done));
+        assert!(matches!(decide(true, eve).await.unwrap(), Settled::Done(_)));
         assert_eq!(payment(&house, &order).await, PaymentStatus::Captured);
         assert!(matches!(decide(true, eve).await.unwrap(), Settled::Unknown), "once");
         let known = store.settlements(10).await.unwrap();
@@ -331,13 +344,13 @@ mod tests {
         let store = &house.app.store;
         let order = unpaid(&house).await;
         let voided = said(&order, Event::PaymentVoided, 501, ada);
-        assert!(matches!(store.say_settlement(voided.clone(), 500).await.unwrap(), Settled::Waiting));
+        assert!(matches!(store.say_settlement(voided.clone(), 500, by(ada)).await.unwrap(), Settled::Waiting));
         house.hear(order.id, Actor::Shop, Event::Made).await;
-        let agreed = store.decide_settlement(voided.id, true, eve, "eve".into(), now()).await.unwrap();
+        let agreed = store.decide_settlement(voided.id, true, by(eve)).await.unwrap();
         assert!(matches!(agreed, Settled::Refused(received) if matches!(*received, Received::Stale(_))));
         assert_eq!(payment(&house, &order).await, PaymentStatus::CaptureFailed);
-        let withdrawn = store.decide_settlement(voided.id, false, ada, "ada".into(), now()).await.unwrap();
-        assert!(matches!(withdrawn, Settled::Done));
+        let withdrawn = store.decide_settlement(voided.id, false, by(ada)).await.unwrap();
+        assert!(matches!(withdrawn, Settled::Withdrawn));
         assert_eq!(store.settlements(10).await.unwrap()[0].state, SettlementState::Withdrawn);
     }
 
@@ -346,7 +359,7 @@ mod tests {
         let (house, ada) = (House::open().await, Uuid::now_v7());
         let order = unpaid(&house).await;
         let given_back = said(&order, Event::PaymentRefunded { amount: 1 }, 501, ada);
-        let refused = house.app.store.say_settlement(given_back, 500).await.unwrap();
+        let refused = house.app.store.say_settlement(given_back, 500, by(ada)).await.unwrap();
         assert!(matches!(refused, Settled::Refused(_)), "nothing was taken yet: {refused:?}");
         assert_eq!(house.app.store.settlements(10).await.unwrap(), []);
     }

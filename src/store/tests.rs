@@ -16,7 +16,7 @@ use super::*;
 use crate::admission::{Revision, Verdict};
 use crate::catalogue::Priced;
 use crate::fixtures::{at, placed, request};
-use crate::lifecycle::{Actor, Event, Reason, Stage, Status};
+use crate::lifecycle::{Event, Reason, Stage, Status};
 use crate::order::{CustomerId, NewOrder, OrderId, PartnerId, ShopId};
 use crate::state::Order;
 
@@ -157,14 +157,14 @@ async fn what_waits_is_measured() {
     assert_eq!((authorize.depth, authorize.parked, authorize.oldest_seconds), (0, 1, 0.0));
     by_hand(&dir, "UPDATE orders SET parked_at = NULL").unwrap();
 
-    let hear = async |actor, event, now| {
-        let word = Word { order_id: order.id, scope: Scope::Everyone, actor, event, version: None, now };
+    let hear = async |sender, event, now| {
+        let word = Word { order_id: order.id, scope: Scope::Everyone, sender, event, version: None, now };
         assert!(matches!(store.receive(word).await.unwrap(), Received::Changed(..)));
     };
     let amount = order.placed.total.amount;
     let authorized = Event::PaymentAuthorized { amount, reference: "ch_1".into(), capture_before: None };
-    hear(Actor::Gateway, authorized, at(100)).await;
-    hear(Actor::Shop, Event::ShopRejected { reason: Reason::ShopClosed }, at(110)).await;
+    hear(Sender::Gateway, authorized, at(100)).await;
+    hear(Sender::Shop, Event::ShopRejected { reason: Reason::ShopClosed }, at(110)).await;
     let owing = waiting(at(120)).await.unwrap();
     assert_eq!(owing.owed, [("EUR".to_owned(), amount, 1, Some(at(110)))]);
     assert_eq!((owing.ongoing.len(), owing.next_deadline), (0, None));
@@ -177,12 +177,12 @@ async fn what_waits_is_measured() {
 async fn what_is_in_the_making_for_too_long_is_measured() {
     let (_dir, store, order) = with_an_order().await;
     let amount = order.placed.total.amount;
-    for (actor, event) in [
-        (Actor::Gateway, Event::PaymentAuthorized { amount, reference: "ch_1".into(), capture_before: None }),
-        (Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() }),
-        (Actor::Shop, Event::PreparationStarted),
+    for (sender, event) in [
+        (Sender::Gateway, Event::PaymentAuthorized { amount, reference: "ch_1".into(), capture_before: None }),
+        (Sender::Shop, Event::ShopAccepted { minutes: None, dropped_lines: Vec::new() }),
+        (Sender::Shop, Event::PreparationStarted),
     ] {
-        let word = Word { order_id: order.id, scope: Scope::Everyone, actor, event, version: None, now: at(10) };
+        let word = Word { order_id: order.id, scope: Scope::Everyone, sender, event, version: None, now: at(10) };
         assert!(matches!(store.receive(word).await.unwrap(), Received::Changed(..)));
     }
     let makes = i64::from(order.placed.make_seconds);
@@ -519,7 +519,7 @@ async fn the_lane_prepares_its_statements_once() {
     let word = Word {
         order_id: one.order().id,
         scope: Scope::Everyone,
-        actor: Actor::Shop,
+        sender: Sender::Shop,
         event: Event::ShopRejected { reason: Reason::ShopClosed },
         version: None,
         now: at(3),

@@ -9,10 +9,16 @@ pub mod service;
 pub mod shops;
 pub mod webhooks;
 
+use actix_web::HttpRequest;
+use serde_json::json;
+
 use crate::app::App;
+use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::order::PartnerId;
-use crate::store::Partner;
+use crate::store::{By, Partner};
+use crate::web::auth::AsAdmin;
+use crate::web::edge::RequestId;
 
 crate::bodies!(
     calendar::Calendar,
@@ -21,11 +27,27 @@ crate::bodies!(
     menu::ShopItemSettings,
     orders::OperatorCancel,
     orders::OperatorNote,
+    orders::OperatorReason,
     orders::OperatorRefund,
     partners::NewPartner,
     shops::ShopSettings,
     webhooks::NewReceiver,
 );
+
+/// Who acts, as the audit log names a key: by its label, which people gave it, and by its id.
+async fn by(app: &App, admin: AsAdmin, request: &HttpRequest, note: Option<String>) -> Result<By, Failure> {
+    let key = keys::find(app, admin.key_id).await?;
+    let detail = json!({"key_id": key.key_id});
+    Ok(By {
+        at: now(),
+        user_id: None,
+        // No user can be called so: names of users have no space.
+        name: format!("key {}", key.label),
+        reason: note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty()),
+        request_id: RequestId::of(request),
+        detail: detail.as_object().cloned().unwrap_or_default(),
+    })
+}
 
 async fn find_partner(app: &App, id: PartnerId) -> Result<Option<Partner>, Failure> {
     Ok(app.store.partners().await?.into_iter().find(|partner| partner.partner_id == id))

@@ -1,7 +1,7 @@
 //! What admission decided, in HTTP: 202 with the order, or a problem with all that the client needs next.
 
 use actix_web::http::header;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -129,7 +129,7 @@ pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpR
 
 /// Remembers what was decided about a request, for whoever has to find out.
 pub fn note(app: &App, partner_id: PartnerId, key: Option<String>, http: &HttpRequest, admitted: &Admitted) {
-    let request_id = http.extensions().get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+    let request_id = RequestId::of(http);
     app.requests.note(Asked {
         at: now(),
         request_id,

@@ -5,7 +5,8 @@
 //!
 //! To add a page: a line here, a line in [`SECTIONS`] if it is to be found in the navigation, an action, a template
 //! that extends `console/frame.html`, and a handler that takes [`Visitor`] and answers [`crate::web::pages::page`]. To add a
-//! deed: a handler that takes [`Posted`], and writes through `store.recording(posted.entry(…)?)`.
+//! deed: a handler that takes [`Posted`], and writes through `store.recording(posted.entry(…)?)`. To add a deed to an
+//! order: a variant of [`crate::command::Command`], and a handler as those of `deeds`.
 
 pub mod actions;
 pub mod assets;
@@ -20,6 +21,7 @@ pub mod guard;
 pub mod live;
 pub mod login;
 pub mod money;
+mod moved;
 pub mod order;
 pub mod orders;
 pub mod partners;

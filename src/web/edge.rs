@@ -18,7 +18,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage, HttpResponse};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -35,6 +35,13 @@ use crate::web::unread::Held;
 /// The request's id, in its extensions: the client's own `X-Request-Id` where that is usable.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
+
+impl RequestId {
+    /// The id of this request; empty outside of the edge.
+    pub fn of(request: &HttpRequest) -> String {
+        request.extensions().get::<Self>().map_or_else(String::new, |id| id.0.clone())
+    }
+}
 
 /// A valid W3C `traceparent` of the request, in its extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]

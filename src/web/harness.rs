@@ -19,7 +19,7 @@ use crate::lifecycle::{Actor, Event};
 use crate::order::{CustomerId, Instant, NewOrder, OnUnavailable, OrderId, PartnerId, Pickup, RequestedLine, ShopId};
 use crate::pace::Expectations;
 use crate::state::Order;
-use crate::store::{Accept, Claims, Options, Partner, Policy, Received, Scope, Store, StoredKey, Word};
+use crate::store::{Accept, Claims, Options, Partner, Policy, Received, Scope, Sender, Store, StoredKey, Word};
 use crate::web::{configure, edge};
 
 /// The service with the demo catalogue, and the secret of a key of each kind.
@@ -202,7 +202,15 @@ impl House {
 
     /// Something happens to an order.
     pub async fn hear(&self, order_id: OrderId, actor: Actor, event: Event) -> Order {
-        let word = Word { order_id, scope: Scope::Everyone, actor, event, version: None, now: now() };
+        let sender = match actor {
+            Actor::Partner => Sender::Partner,
+            Actor::Worker => Sender::Worker,
+            Actor::Gateway => Sender::Gateway,
+            Actor::Timer => Sender::Timer,
+            Actor::Shop => Sender::Shop,
+            Actor::Operator => panic!("operators give commands"),
+        };
+        let word = Word { order_id, scope: Scope::Everyone, sender, event, version: None, now: now() };
         match self.app.store.receive(word).await.unwrap() {
             Received::Changed(order, _) => *order,
             other => panic!("{other:?}"),

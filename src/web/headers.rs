@@ -22,18 +22,39 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     Ok(Some(key))
 }
 
-/// The one strong tag in `If-Match`, without its quotes: a revision or a version.
+/// The one tag in `If-Match`, without its quotes: a revision or a version. Both stand for a state and not for the bytes
+/// of an answer, so a tag that a compressing proxy made weak says the same and is accepted.
 ///
 /// # Errors
-/// `invalid_request` for `*`, a list, a weak tag, or what is no tag.
+/// `invalid_request` for `*`, a list, or what is no tag.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     const NAME: &str = "If-Match";
     let Some(text) = single(headers, NAME)? else { return Ok(None) };
-    let tag = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let quoted = text.strip_prefix("W/").unwrap_or(text);
+    let tag = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match tag.filter(|tag| !tag.is_empty() && tag.bytes().all(is_tag_byte)) {
         Some(tag) => Ok(Some(tag.to_owned())),
-        None => Err(bad_form(NAME, "Send exactly one strong tag in double quotes.")),
+        None => Err(bad_form(NAME, "Send exactly one tag in double quotes.")),
     }
+}
+
+/// The version of an order in `If-Match`, if there is one.
+///
+/// # Errors
+/// As [`if_match`], and for a tag that is not the ETag of an order.
+pub fn version(headers: &HeaderMap) -> Result<Option<i64>, Failure> {
+    let not_ours = |_| Failure::new(Code::InvalidRequest, "If-Match: this is not the ETag of an order.");
+    if_match(headers)?.map(|tag| tag.parse().map_err(not_ours)).transpose()
+}
+
+/// The version that a deed was decided on.
+///
+/// # Errors
+/// As [`version`], and `version_required` if there is none.
+pub fn version_decided_on(headers: &HeaderMap) -> Result<i64, Failure> {
+    let detail =
+        "Send the ETag of the order that you decided on as If-Match: an order that has moved since is not touched.";
+    version(headers)?.ok_or_else(|| Failure::new(Code::VersionRequired, detail))
 }
 
 /// What the client already has, by `If-None-Match`.
@@ -177,14 +198,18 @@ mod tests {
 
     #[rstest]
     #[case(&["*"])]
-    #[case(&["W/\"a\""])]
+    #[case(&["w/\"a\""])]
+    #[case(&["W/a"])]
+    #[case(&["W/W/\"a\""])]
     #[case(&["\"a\", \"b\""])]
     #[case(&["a"])]
     #[case(&["\"\""])]
     #[case(&["\"a\"", "\"b\""])]
-    fn if_match_takes_one_strong_tag(#[case] sent: &[&str]) {
+    fn if_match_takes_one_tag(#[case] sent: &[&str]) {
         assert_eq!(if_match(&headers("if-match", sent)).unwrap_err().code, Code::InvalidRequest);
-        assert_eq!(if_match(&headers("if-match", &["\"a-1\""])).unwrap().as_deref(), Some("a-1"));
+        for tag in ["\"a-1\"", "W/\"a-1\""] {
+            assert_eq!(if_match(&headers("if-match", &[tag])).unwrap().as_deref(), Some("a-1"));
+        }
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
     }
 

@@ -5,11 +5,12 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::now;
+use crate::command::Command;
 use crate::error::{Code, Failure};
-use crate::lifecycle::{Actor, Event};
+use crate::lifecycle::Event;
 use crate::order::OrderId;
 use crate::state::Order;
-use crate::store::{Position, Received, Scope, Word};
+use crate::store::{By, Position, Received, Scope, Sender, Word};
 
 /// The order after the word, and the position of that. `refused` is the code for what is not possible now.
 ///
@@ -26,14 +27,48 @@ pub fn settled(received: Received, refused: Code) -> Result<(Order, Position), F
             .with("order_status", order.status)
             .with("payment_status", order.payment.status)
             .with("version", order.version)),
-        Received::Stale(order) => Err(Failure::new(
-            Code::StaleVersion,
-            format!("The order has version {} now: read it again.", order.version),
-        )
-        .with("version", order.version)),
+        Received::Stale(order) => Err(stale(&order, "")),
         Received::SlotFull => Err(Failure::new(Code::SlotFull, "This pickup slot is full: choose another one.")),
         Received::Unknown | Received::DraftBuried(_) => Err(unknown_order()),
     }
+}
+
+/// The order is not what the request was decided on. `changed` is what happened since, as a sentence.
+fn stale(order: &Order, changed: &str) -> Failure {
+    let detail = format!("{changed}The order has version {} now: read it again.", order.version);
+    Failure::new(Code::StaleVersion, detail)
+        .with("order_status", order.status)
+        .with("payment_status", order.payment.status)
+        .with("version", order.version)
+}
+
+/// Events that a refused command tells of.
+const TOLD: i64 = 20;
+
+/// Has an operator's command done, and waits for what becomes of it. A command that was decided on another version is
+/// refused with what has changed since.
+///
+/// # Errors
+/// As [`settled`], and whatever keeps the store from deciding.
+pub async fn obeyed(app: &App, id: OrderId, version: i64, command: Command, by: By) -> Result<Order, Failure> {
+    if command.kind().needs_reason() && by.reason.is_none() {
+        return Err(Failure::new(Code::Unprocessable, "Say why: it stands in the audit log."));
+    }
+    let order = match app.store.command(id, version, command, by).await? {
+        Received::Stale(order) => order,
+        received => return settled(received, Code::NotPossible).map(|(order, _)| order),
+    };
+    Err(what_changed(app, &order, version).await)
+}
+
+/// Refuses what was decided on `seen`: with the types of the events since, and in words.
+pub async fn what_changed(app: &App, order: &Order, seen: i64) -> Failure {
+    // That the order has moved is known: it is told also when what moved it cannot be read.
+    let since = app.store.events_after(order.id, seen, TOLD).await.unwrap_or_default();
+    let kinds: Vec<&str> = since.iter().map(|event| event.kind.word()).collect();
+    let words: Vec<String> = kinds.iter().map(|kind| kind.replace('_', " ")).collect();
+    let changed = if words.is_empty() { String::new() } else { format!("Since then: {}. ", words.join(", ")) };
+    stale(order, &changed).with("changes", kinds)
 }
 
 /// Says a word about an order, and waits for what becomes of it.
@@ -44,11 +79,11 @@ pub async fn say(
     app: &App,
     order_id: Uuid,
     scope: Scope,
-    actor: Actor,
+    sender: Sender,
     event: Event,
     refused: Code,
 ) -> Result<(Order, Position), Failure> {
-    let word = Word { order_id: OrderId(order_id), scope, actor, event, version: None, now: now() };
+    let word = Word { order_id: OrderId(order_id), scope, sender, event, version: None, now: now() };
     settled(app.store.receive(word).await?, refused)
 }
 

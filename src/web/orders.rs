@@ -11,10 +11,10 @@ use crate::admission::Revision;
 use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
-use crate::lifecycle::{Actor, Event};
+use crate::lifecycle::Event;
 use crate::order::{CustomerId, Hash, OrderId, PartnerId};
 use crate::state::Order;
-use crate::store::{Accept, Known, Position, Received, Scope, Source, Unreadable, Word};
+use crate::store::{Accept, Known, Position, Received, Scope, Sender, Source, Unreadable, Word};
 use crate::web::admitted::{self, view};
 use crate::web::auth::AsPartner;
 use crate::web::body::Body;
@@ -278,7 +278,7 @@ pub async fn cancel_order(
     let id = path_id(&id)?;
     order_of(&app, partner, id, &request).await?;
     let (order, position) =
-        say(&app, id, Scope::Partner(partner), Actor::Partner, Event::CustomerCancelled, Code::TooLate).await?;
+        say(&app, id, Scope::Partner(partner), Sender::Partner, Event::CustomerCancelled, Code::TooLate).await?;
     Ok(shown(&app, &order, position, false))
 }
 
@@ -329,9 +329,7 @@ pub async fn put_pickup(
     Body(body): Body<PickupRequest>,
 ) -> Answer {
     let (order, position) = order_of(&app, partner, path_id(&id)?, &request).await?;
-    let version = headers::if_match(request.headers())?
-        .map(|tag| tag.parse::<i64>().map_err(|_| invalid_if_match("this is not the ETag of an order")))
-        .transpose()?;
+    let version = headers::version(request.headers())?;
     let pickup = body.parse();
     let now = now();
     // Said again, it changes nothing, and is not told to the shop again.
@@ -348,7 +346,7 @@ pub async fn put_pickup(
     let word = Word {
         order_id: order.id,
         scope: Scope::Partner(partner),
-        actor: Actor::Partner,
+        sender: Sender::Partner,
         event: Event::PickupChanged { pickup, offer_at },
         version,
         now,
@@ -375,7 +373,7 @@ pub async fn report_arrival(
         return Ok(shown(&app, &order, position, false));
     }
     let (order, position) =
-        say(&app, order.id.0, Scope::Partner(partner), Actor::Partner, Event::Arrived, Code::TooLate).await?;
+        say(&app, order.id.0, Scope::Partner(partner), Sender::Partner, Event::Arrived, Code::TooLate).await?;
     Ok(shown(&app, &order, position, false))
 }
 

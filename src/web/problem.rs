@@ -63,6 +63,7 @@ pub const fn status(class: Class) -> StatusCode {
         Class::Conflict => StatusCode::CONFLICT,
         Class::Gone => StatusCode::GONE,
         Class::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Class::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
         Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Class::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Class::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,

@@ -15,10 +15,10 @@ pub use state::*;
 use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
-use crate::lifecycle::{Actor, Event, Reason, Status};
+use crate::lifecycle::{Event, Reason, Status};
 use crate::order::{Hash, Instant, OrderId, PickupType};
 use crate::state::Order;
-use crate::store::Scope;
+use crate::store::{Scope, Sender};
 use crate::web::auth::AsShop;
 use crate::web::body::{Body, OptionalBody};
 use crate::web::headers::if_none_match;
@@ -176,7 +176,7 @@ async fn report(
     event: Event,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
     let scope = Scope::Shop(shop.shop_id);
-    let (order, _) = say(app, path_id(order_id)?, scope, Actor::Shop, event, Code::NotPossible).await?;
+    let (order, _) = say(app, path_id(order_id)?, scope, Sender::Shop, event, Code::NotPossible).await?;
     Ok(web::Json(ShopOrderView::new(&order)))
 }
 

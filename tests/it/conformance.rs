@@ -555,14 +555,14 @@ async fn what_the_gateway_contradicts_is_kept_and_changes_nothing_else(bench: &m
 }
 
 async fn a_word_reaches_only_its_senders_orders(bench: &mut Bench) {
-    use lungo::store::{Scope, Word};
+    use lungo::store::{Scope, Sender, Word};
     let cus = Customer::new("cus");
     let order = bench.create(cus.asks(&["lungo"])).await;
     let stranger = Customer::new("cus");
     let word = |scope, version| Word {
         order_id: order.id,
         scope,
-        actor: Actor::Partner,
+        sender: Sender::Partner,
         event: Event::CustomerCancelled,
         version,
         now: at(1),

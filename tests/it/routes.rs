@@ -3,4 +3,5 @@
 mod drafts;
 mod edge;
 mod events;
+mod operators;
 mod orders;

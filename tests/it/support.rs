@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Duration};
 use lungo::admission::Verdict;
 use lungo::catalogue::{Priced, Refusal, Slot};
+use lungo::command::Command;
 use lungo::lifecycle::{Actor, Event};
 use lungo::order::{
     CustomerId, Instant, Line, Money, NewOrder, OnUnavailable, OrderId, PartnerId, Pickup, Placed, RequestedLine,
@@ -15,7 +16,7 @@ use lungo::order::{
 };
 use lungo::shop::{Answer, Offer, Shops, Unreachable};
 use lungo::state::Order;
-use lungo::store::{self, Accept, Admitted, Claims, Options, Policy, Received, Scope, Store, Word};
+use lungo::store::{self, Accept, Admitted, By, Claims, Options, Policy, Received, Scope, Sender, Store, Word};
 use tempfile::TempDir;
 
 /// What every line costs, in minor units.
@@ -81,8 +82,39 @@ impl Bench {
     }
 
     pub async fn hear(&self, order: &Order, actor: Actor, event: Event, now: Instant) -> Received {
-        let word = Word { order_id: order.id, scope: Scope::Everyone, actor, event, version: None, now };
+        let sender = match actor {
+            Actor::Partner => Sender::Partner,
+            Actor::Worker => Sender::Worker,
+            Actor::Gateway => Sender::Gateway,
+            Actor::Timer => Sender::Timer,
+            Actor::Shop => Sender::Shop,
+            Actor::Operator => return self.command(order.id, event, now).await,
+        };
+        let word = Word { order_id: order.id, scope: Scope::Everyone, sender, event, version: None, now };
         self.store.receive(word).await.expect("the store answers")
+    }
+
+    /// An operator has this happen to the order as it is now.
+    async fn command(&self, id: OrderId, event: Event, now: Instant) -> Received {
+        let command = match event {
+            Event::OperatorCancelled { reason, refund, .. } => Command::Cancel { reason, refund },
+            Event::Retried { .. } => Command::Retry,
+            Event::ForceCompleted { .. } => Command::ForceComplete,
+            Event::RefundRequested { amount, .. } => Command::Refund { amount, lines: vec![] },
+            Event::DeadlineExtended { minutes } => Command::ExtendDeadline { minutes },
+            Event::OfferRepeated => Command::RepeatOffer,
+            event => Command::SettlePayment { event, agrees_to: None },
+        };
+        let by = By {
+            at: now,
+            user_id: None,
+            name: "key test".into(),
+            reason: None,
+            request_id: String::new(),
+            detail: Default::default(),
+        };
+        let version = self.order(id).await.version;
+        self.store.command(id, version, command, by).await.expect("the store answers")
     }
 
     /// A word from outside that has to be taken.

@@ -10,6 +10,7 @@ const PURE: &[&str] = &[
     "lifecycle",
     "state",
     "machine",
+    "command",
     "admission",
     "pace",
     "error",

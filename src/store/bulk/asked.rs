@@ -6,7 +6,7 @@ use diesel::prelude::*;
 
 use super::super::sql::RawId;
 use super::row::{find, save};
-use super::{BulkJob, BulkState, Deed, UNFIT, UNKNOWN, damage, next};
+use super::{BulkJob, BulkState, Deed, Meant, UNFIT, UNKNOWN, damage, next};
 use crate::order::{Instant, OrderId};
 use crate::store::rows::{OrderRow, raw, uuid};
 use crate::store::schema::orders;
@@ -37,7 +37,7 @@ impl Store {
         self.readers
             .read(move |conn| {
                 let ids = next(conn, &job, limit)?;
-                let keys: Vec<RawId> = ids.iter().map(|id| raw(*id)).collect();
+                let keys: Vec<RawId> = ids.iter().map(|(id, _)| raw(*id)).collect();
                 let rows: Vec<OrderRow> = orders::table.filter(orders::id.eq_any(keys)).load(conn)?;
                 let mut kept: HashMap<OrderId, Option<String>> = HashMap::new();
                 for row in rows {
@@ -49,7 +49,8 @@ impl Store {
                     };
                     kept.insert(id, not);
                 }
-                let known = |id: OrderId| (id, kept.remove(&id).unwrap_or_else(|| Some(UNKNOWN.to_owned())));
+                // The gateway is only asked: what that tells is true whatever the order looked like when it was counted.
+                let known = |(id, _): Meant| (id, kept.remove(&id).unwrap_or_else(|| Some(UNKNOWN.to_owned())));
                 Ok(ids.into_iter().map(known).collect())
             })
             .await

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 
 use super::super::sql::{Conn, RawId};
 use super::{CHUNK, Counted, Deed, Sum};
-use crate::lifecycle::{Actor, EventKind, PaymentStatus, Refund, Stage, Status, targets};
+use crate::lifecycle::{PaymentStatus, Refund, Stage, Status};
 use crate::order::{Instant, OrderId};
 use crate::store::browse::{self, Lot, Sieve};
 use crate::store::rows::{uuid, word};
@@ -14,14 +14,14 @@ use crate::store::schema::orders;
 use crate::store::{Result, Store};
 
 impl Store {
-    /// The orders of a lot that fit and to which it can be done now, and what that would move.
+    /// The orders of a lot that fit and to which it can be done now, each with its version, and what that would move.
     pub async fn count_bulk(
         &self,
         deed: Deed,
         lot: Lot,
         sieve: Sieve,
         now: Instant,
-    ) -> Result<(Vec<OrderId>, Counted)> {
+    ) -> Result<(Vec<(OrderId, i64)>, Counted)> {
         self.readers
             .read(move |conn| {
                 let found = browse::find(conn, lot, &sieve, None, now)?;
@@ -42,7 +42,7 @@ impl Store {
                             counted.sums.len() - 1
                         });
                         deed.add(&row, &mut counted.sums[at]);
-                        ids.push(id);
+                        ids.push((id, row.version));
                     }
                 }
                 Ok((ids, counted))
@@ -53,12 +53,9 @@ impl Store {
 
 impl Deed {
     fn is_possible(self, row: &Light) -> bool {
-        let may = |event| targets(Some(row.status), event, Actor::Operator).is_some();
-        match self {
-            Self::CancelOrder { .. } => may(EventKind::OperatorCancelled),
-            Self::RetryOrder => row.stage.is_some() || row.payment == PaymentStatus::CaptureFailed,
-            Self::ForceComplete => may(EventKind::ForceCompleted),
-            Self::LookUpPayment => row.payment != PaymentStatus::None,
+        match self.kind() {
+            Some(command) => command.allowed_in(row.status, row.payment, row.stage),
+            None => row.payment != PaymentStatus::None,
         }
     }
 
@@ -84,6 +81,7 @@ impl Deed {
 
 /// As much of an order as is counted.
 struct Light {
+    version: i64,
     status: Status,
     payment: PaymentStatus,
     stage: Option<Stage>,
@@ -94,13 +92,14 @@ struct Light {
     currency: String,
 }
 
-type LightRow = (RawId, String, String, Option<String>, i64, i64, i64, i64, String);
+type LightRow = (RawId, i64, String, String, Option<String>, i64, i64, i64, i64, String);
 
 fn light(conn: &mut Conn, keys: &[RawId]) -> Result<HashMap<OrderId, Light>> {
     let rows: Vec<LightRow> = orders::table
         .filter(orders::id.eq_any(keys))
         .select((
             orders::id,
+            orders::version,
             orders::status,
             orders::payment_status,
             orders::stage,
@@ -111,10 +110,10 @@ fn light(conn: &mut Conn, keys: &[RawId]) -> Result<HashMap<OrderId, Light>> {
             orders::currency,
         ))
         .load(conn)?;
-    let read = |(id, status, payment, stage, total, authorized, captured, refunded, currency): LightRow| -> Result<_> {
+    let read = |(id, version, status, payment, stage, total, authorized, captured, refunded, currency): LightRow| -> Result<_> {
         let (status, payment) = (word(&status)?, word(&payment)?);
         let stage = stage.as_deref().map(word).transpose()?;
-        let light = Light { status, payment, stage, total, authorized, captured, refunded, currency };
+        let light = Light { version, status, payment, stage, total, authorized, captured, refunded, currency };
         Ok((OrderId(uuid(&id)?), light))
     };
     rows.into_iter().map(read).collect()

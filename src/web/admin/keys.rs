@@ -154,7 +154,7 @@ pub async fn revoke_key(
     Ok(web::Json(KeyView::new(&find(&app, key_id).await?)))
 }
 
-async fn find(app: &App, key_id: Uuid) -> Result<StoredKey, Failure> {
+pub(super) async fn find(app: &App, key_id: Uuid) -> Result<StoredKey, Failure> {
     app.store.keys().await?.into_iter().find(|key| key.key_id == key_id).ok_or_else(unknown_key)
 }
 

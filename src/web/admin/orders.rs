@@ -8,18 +8,19 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::now;
+use crate::command::{Command, CommandKind};
 use crate::error::{Code, Failure, Fault};
-use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund, Stage, Status, targets};
+use crate::lifecycle::{Actor, Reason, Refund, Stage, Status};
 use crate::order::{Instant, OrderId, PartnerId};
 use crate::state::Order;
-use crate::store::{Recorded, Scope, Wanted, Word};
+use crate::store::{AuditFilter, Logged, Recorded, Wanted, order_subject};
 use crate::suspects::DEATH;
 use crate::web::auth::AsAdmin;
 use crate::web::body::{Body, OptionalBody};
 use crate::web::events::{self, AfterQuery};
 use crate::web::faults;
-use crate::web::headers::if_match;
-use crate::web::heard::{path_id, settled, unknown_order};
+use crate::web::headers;
+use crate::web::heard::{obeyed, path_id, unknown_order};
 use crate::web::problem::Problem;
 use crate::web::query::Query;
 use crate::web::views::{EventView, OrderView};
@@ -27,6 +28,8 @@ use crate::web::vocabulary::{Timestamp, operator_cancelling};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
+/// Entries of the audit log that are looked through for who did something to an order.
+const MOST_DEEDS: i64 = 1000;
 
 /// An order with all that is known of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -142,16 +145,13 @@ impl AdminOrderView {
 impl OperatorAction {
     /// All that the order's present state allows.
     pub fn allowed(order: &Order) -> Vec<Self> {
-        use crate::lifecycle::EventKind::{ForceCompleted, OperatorCancelled};
-        let may = |event| targets(Some(order.status), event, Actor::Operator).is_some();
-        let is_pending = order.task.stage.is_some() || order.payment.status == PaymentStatus::CaptureFailed;
         let actions = [
-            (Self::Cancel, may(OperatorCancelled)),
-            (Self::Retry, is_pending),
-            (Self::ForceComplete, may(ForceCompleted)),
-            (Self::Refund, order.refundable() > 0),
+            (Self::Cancel, CommandKind::Cancel),
+            (Self::Retry, CommandKind::Retry),
+            (Self::ForceComplete, CommandKind::ForceComplete),
+            (Self::Refund, CommandKind::Refund),
         ];
-        actions.into_iter().filter_map(|(action, allowed)| allowed.then_some(action)).collect()
+        actions.into_iter().filter_map(|(action, command)| command.allowed(order).then_some(action)).collect()
     }
 }
 
@@ -200,17 +200,47 @@ pub struct AdminEventView {
     event: EventView,
     /// Its place in the log of all orders.
     position: i64,
+    /// Which operator did it, as the audit log has it: a user of the console, or `key` and its label. Null for what no
+    /// operator did. Partners are not told.
+    #[schema(required)]
+    by: Option<String>,
     /// What else the event told, by its type: amounts, notes, what the gateway answered.
     #[schema(value_type = Object)]
     data: serde_json::Value,
 }
 
 impl AdminEventView {
-    pub fn new(recorded: &Recorded) -> Result<Self, Failure> {
+    fn new(recorded: &Recorded, log: &[Logged]) -> Result<Self, Failure> {
         let mut data = serde_json::to_value(recorded.event()?).expect("plain data serialises");
         data.as_object_mut().expect("an event is an object").remove("type");
-        Ok(Self { event: EventView::new(recorded), position: recorded.position, data })
+        let by = who(recorded, log).map(str::to_owned);
+        Ok(Self { event: EventView::new(recorded), position: recorded.position, by, data })
     }
+
+    /// Events of one order, with who did what operators did.
+    ///
+    /// # Errors
+    /// Those of the store, and of an event that is damaged.
+    pub async fn all(app: &App, order: OrderId, events: &[Recorded]) -> Result<Vec<Self>, Failure> {
+        let log = deeds_of(app, order, events).await?;
+        events.iter().map(|event| Self::new(event, &log)).collect()
+    }
+}
+
+/// What operators did to an order, where any of these events is theirs.
+async fn deeds_of(app: &App, order: OrderId, events: &[Recorded]) -> Result<Vec<Logged>, Failure> {
+    if events.iter().all(|event| event.actor != Actor::Operator) {
+        return Ok(Vec::new());
+    }
+    let filter = AuditFilter { subject: Some(order_subject(order)), ..AuditFilter::default() };
+    Ok(app.store.audit(filter, MOST_DEEDS).await?)
+}
+
+/// Which operator caused an event: a command is decided on a version, and its event makes the next one.
+pub fn who<'l>(event: &Recorded, log: &'l [Logged]) -> Option<&'l str> {
+    let is_it = |logged: &&Logged| logged.done && logged.entry.detail["version"] == event.version - 1;
+    let deeds = log.iter().filter(|_| event.actor == Actor::Operator);
+    deeds.filter(is_it).map(|logged| logged.entry.user_name.as_str()).next()
 }
 
 /// How an operator ends an order.
@@ -268,7 +298,20 @@ pub struct OperatorNote {
     note: Option<String>,
 }
 
-/// Money that is to go back.
+/// Why: it stands in the audit log.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"note": "the customer has it, and the tablet is broken"}))]
+pub struct OperatorReason {
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$"
+    )]
+    note: String,
+}
+
+/// Money that is to go back, and why.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"amount": 100, "note": "it was cold"}))]
@@ -276,8 +319,12 @@ pub struct OperatorRefund {
     /// Minor units of the order's currency, on top of what was refunded before.
     #[schema(minimum = 1, maximum = 1000000000)]
     amount: i64,
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
-    note: Option<String>,
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$"
+    )]
+    note: String,
 }
 
 /// Orders of all partners, the newest first, also deleted ones.
@@ -338,20 +385,21 @@ pub async fn inspect_order_events(
     order_id: web::Path<String>,
     query: Query<AfterQuery>,
 ) -> Result<web::Json<AdminEventList>, Problem> {
-    let (events, truncated) = events::of_one(&app, OrderId(path_id(&order_id)?), &query).await?;
-    let events = events.iter().map(AdminEventView::new).collect::<Result<_, _>>()?;
+    let order_id = OrderId(path_id(&order_id)?);
+    let (events, truncated) = events::of_one(&app, order_id, &query).await?;
+    let events = AdminEventView::all(&app, order_id, &events).await?;
     Ok(web::Json(AdminEventList { events, truncated }))
 }
 
-/// Ends an ongoing order.
+/// Ends an ongoing order. It is refused with 412 if the order has moved since the version in `If-Match`; this holds for
+/// every deed of an operator.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/cancel", operation_id = "operatorCancelOrder", tag = "admin",
-    security(("adminKey" = [])),
-    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version seen.")),
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on, as the ETag of the order has it.")),
     request_body = OperatorCancel, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn operator_cancel_order(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
     order_id: web::Path<String>,
     request: HttpRequest,
@@ -359,80 +407,74 @@ pub async fn operator_cancel_order(
 ) -> Result<HttpResponse, Problem> {
     let refund = body.refund.as_ref().map_or(Ok(Refund::Full), RefundRequest::parse);
     let refund = refund.map_err(|fault| faults::unprocessable(vec![fault]))?;
-    let event = Event::OperatorCancelled { reason: body.reason, refund, note: body.note };
-    decide(&app, &order_id, &request, event).await
+    let command = Command::Cancel { reason: body.reason, refund };
+    decide(admin, &app, &order_id, &request, command, body.note).await
 }
 
 /// Tries the pending work again now, with all of its patience; what was set aside is taken up again.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/retry", operation_id = "retryOrder", tag = "admin",
-    security(("adminKey" = [])),
-    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version seen.")),
-    request_body = Option<OperatorNote>,
-    responses((status = 200, description = "The order.", body = AdminOrderView))
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on, as the ETag of the order has it.")),
+    request_body = Option<OperatorNote>, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn retry_order(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
     order_id: web::Path<String>,
     request: HttpRequest,
     OptionalBody(body): OptionalBody<OperatorNote>,
 ) -> Result<HttpResponse, Problem> {
-    decide(&app, &order_id, &request, Event::Retried { note: body.note }).await
+    let command = Command::Retry;
+    decide(admin, &app, &order_id, &request, command, body.note).await
 }
 
 /// Ends an accepted order as handed over; its money is taken if it was not yet.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/force-complete", operation_id = "forceCompleteOrder", tag = "admin",
-    security(("adminKey" = [])),
-    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version seen.")),
-    request_body = Option<OperatorNote>,
-    responses((status = 200, description = "The order.", body = AdminOrderView))
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on, as the ETag of the order has it.")),
+    request_body = OperatorReason, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn force_complete_order(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
     order_id: web::Path<String>,
     request: HttpRequest,
-    OptionalBody(body): OptionalBody<OperatorNote>,
+    Body(body): Body<OperatorReason>,
 ) -> Result<HttpResponse, Problem> {
-    decide(&app, &order_id, &request, Event::ForceCompleted { note: body.note }).await
+    let command = Command::ForceComplete;
+    decide(admin, &app, &order_id, &request, command, Some(body.note)).await
 }
 
-/// Gives back a part, or all, of what was taken. It needs `If-Match`: whoever repeats it because the answer was lost
-/// is told 412, and nothing is given back twice.
+/// Gives back a part, or all, of what was taken. A client that repeats it because the answer was lost gets 412, and
+/// nothing is given back twice.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/refund", operation_id = "refundOrder", tag = "admin",
-    security(("adminKey" = [])),
-    params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that the refund was decided on.")),
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on, as the ETag of the order has it.")),
     request_body = OperatorRefund, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn refund_order(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
     order_id: web::Path<String>,
     request: HttpRequest,
     Body(body): Body<OperatorRefund>,
 ) -> Result<HttpResponse, Problem> {
-    if if_match(request.headers())?.is_none() {
-        let detail = "Send the ETag of the order as If-Match: a refund that is repeated must not be given twice.";
-        return Err(Failure::new(Code::InvalidRequest, detail).into());
-    }
-    decide(&app, &order_id, &request, Event::RefundRequested { amount: body.amount, note: body.note }).await
+    let command = Command::Refund { amount: body.amount, lines: Vec::new() };
+    decide(admin, &app, &order_id, &request, command, Some(body.note)).await
 }
 
 async fn decide(
+    admin: AsAdmin,
     app: &App,
     order_id: &web::Path<String>,
     request: &HttpRequest,
-    event: Event,
+    command: Command,
+    note: Option<String>,
 ) -> Result<HttpResponse, Problem> {
-    let version = if_match(request.headers())?.map(|tag| tag.parse()).transpose();
-    let version = version.map_err(|_| Failure::new(Code::InvalidRequest, "If-Match is the ETag of the order."))?;
     let order_id = OrderId(path_id(order_id)?);
-    let word = Word { order_id, scope: Scope::Everyone, actor: Actor::Operator, event, version, now: now() };
-    let (order, _) = settled(app.store.receive(word).await.map_err(Failure::from)?, Code::NotPossible)?;
-    Ok(shown(app, &order))
+    let version = headers::version_decided_on(request.headers())?;
+    let by = super::by(app, admin, request, note).await?;
+    Ok(shown(app, &obeyed(app, order_id, version, command, by).await?))
 }
 
 fn shown(app: &App, order: &Order) -> HttpResponse {

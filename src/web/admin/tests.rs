@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use crate::catalogue::demo;
 use crate::clock::now;
+use crate::keys::Owner;
 use crate::lifecycle::{Actor, Event, Reason, Stage, Status};
 use crate::order::OrderId;
+use crate::store::{AuditFilter, Logged, order_subject};
 use crate::web::harness::{Answer, House};
 
 impl House {
@@ -20,8 +22,21 @@ impl House {
         answer.body
     }
 
+    /// A deed that was decided on the order as it is now.
     async fn order_act(&self, id: OrderId, action: &str, body: Value) -> Answer {
-        self.post(&self.admin, &format!("/v1/admin/orders/{id}/{action}"), body).await
+        let version = self.app.store.order(id).await.unwrap().unwrap().0.version;
+        self.order_act_on(id, &format!("\"{version}\""), action, body).await
+    }
+
+    async fn order_act_on(&self, id: OrderId, tag: &str, action: &str, body: Value) -> Answer {
+        let uri = format!("/v1/admin/orders/{id}/{action}");
+        self.send(TestRequest::post().uri(&uri).insert_header(("if-match", tag)).set_json(body), &self.admin).await
+    }
+
+    /// What the audit log has of an order, the newest first.
+    async fn deeds(&self, id: OrderId) -> Vec<Logged> {
+        let filter = AuditFilter { subject: Some(order_subject(id)), ..AuditFilter::default() };
+        self.app.store.audit(filter, 10).await.unwrap()
     }
 }
 
@@ -496,7 +511,8 @@ async fn a_parked_order_is_taken_up_again() {
     assert_eq!((&events["events"][3]["type"], &events["events"][3]["actor"]), (&json!("retried"), &json!("operator")));
 
     house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
-    let empty = TestRequest::post().uri(&format!("/v1/admin/orders/{id}/retry"));
+    let tag = house.get(&house.admin, &format!("/v1/admin/orders/{id}")).await.headers.get("etag").unwrap().clone();
+    let empty = TestRequest::post().uri(&format!("/v1/admin/orders/{id}/retry")).insert_header(("if-match", tag));
     let answer = house.send(empty, &house.admin).await;
     assert_eq!((answer.status, answer.code(), &answer.body["order_status"]), (409, "not_possible", &json!("accepted")));
 }
@@ -505,12 +521,16 @@ async fn a_parked_order_is_taken_up_again() {
 async fn an_operator_completes_and_refunds() {
     let house = House::open().await;
     let id = house.awaiting().await;
-    let early = house.order_act(id, "force-complete", json!({})).await;
+    let why = || json!({"note": "the customer has it"});
+    let early = house.order_act(id, "force-complete", why()).await;
     assert_eq!((early.status, early.code()), (409, "not_possible"));
     house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+    for body in [json!({}), json!({"note": ""}), json!({"note": " \n"})] {
+        let silent = house.order_act(id, "force-complete", body).await;
+        assert_eq!((silent.status, silent.pointers()), (400, vec!["/note"]), "an operator says why");
+    }
     for _ in 0..2 {
-        let url = format!("/v1/admin/orders/{id}/force-complete");
-        let done = house.send(TestRequest::post().uri(&url), &house.admin).await;
+        let done = house.order_act(id, "force-complete", why()).await;
         assert_eq!((done.status, &done.body["status"]), (200, &json!("completed")), "{done:?}");
     }
     let refund = |version: i64, amount: i64| {
@@ -523,12 +543,6 @@ async fn an_operator_completes_and_refunds() {
     let nothing = house.send(refund(completed, 100), &house.admin).await;
     assert_eq!((nothing.status, nothing.code()), (422, "unprocessable"), "nothing was taken yet");
     let captured = house.hear(id, Actor::Worker, Event::PaymentCaptured { amount: 570 }).await;
-    let blind = house.order_act(id, "refund", json!({"amount": 100})).await;
-    assert_eq!(
-        (blind.status, blind.code()),
-        (400, "invalid_request"),
-        "a repetition could not be told from a second refund"
-    );
     let answer = house.send(refund(captured.version, 100), &house.admin).await;
     assert_eq!((answer.status, &answer.body["gateway"]["refundable"]), (200, &json!(0)), "{answer:?}");
     assert_eq!(answer.body["task"]["stage"], "release");
@@ -540,7 +554,7 @@ async fn an_operator_completes_and_refunds() {
     assert_eq!(given.refundable(), 470);
     assert_eq!(house.send(refund(given.version, 471), &house.admin).await.status, 422);
     let wrong = house.order_act(id, "refund", json!({"amount": 0, "currency": "EUR"})).await;
-    assert_eq!((wrong.status, wrong.pointers()), (400, vec!["/amount", "/currency"]));
+    assert_eq!((wrong.status, wrong.pointers()), (400, vec!["/amount", "/currency", "/note"]));
 }
 
 #[actix_web::test]
@@ -569,6 +583,72 @@ async fn an_operator_cancels_with_a_part_of_the_money() {
     let other = house.awaiting().await;
     let answer = house.order_act(other, "cancel", json!({"reason": "duplicate_order"})).await;
     assert_eq!((answer.status, &answer.body["payment"]["owed"]["amount"]), (200, &json!(570)));
+}
+
+/// The issue's own case: decided while nothing was taken, sent when the coffee was ready and paid for.
+#[actix_web::test]
+async fn a_deed_is_refused_when_its_order_has_moved_and_says_what_changed() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    let cancel = || json!({"reason": "operator_request", "note": "no money was taken"});
+    let note = || json!({"note": "it was cold"});
+    let refund = || json!({"amount": 100, "note": "it was cold"});
+    let deeds = [("cancel", cancel()), ("retry", note()), ("force-complete", note()), ("refund", refund())];
+    let tag = house.get(&house.admin, &format!("/v1/admin/orders/{id}")).await.headers.get("etag").unwrap().clone();
+    let tag = tag.to_str().unwrap();
+    house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+    house.hear(id, Actor::Shop, Event::PreparationStarted).await;
+    let captured = house.hear(id, Actor::Worker, Event::PaymentCaptured { amount: 570 }).await;
+    let ready = house.hear(id, Actor::Shop, Event::Made).await;
+    for (action, body) in &deeds {
+        let bare = house.post(&house.admin, &format!("/v1/admin/orders/{id}/{action}"), body.clone()).await;
+        assert_eq!((bare.status, bare.code()), (428, "version_required"), "{action}: {bare:?}");
+        let stale = house.order_act_on(id, tag, action, body.clone()).await;
+        assert_eq!((stale.status, stale.code()), (412, "stale_version"), "{action}: {stale:?}");
+        let changes = json!(["shop_accepted", "preparation_started", "payment_captured", "made"]);
+        let told = ["order_status", "payment_status", "version", "changes"].map(|member| &stale.body[member]);
+        assert_eq!(told, [&json!("ready"), &json!("captured"), &json!(ready.version), &changes], "{action}");
+    }
+    let (order, _) = house.app.store.order(id).await.unwrap().unwrap();
+    assert_eq!(order, ready, "no deed touched it");
+    assert_eq!((order.payment.captured, order.owed()), (captured.payment.captured, 0));
+
+    let deeds = house.deeds(id).await;
+    assert_eq!(deeds.len(), 4, "each refused deed is logged, and none that says no version");
+    assert!(deeds.iter().all(|deed| !deed.done), "{deeds:?}");
+    for (tag, status) in [("W/\"6\"", 200), ("6", 400), ("\"x\"", 400), ("*", 400)] {
+        let answer = house.order_act_on(id, tag, "cancel", cancel()).await;
+        assert_eq!(answer.status, status, "{tag}: a proxy that compresses makes a tag weak: {answer:?}");
+    }
+}
+
+#[actix_web::test]
+async fn what_a_key_does_to_an_order_is_in_the_audit_log_and_partners_are_not_told_who_did_it() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    let refused = house.order_act(id, "refund", json!({"amount": 100, "note": "too early"})).await;
+    assert_eq!(refused.status, 422, "{refused:?}");
+    let answer = house.order_act(id, "cancel", json!({"reason": "duplicate_order", "note": "  twice "})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let key = house.app.store.keys().await.unwrap().into_iter().find(|key| key.owner == Owner::Admin).unwrap();
+    let deeds = house.deeds(id).await;
+    let [cancelled, refund] = deeds.as_slice() else { panic!("{deeds:?}") };
+    assert_eq!((cancelled.done, refund.done), (true, false));
+    assert!(refund.entry.detail["refused"].as_str().unwrap().contains("can be refunded"), "{refund:?}");
+    let entry = &cancelled.entry;
+    assert_eq!((entry.action.as_str(), entry.user_name.as_str(), entry.user_id), ("cancel_order", "key admin", None));
+    assert_eq!(entry.reason.as_deref(), Some("twice"));
+    assert!(!entry.request_id.is_empty());
+    let detail =
+        json!({"key_id": key.key_id, "reason": "duplicate_order", "refund": "full", "currency": "EUR", "version": 2});
+    assert_eq!(entry.detail, detail);
+
+    let events = house.read(&format!("/v1/admin/orders/{id}/events")).await;
+    let by: Vec<&Value> = events["events"].as_array().unwrap().iter().map(|event| &event["by"]).collect();
+    assert_eq!(by, [&Value::Null, &Value::Null, &json!("key admin")], "{events}");
+    let partners = house.get(&house.partner, &format!("/v1/orders/{id}/events")).await;
+    assert_eq!((partners.status, &partners.body["events"][2]["actor"]), (200, &json!("operator")));
+    assert!(!partners.body.to_string().contains("key admin"), "{partners:?}");
 }
 
 #[actix_web::test]

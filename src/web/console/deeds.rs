@@ -1,123 +1,119 @@
-//! What an operator does to one order: the same words that the admin API says, with who and why in the audit log.
+//! What an operator does to one order: the same commands that the admin API gives.
+//!
+//! Every form carries the version that it was made of. A form whose order has moved is refused, and comes back as it was
+//! filled in, with what has changed: see [`moved`].
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Posted, show};
+use super::moved;
+use super::{Posted, order, show};
 use crate::app::App;
-use crate::clock::now;
+use crate::command::{Command, LONGEST_EXTENSION};
 use crate::error::{Code, Failure};
-use crate::lifecycle::{Actor, Event, Reason, Refund};
+use crate::lifecycle::{Reason, Refund};
 use crate::order::{Line, OrderId};
 use crate::state::Order;
-use crate::store::{Scope, Word};
-use crate::web::heard::{path_id, settled, unknown_order};
+use crate::store::order_subject;
+use crate::web::heard::{obeyed, path_id, unknown_order};
 use crate::web::problem::Problem;
 
-/// What a deadline can be put off by at once, in minutes.
-pub const LONGEST_EXTENSION: u32 = 240;
+type Given = Result<(Command, String), Failure>;
 
 /// `POST /console/orders/{order_id}/retry`
 pub async fn retry(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
-    let event = Event::Retried { note: posted.reason()? };
-    say(&app, &id, &posted, event, None, json!({}), "It is tried again now.").await
+    give(&app, &id, posted, |_, _| Ok((Command::Retry, "It is tried again now.".into()))).await
 }
 
 /// `POST /console/orders/{order_id}/cancel`
 pub async fn cancel(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
-    let why: Reason = posted.fields.parse("why", "one of the reasons that operators may give")?;
-    if !Reason::OPERATOR_CANCELLING.contains(&why) {
-        return Err(Failure::new(Code::Unprocessable, "Operators do not cancel for that reason.").into());
-    }
-    let mut detail = json!({"reason": why});
-    let (refund, version) = match posted.fields.text("refund") {
-        "" | "full" => (Refund::Full, None),
-        "none" => (Refund::None, None),
-        "partial" => {
-            let order = find(&app, &id).await?;
-            detail["currency"] = json!(order.placed.total.currency.to_string());
-            // A part is a part of what was seen.
-            (Refund::Partial(amount(&posted, &order)?), Some(posted.fields.parse("version", "a version")?))
+    let command = |posted: &Posted, order: &Order| -> Given {
+        let reason: Reason = posted.fields.parse("why", "one of the reasons that operators may give")?;
+        if !Reason::OPERATOR_CANCELLING.contains(&reason) {
+            return Err(Failure::new(Code::Unprocessable, "Operators do not cancel for that reason."));
         }
-        _ => return Err(Failure::new(Code::Unprocessable, "Give back all, a part, or nothing.").into()),
+        let refund = match posted.fields.text("refund") {
+            // Nothing was taken, and the version says that this is still so.
+            "" if !order::has_taken(order) => Refund::Full,
+            "full" => Refund::Full,
+            "none" => Refund::None,
+            "partial" => Refund::Partial(amount(posted, order)?),
+            _ => return Err(Failure::new(Code::Unprocessable, "Give back all, a part, or nothing.")),
+        };
+        Ok((Command::Cancel { reason, refund }, "It is cancelled.".into()))
     };
-    let event = Event::OperatorCancelled { reason: why, refund, note: posted.reason()? };
-    detail["refund"] = json!(refund);
-    say(&app, &id, &posted, event, version, detail, "It is cancelled.").await
+    give(&app, &id, posted, command).await
 }
 
 /// `POST /console/orders/{order_id}/complete`
 pub async fn complete(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
-    let event = Event::ForceCompleted { note: posted.reason()? };
-    say(&app, &id, &posted, event, None, json!({}), "It is ended as handed over.").await
+    give(&app, &id, posted, |_, _| Ok((Command::ForceComplete, "It is ended as handed over.".into()))).await
 }
 
 /// `POST /console/orders/{order_id}/refund`: of all that is left, of some lines, or of an amount.
 pub async fn refund(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
-    let order = find(&app, &id).await?;
-    let lines: Vec<usize> = posted.fields.all("line").filter_map(|line| line.parse().ok()).collect();
-    let amount = match posted.fields.text("what") {
-        "all" => order.refundable(),
-        "lines" => price_of(&order, &lines)?,
-        _ => amount(&posted, &order)?,
+    let command = |posted: &Posted, order: &Order| -> Given {
+        let lines: Vec<usize> = posted.fields.all("line").filter_map(|line| line.parse().ok()).collect();
+        let (amount, lines) = match posted.fields.text("what") {
+            "all" => (order.refundable(), Vec::new()),
+            "lines" => (price_of(order, &lines)?, lines),
+            _ => (amount(posted, order)?, Vec::new()),
+        };
+        let told = show::amount(amount, order.placed.total.currency.as_str());
+        Ok((Command::Refund { amount, lines }, format!("{told} go back to the customer.")))
     };
-    let version = posted.fields.parse("version", "the version that was seen")?;
-    let event = Event::RefundRequested { amount, note: posted.reason()? };
-    let currency = order.placed.total.currency.to_string();
-    let notice = format!("{} go back to the customer.", show::amount(amount, &currency));
-    let detail = json!({"amount": amount, "currency": currency, "lines": lines});
-    say(&app, &id, &posted, event, Some(version), detail, &notice).await
+    give(&app, &id, posted, command).await
 }
 
 /// `POST /console/orders/{order_id}/extend`
 pub async fn extend(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
-    let minutes: u32 = posted.fields.parse("minutes", "a number of minutes")?;
-    if !(1..=LONGEST_EXTENSION).contains(&minutes) {
-        let detail = format!("A deadline is put off by 1 to {LONGEST_EXTENSION} minutes at once.");
-        return Err(Failure::new(Code::Unprocessable, detail).into());
-    }
-    // Twice the same is twice the time: only whoever saw the present deadline puts it off.
-    let version = posted.fields.parse("version", "the version that was seen")?;
-    let (event, detail) = (Event::DeadlineExtended { minutes }, json!({"minutes": minutes}));
-    say(&app, &id, &posted, event, Some(version), detail, &format!("It has {minutes} minutes more.")).await
+    let command = |posted: &Posted, _: &Order| -> Given {
+        let minutes: u32 = posted.fields.parse("minutes", "a number of minutes")?;
+        if !(1..=LONGEST_EXTENSION).contains(&minutes) {
+            let detail = format!("A deadline is put off by 1 to {LONGEST_EXTENSION} minutes at once.");
+            return Err(Failure::new(Code::Unprocessable, detail));
+        }
+        Ok((Command::ExtendDeadline { minutes }, format!("It has {minutes} minutes more.")))
+    };
+    give(&app, &id, posted, command).await
 }
 
 /// `POST /console/orders/{order_id}/offer`
 pub async fn repeat_offer(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
-    say(&app, &id, &posted, Event::OfferRepeated, None, json!({}), "The shop is told of it once more.").await
+    give(&app, &id, posted, |_, _| Ok((Command::RepeatOffer, "The shop is told of it once more.".into()))).await
 }
 
-/// `POST /console/orders/{order_id}/note`: stands in the audit log only. Partners read the events.
+/// `POST /console/orders/{order_id}/note`: stands in the audit log only, and decides nothing. Partners read the events.
 pub async fn note(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
-    app.store.record(posted.entry(subject(order.id), json!({}))?, true).await.map_err(Failure::from)?;
+    app.store.record(posted.entry(order_subject(order.id), json!({}))?, true).await.map_err(Failure::from)?;
     Ok(posted.done(&address(order.id), "The note is written."))
-}
-
-/// What an order is called in the audit log.
-pub fn subject(order: OrderId) -> String {
-    format!("order:{order}")
 }
 
 fn address(order: OrderId) -> String {
     format!("/console/orders/{order}")
 }
 
-async fn say(
+/// Gives the command that a form means. What stands in the form is judged only by the order that it was filled in for.
+async fn give(
     app: &App,
     id: &Path<String>,
-    posted: &Posted,
-    event: Event,
-    version: Option<i64>,
-    detail: Value,
-    notice: &str,
+    posted: Posted,
+    command: impl FnOnce(&Posted, &Order) -> Given,
 ) -> Result<HttpResponse, Problem> {
-    let order_id = OrderId(path_id(id)?);
-    let store = app.store.recording(posted.entry(subject(order_id), detail)?);
-    let word = Word { order_id, scope: Scope::Everyone, actor: Actor::Operator, event, version, now: now() };
-    settled(store.receive(word).await.map_err(Failure::from)?, Code::NotPossible)?;
-    Ok(posted.done(&address(order_id), notice))
+    let (version, by) = (posted.version()?, posted.by()?);
+    let order = find(app, id).await?;
+    if order.version != version {
+        moved::record(app, &posted, &order, version).await?;
+        return order::show_moved(app, posted, order.id, version).await;
+    }
+    let (command, notice) = command(&posted, &order)?;
+    match obeyed(app, order.id, version, command, by).await {
+        Ok(_) => Ok(posted.done(&address(order.id), &notice)),
+        Err(failure) if failure.code == Code::StaleVersion => order::show_moved(app, posted, order.id, version).await,
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 async fn find(app: &App, id: &Path<String>) -> Result<Order, Failure> {

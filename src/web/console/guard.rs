@@ -201,7 +201,7 @@ pub(in crate::web) fn cookie<'c>(
 }
 
 pub(super) fn request_id(request: &HttpRequest) -> String {
-    request.extensions().get::<RequestId>().map_or_else(String::new, |id| id.0.clone())
+    RequestId::of(request)
 }
 
 /// Who asks, by address: the one that the proxy in front adds, where there is one.

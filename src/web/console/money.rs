@@ -1,6 +1,7 @@
 //! Money that is not where it should be, and what a person decides about it.
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use serde::Deserialize;
@@ -9,18 +10,22 @@ use uuid::Uuid;
 
 use super::frame::Frame;
 use super::guard::Visitor;
+use super::moved::{self, Filled};
 use super::orders::shop_name;
-use super::{Action, Posted, deeds, order, show};
+use super::{Action, Posted, order, show};
 use crate::app::{App, Books};
 use crate::clock::now;
+use crate::command::{Command, CommandKind};
 use crate::error::{Code, Failure};
 use crate::lifecycle::{Event, PaymentStatus};
 use crate::order::{Instant, OrderId};
 use crate::reconcile::Finding;
 use crate::state::Order;
-use crate::store::{AuditFilter, DEBT_AGES, Few, Logged, RELEASE_LOST, Settled, Settlement, SettlementState};
-use crate::web::heard::{path_id, settled, unknown_order};
-use crate::web::pages::page;
+use crate::store::{
+    AuditFilter, DEBT_AGES, Few, Logged, RELEASE_LOST, Received, Settled, Settlement, SettlementState, order_subject,
+};
+use crate::web::heard::{obeyed, path_id, settled, unknown_order};
+use crate::web::pages::{page, page_with};
 use crate::web::problem::Problem;
 
 /// Orders of each kind that are shown.
@@ -73,6 +78,7 @@ struct OrderMoneyPage {
     may_void: bool,
     may_settle: bool,
     limit: String,
+    filled: Filled,
 }
 
 #[derive(Template)]
@@ -265,30 +271,50 @@ pub async fn compare(_: Visitor, app: Data<App>, query: Query<Below>) -> Result<
 
 /// `GET /console/money/{order_id}`
 pub async fn show_order(visitor: Visitor, app: Data<App>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    let (order, now) = (find(&app, &id).await?, now());
+    let order = find(&app, &id).await?;
+    show_filled(&app, &visitor, order, Filled::default(), StatusCode::OK).await
+}
+
+/// The page of an order whose form was refused because the order has moved: the form stands there as it was filled in.
+async fn show_moved(app: &App, posted: Posted, id: &Path<String>, seen: i64) -> Result<HttpResponse, Problem> {
+    let (order, visitor) = (find(app, id).await?, posted.visitor.clone());
+    let filled = Filled::again(app, posted, &order, seen).await;
+    let mut answer = show_filled(app, &visitor, order, filled, StatusCode::PRECONDITION_FAILED).await?;
+    order::stay(&mut answer);
+    Ok(answer)
+}
+
+async fn show_filled(
+    app: &App,
+    visitor: &Visitor,
+    order: Order,
+    mut filled: Filled,
+    status: StatusCode,
+) -> Result<HttpResponse, Problem> {
+    let now = now();
     let said = app.store.settlements(SHOWN).await.map_err(Failure::from)?;
     let waits = said.into_iter().find(|said| said.order_id == order.id && said.state == SettlementState::Waiting);
     let currency = order.placed.total.currency.to_string();
     let outcomes = outcomes(&order);
+    let can_ask = app.payment.books.is_some();
+    let may_void = visitor.may(Action::VoidPayment) && CommandKind::VoidPayment.allowed(&order) && can_ask;
+    let may_settle = visitor.may(Action::SettlePayment) && !outcomes.is_empty() && waits.is_none();
+    filled.offers(&[(Action::VoidPayment, may_void), (Action::SettlePayment, may_settle)]);
     let shown = OrderMoneyPage {
         frame: visitor.frame(format!("Money of order {}", show::short(&order.id))),
         facts: order::money(&order, now),
-        shop: shop_name(&app, &order),
+        shop: shop_name(app, &order),
         total: show::money(&order.placed.total),
-        may_look: visitor.may(Action::LookUpPayment) && app.payment.books.is_some(),
-        may_void: visitor.may(Action::VoidPayment) && can_be_voided(&order) && app.payment.books.is_some(),
-        may_settle: visitor.may(Action::SettlePayment) && !outcomes.is_empty() && waits.is_none(),
+        may_look: visitor.may(Action::LookUpPayment) && can_ask,
+        may_void,
+        may_settle,
         outcomes,
-        waits: waits.map(|said| SaidRow::new(said, &visitor)),
+        waits: waits.map(|said| SaidRow::new(said, visitor)),
         limit: show::amount(app.settings.settle_limit, &currency),
+        filled,
         order,
     };
-    Ok(page(&shown)?)
-}
-
-/// A hold that the gateway refused to take: nobody will use it any more.
-fn can_be_voided(order: &Order) -> bool {
-    order.payment.status == PaymentStatus::CaptureFailed && order.task.stage.is_none()
+    Ok(page_with(status, &shown)?)
 }
 
 /// What evidence may say of a payment as it stands: word, meaning, and whether it has an amount.
@@ -307,7 +333,7 @@ fn outcomes(order: &Order) -> Vec<(&'static str, &'static str, bool)> {
 /// `POST /console/money/{order_id}/look-up`: asks the gateway, and tells the order what is new.
 pub async fn look_up(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
-    let entry = posted.entry(deeds::subject(order.id), json!({}))?;
+    let entry = posted.entry(order_subject(order.id), json!({}))?;
     let looked = books(&app)?.look_up(order.id).await;
     app.store.record(entry, looked.is_ok()).await.map_err(Failure::from)?;
     let told = match looked {
@@ -321,26 +347,30 @@ pub async fn look_up(app: Data<App>, id: Path<String>, posted: Posted) -> Result
 
 /// `POST /console/money/{order_id}/void`: gives up a hold that could not be taken. The sale stays unpaid.
 pub async fn void(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
-    let order = find(&app, &id).await?;
-    let amount = order.payment.authorized;
-    let entry = posted.entry(
-        deeds::subject(order.id),
-        json!({"amount": amount, "currency": order.placed.total.currency.to_string()}),
-    )?;
-    if !can_be_voided(&order) {
-        app.store.record(entry, false).await.map_err(Failure::from)?;
-        let detail = "Only a hold that the gateway refused to take is given up by hand: cancel or refund the order.";
-        return Err(Failure::new(Code::NotPossible, detail).into());
-    }
+    let (version, by) = (posted.version()?, posted.by()?);
+    let (order, books) = (find(&app, &id).await?, books(&app)?);
     // Written before: whatever becomes of this process, the log knows who asked the gateway for it.
-    app.store.record(entry, true).await.map_err(Failure::from)?;
-    books(&app)?.void(&order, now()).await.map_err(|why| unanswered(&why))?;
+    match obeyed(&app, order.id, version, Command::VoidPayment, by).await {
+        Ok(order) => books.void(&order, now()).await.map_err(|why| unanswered(&why))?,
+        Err(failure) if failure.code == Code::StaleVersion => return show_moved(&app, posted, &id, version).await,
+        Err(failure) if failure.code == Code::NotPossible => {
+            let detail =
+                "Only a hold that the gateway refused to take is given up by hand: cancel or refund the order.";
+            return Err(Failure::new(Code::NotPossible, detail).into());
+        }
+        Err(failure) => return Err(failure.into()),
+    }
     Ok(posted.done(&address(order.id), "The gateway has let go of it."))
 }
 
 /// `POST /console/money/{order_id}/settle`: what evidence says has become of the payment.
 pub async fn settle(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
+    let (version, by) = (posted.version()?, posted.by()?);
     let order = find(&app, &id).await?;
+    if order.version != version {
+        moved::record(&app, &posted, &order, version).await?;
+        return show_moved(&app, posted, &id, version).await;
+    }
     let word = posted.fields.text("outcome");
     let (_, _, has_amount) = *outcomes(&order)
         .iter()
@@ -371,7 +401,7 @@ pub async fn settle(app: Data<App>, id: Path<String>, posted: Posted) -> Result<
     let settlement = Settlement {
         id: Uuid::now_v7(),
         order_id: order.id,
-        version: posted.fields.parse("version", "the version that was seen")?,
+        version,
         event,
         amount,
         currency,
@@ -383,17 +413,18 @@ pub async fn settle(app: Data<App>, id: Path<String>, posted: Posted) -> Result<
         decided_by: None,
         decided_at: None,
     };
-    let detail = json!({"outcome": word, "amount": amount, "currency": settlement.currency});
-    let store = app.store.recording(posted.entry(deeds::subject(order.id), detail)?);
-    let done = store.say_settlement(settlement, app.settings.settle_limit).await.map_err(Failure::from)?;
+    let done = app.store.say_settlement(settlement, app.settings.settle_limit, by).await.map_err(Failure::from)?;
     let told = match done {
         Settled::Waiting => "That is above what one may decide alone: somebody else has to agree.",
+        Settled::Refused(received) if matches!(*received, Received::Stale(_)) => {
+            return show_moved(&app, posted, &id, version).await;
+        }
         done => settled_or(done).map(|()| "It is settled.")?,
     };
     Ok(posted.done(&address(order.id), told))
 }
 
-/// `POST /console/money/settlements/{id}/agree`: by somebody other than whoever said it.
+/// `POST /console/money/settlements/{id}/agree`
 pub async fn agree(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
     decide(&app, &id, &posted, true, "It is settled.").await
 }
@@ -411,9 +442,7 @@ async fn decide(
     told: &str,
 ) -> Result<HttpResponse, Problem> {
     let id = path_id(id)?;
-    let user = &posted.visitor.user;
-    let store = app.store.recording(posted.entry(format!("settlement:{id}"), json!({}))?);
-    let decided = store.decide_settlement(id, agrees, user.id, user.name.clone(), now()).await;
+    let decided = app.store.decide_settlement(id, agrees, posted.by()?).await;
     settled_or(decided.map_err(Failure::from)?)?;
     Ok(posted.done("/console/money", told))
 }
@@ -421,7 +450,7 @@ async fn decide(
 fn settled_or(done: Settled) -> Result<(), Failure> {
     let refused = |detail: &str| Err(Failure::new(Code::NotPossible, detail));
     match done {
-        Settled::Done | Settled::Waiting => Ok(()),
+        Settled::Done(_) | Settled::Withdrawn | Settled::Waiting => Ok(()),
         Settled::Refused(received) => settled(*received, Code::NotPossible).map(drop),
         Settled::WaitsAlready => {
             refused("Something was said of this payment already, and waits for somebody to agree.")

@@ -1,28 +1,30 @@
 //! One order: where it stands and why, the way it took, where its money is, and what can be done about it.
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::deeds::{self, LONGEST_EXTENSION};
 use super::frame::Frame;
 use super::guard::Visitor;
+use super::moved::Filled;
 use super::orders::shop_name;
 use super::timeline::{self, Doing, Stretch};
 use super::{Action, Posted, diagram, show, told};
 use crate::app::App;
 use crate::clock::now;
+use crate::command::{CommandKind, LONGEST_EXTENSION};
 use crate::error::{Code, Failure};
 use crate::lifecycle::{PaymentStatus, Reason, Status};
 use crate::order::{Instant, Line, OrderId, PickupType};
 use crate::state::Order;
-use crate::store::{AuditFilter, Logged, Recorded};
-use crate::web::admin::orders::{AdminEventView, AdminOrderView, OperatorAction};
+use crate::store::{AuditFilter, Logged, Recorded, order_subject};
+use crate::web::admin::orders::{AdminEventView, AdminOrderView, who};
 use crate::web::heard::{path_id, unknown_order};
-use crate::web::pages::page;
+use crate::web::pages::{page, page_with};
 use crate::web::problem::Problem;
 use crate::why::{Why, why};
 
@@ -84,6 +86,8 @@ impl askama::filters::HtmlSafe for Svg {}
 
 struct EventRow {
     event: Recorded,
+    /// Which operator, where it was one.
+    who: Option<String>,
     before: Option<Stretch>,
     detail: String,
 }
@@ -115,6 +119,7 @@ struct Deeds {
     extend: bool,
     offer: bool,
     note: bool,
+    filled: Filled,
 }
 
 /// It escapes what it shows by itself.
@@ -123,7 +128,8 @@ impl askama::filters::HtmlSafe for Deeds {}
 impl State {
     async fn read(app: &App, order: Order, seen: i64, now: Instant) -> Result<Self, Failure> {
         let events = app.store.events_after(order.id, 0, SHOWN).await?;
-        let filter = AuditFilter { subject: Some(deeds::subject(order.id)), ..AuditFilter::default() };
+        let filter = AuditFilter { subject: Some(order_subject(order.id)), ..AuditFilter::default() };
+        let entries = app.store.audit(filter, SHOWN).await?;
         let mut way: Vec<Status> = Vec::new();
         for event in &events {
             if way.last() != Some(&event.to) {
@@ -134,14 +140,15 @@ impl State {
         let bar = timeline::bar(before.iter().flatten().chain(&present).copied(), BAR);
         let row = |(event, before): (Recorded, Option<Stretch>)| {
             let detail = told::event(&event.event()?, &order);
-            Ok::<_, Failure>(EventRow { event, before, detail })
+            let who = who(&event, &entries).map(str::to_owned);
+            Ok::<_, Failure>(EventRow { event, who, before, detail })
         };
         let rows = events.into_iter().zip(before).map(row).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             why: why(&order),
             lines: lines_of(&order),
             money: money(&order, now),
-            entries: app.store.audit(filter, SHOWN).await?,
+            entries,
             diagram: Svg(diagram::svg(&way)),
             runs: timeline::runs(rows, |one, other| timeline::is_same(&one.event, &other.event)),
             present,
@@ -163,6 +170,31 @@ impl State {
 /// `GET /console/orders/{order_id}`
 pub async fn show_order(visitor: Visitor, app: Data<App>, id: Path<String>) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
+    show_filled(&app, &visitor, order, Filled::default(), StatusCode::OK).await
+}
+
+/// The page of an order whose form was refused because the order has moved: the form stands there as it was filled in.
+pub async fn show_moved(app: &App, posted: Posted, id: OrderId, seen: i64) -> Result<HttpResponse, Problem> {
+    let (order, _) = app.store.order(id).await.map_err(Failure::from)?.ok_or_else(unknown_order)?;
+    let visitor = posted.visitor.clone();
+    let filled = Filled::again(app, posted, &order, seen).await;
+    let mut answer = show_filled(app, &visitor, order, filled, StatusCode::PRECONDITION_FAILED).await?;
+    stay(&mut answer);
+    Ok(answer)
+}
+
+/// The answer to a form does not become the address of the page.
+pub fn stay(answer: &mut HttpResponse) {
+    answer.headers_mut().insert(HeaderName::from_static("hx-push-url"), HeaderValue::from_static("false"));
+}
+
+async fn show_filled(
+    app: &App,
+    visitor: &Visitor,
+    order: Order,
+    filled: Filled,
+    status: StatusCode,
+) -> Result<HttpResponse, Problem> {
     let now = now();
     let shown = OrderPage {
         frame: visitor.frame(format!("Order {}", show::short(&order.id))),
@@ -172,11 +204,11 @@ pub async fn show_order(visitor: Visitor, app: Data<App>, id: Path<String>) -> R
             PickupType::Curbside => "at the curb",
         },
         may_reveal: visitor.may(Action::SeePersonalData),
-        deeds: deeds_of(&visitor, order.clone()),
-        state: State::read(&app, order.clone(), order.version, now).await?,
+        deeds: deeds_of(visitor, order.clone(), filled),
+        state: State::read(app, order.clone(), order.version, now).await?,
         order,
     };
-    Ok(page(&shown)?)
+    Ok(page_with(status, &shown)?)
 }
 
 /// What the page around the part has seen.
@@ -206,14 +238,14 @@ pub async fn show_state(
 /// `GET /console/orders/{order_id}/deeds`: what can be done now.
 pub async fn show_deeds(visitor: Visitor, app: Data<App>, id: Path<String>) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
-    Ok(page(&deeds_of(&visitor, order))?)
+    Ok(page(&deeds_of(&visitor, order, Filled::default()))?)
 }
 
 /// `GET /console/orders/{order_id}/json`: all that is known of it, without personal data.
 pub async fn show_json(_: Visitor, app: Data<App>, id: Path<String>) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
     let events = app.store.events_after(order.id, 0, 1000).await.map_err(Failure::from)?;
-    let events = events.iter().map(AdminEventView::new).collect::<Result<Vec<_>, _>>()?;
+    let events = AdminEventView::all(&app, order.id, &events).await?;
     let mut all = json!({"order": AdminOrderView::new(&app, &order, now()), "events": events});
     hide(&mut all);
     let text =
@@ -231,7 +263,7 @@ struct Person {
 /// `POST /console/orders/{order_id}/person`: who ordered. That it was asked stands in the audit log before it is told.
 pub async fn reveal(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
     let order = find(&app, &id).await?;
-    app.store.record(posted.entry(deeds::subject(order.id), json!({}))?, true).await.map_err(Failure::from)?;
+    app.store.record(posted.entry(order_subject(order.id), json!({}))?, true).await.map_err(Failure::from)?;
     let metadata = &order.placed.metadata;
     let metadata = if metadata.is_empty() { String::new() } else { json!(metadata).to_string() };
     Ok(page(&Person { metadata, order })?)
@@ -254,24 +286,41 @@ fn lines_of(order: &Order) -> Vec<LineRow> {
     order.placed.lines.iter().enumerate().map(line).collect()
 }
 
-fn deeds_of(visitor: &Visitor, order: Order) -> Deeds {
-    let allowed = OperatorAction::allowed(&order);
-    let may = |action, operator: OperatorAction| visitor.may(action) && allowed.contains(&operator);
-    let refundable = may(Action::RefundOrder, OperatorAction::Refund);
+/// Whether there is money that was taken already.
+pub fn has_taken(order: &Order) -> bool {
+    matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded)
+}
+
+fn deeds_of(visitor: &Visitor, order: Order, mut filled: Filled) -> Deeds {
+    let may = |action, command: CommandKind| visitor.may(action) && command.allowed(&order);
+    let (retry, cancel) = (may(Action::RetryOrder, CommandKind::Retry), may(Action::CancelOrder, CommandKind::Cancel));
+    let complete = may(Action::ForceComplete, CommandKind::ForceComplete);
+    let refund = may(Action::RefundOrder, CommandKind::Refund);
+    let extend = may(Action::ExtendDeadline, CommandKind::ExtendDeadline);
+    let offer = may(Action::RepeatOffer, CommandKind::RepeatOffer);
+    filled.offers(&[
+        (Action::RetryOrder, retry),
+        (Action::CancelOrder, cancel),
+        (Action::ForceComplete, complete),
+        (Action::RefundOrder, refund),
+        (Action::ExtendDeadline, extend),
+        (Action::RepeatOffer, offer),
+    ]);
     let currency = order.placed.total.currency.to_string();
     Deeds {
-        retry: may(Action::RetryOrder, OperatorAction::Retry),
-        cancel: may(Action::CancelOrder, OperatorAction::Cancel),
-        has_taken: matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded),
-        complete: may(Action::ForceComplete, OperatorAction::ForceComplete),
-        refundable: refundable.then(|| show::amount(order.refundable(), &currency)),
-        extend: visitor.may(Action::ExtendDeadline) && order.can_wait_longer(),
-        offer: visitor.may(Action::RepeatOffer) && order.can_be_offered_again(),
+        retry,
+        cancel,
+        has_taken: has_taken(&order),
+        complete,
+        refundable: refund.then(|| show::amount(order.refundable(), &currency)),
+        extend,
+        offer,
         note: visitor.may(Action::NoteOrder),
         token: visitor.token.clone(),
         lines: lines_of(&order),
         reasons: Reason::OPERATOR_CANCELLING,
         longest: LONGEST_EXTENSION,
+        filled,
         order,
     }
 }

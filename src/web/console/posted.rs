@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::guard::Visitor;
 use crate::app::App;
+use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::order::Hash;
-use crate::store::Entry;
+use crate::store::{By, Entry};
 use crate::web::pages::see_other;
 use crate::web::problem::Problem;
 
@@ -78,6 +79,30 @@ impl Posted {
     /// `unprocessable` if the action needs a reason and none was given, or a book.
     pub fn entry(&self, subject: impl Into<String>, detail: Value) -> Result<Entry, Failure> {
         Ok(self.visitor.entry(subject, self.reason()?, detail))
+    }
+
+    /// Who acts, for a command to an order.
+    ///
+    /// # Errors
+    /// As [`Posted::entry`].
+    pub fn by(&self) -> Result<By, Failure> {
+        Ok(By {
+            at: now(),
+            user_id: Some(self.visitor.user.id),
+            name: self.visitor.user.name.clone(),
+            reason: self.reason()?,
+            request_id: self.visitor.request_id.clone(),
+            detail: Default::default(),
+        })
+    }
+
+    /// The version of the order that the form was made of.
+    ///
+    /// # Errors
+    /// `version_required` for a form that does not say it: an older release made it.
+    pub fn version(&self) -> Result<i64, Failure> {
+        let unknown = || Failure::new(Code::VersionRequired, "This page is too old: load it again, and then decide.");
+        self.fields.text("version").parse().map_err(|_| unknown())
     }
 
     /// Why, in the visitor's words.

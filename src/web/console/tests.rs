@@ -2,11 +2,15 @@
 
 use actix_web::test::TestRequest;
 use chrono::Duration;
+use strum::VariantArray;
 use uuid::Uuid;
 
 use super::*;
 use crate::access::{self, Role, Session, User};
 use crate::clock::now;
+use crate::command::CommandKind;
+use crate::lifecycle::{Actor, Event};
+use crate::store::AuditFilter;
 use crate::web::harness::{Answer, House};
 
 /// The routes of the console behind the login: method, path, action. They are read from the code of the table, so that
@@ -201,4 +205,111 @@ async fn whom_another_instance_leaves_alone_is_seen_here_too_and_asked_again_the
     let page = see().await;
     assert!(page.contains("Ask again: payment method pm_card_visa"), "{page}");
     assert_eq!(page.matches("pm_card_visa does not answer ").count(), 2, "{page}");
+}
+
+/// What a form of this session carries, besides its own fields.
+fn form(cookie: &str, version: i64, fields: &[(&str, &str)]) -> String {
+    let token = access::form_token(cookie.trim_start_matches("lungo_session="));
+    let version = version.to_string();
+    let common = [("csrf", token.as_str()), ("version", version.as_str())];
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(common).extend_pairs(fields).finish()
+}
+
+async fn send_form(house: &House, cookie: &str, path: &str, form: String) -> Answer {
+    let request = TestRequest::post().uri(path).insert_header(("cookie", cookie.to_owned()));
+    let request = request.insert_header(("sec-fetch-site", "same-origin")).set_payload(form);
+    house.send(request.insert_header(("content-type", "application/x-www-form-urlencoded")), "").await
+}
+
+/// A cancel form that was opened while nothing was taken, and is sent when the order is ready and paid for.
+#[actix_web::test]
+async fn a_form_whose_order_has_moved_does_nothing_tells_what_changed_and_keeps_what_was_typed() {
+    let house = House::open().await;
+    let cookie = enter(&house, "ada", &[Role::Admin], now()).await;
+    let id = house.awaiting().await;
+    let path = format!("/console/orders/{id}");
+    let page = house.send(TestRequest::get().uri(&path).insert_header(("cookie", cookie.clone())), "").await;
+    assert!(page.body.as_str().unwrap().contains("No money was taken"));
+    house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+    house.hear(id, Actor::Shop, Event::PreparationStarted).await;
+    house.hear(id, Actor::Worker, Event::PaymentCaptured { amount: 570 }).await;
+    let ready = house.hear(id, Actor::Shop, Event::Made).await;
+
+    let fields = [("why", "equipment_failure"), ("reason", "it <broke>")];
+    let refused = send_form(&house, &cookie, &format!("{path}/cancel"), form(&cookie, 2, &fields)).await;
+    assert_eq!(refused.status, 412, "{refused:?}");
+    assert_eq!(refused.headers.get("hx-push-url").unwrap(), "false");
+    let page = refused.body.as_str().unwrap();
+    for told in [
+        "the order has changed since you opened this form",
+        "shop accepted, by shop",
+        "payment captured, by worker: 5.70 EUR taken",
+        "It is ready now. Its payment is captured: 5.70 EUR taken, 0.00 EUR given back.",
+        "value=\"it &#60;broke&#62;\"",
+        "<option value=\"equipment_failure\" selected>",
+        "value=\"full\" required>",
+        &format!("name=\"version\" value=\"{}\"", ready.version),
+    ] {
+        assert!(page.contains(told), "no `{told}` in {page}");
+    }
+    let (order, _) = house.app.store.order(id).await.unwrap().unwrap();
+    assert_eq!(order, ready, "no money moved");
+
+    // The form that came back asks what is to become of the money, and is judged by the order as it is now.
+    let silent = send_form(&house, &cookie, &format!("{path}/cancel"), form(&cookie, ready.version, &fields)).await;
+    assert_eq!(silent.status, 422, "{silent:?}");
+    let chosen = [&fields[..], &[("refund", "none")]].concat();
+    let done = send_form(&house, &cookie, &format!("{path}/cancel"), form(&cookie, ready.version, &chosen)).await;
+    assert_eq!(done.status, 303, "{done:?}");
+    let filter = AuditFilter { subject: Some(format!("order:{id}")), ..AuditFilter::default() };
+    let log = house.app.store.audit(filter, 10).await.unwrap();
+    let outcomes: Vec<_> = log.iter().map(|logged| (logged.entry.action.as_str(), logged.done)).collect();
+    assert_eq!(outcomes, [("cancel_order", true), ("cancel_order", false)]);
+    let page = house.send(TestRequest::get().uri(&path).insert_header(("cookie", cookie.clone())), "").await;
+    assert!(page.body.as_str().unwrap().contains("operator: ada"), "the timeline says which operator");
+    // What can no longer be done is not offered again, and its reason is not lost.
+    let late = send_form(&house, &cookie, &format!("{path}/cancel"), form(&cookie, ready.version, &chosen)).await;
+    let page = late.body.as_str().unwrap();
+    assert!(
+        late.status == 412 && page.contains("not possible any more") && page.contains("it &#60;broke&#62;"),
+        "{page}"
+    );
+}
+
+/// Whatever a page offers to do to an order is refused on another version than the page showed, and is logged.
+#[actix_web::test]
+async fn no_form_of_an_order_does_anything_to_a_version_that_its_page_did_not_show() {
+    let house = House::open().await;
+    let cookie = enter(&house, "ada", &[Role::Admin], now()).await;
+    let id = house.awaiting().await;
+    let posts = routes().into_iter().filter(|(method, path, _)| {
+        let is_order = path.contains(&Uuid::nil().to_string())
+            && (path.starts_with("/console/orders/") || path.starts_with("/console/money/0"));
+        *method == "POST" && is_order
+    });
+    // These decide nothing about the order: they show, ask and note.
+    let asking = ["SeePersonalData", "NoteOrder", "LookUpPayment"];
+    let mut tried = 0;
+    for (_, path, action) in posts.filter(|(.., action)| !asking.contains(&action.as_str())) {
+        let path = path.replace(&Uuid::nil().to_string(), &id.to_string());
+        let before = house.app.store.order(id).await.unwrap().unwrap().0;
+        let fields = [("why", "operator_request"), ("reason", "why not"), ("minutes", "5"), ("what", "all")];
+        let missing = send_form(&house, &cookie, &path, form(&cookie, 1, &fields).replace("version=1", "v=1")).await;
+        assert_eq!(missing.status, 428, "{action}: {missing:?}");
+        let stale = send_form(&house, &cookie, &path, form(&cookie, before.version - 1, &fields)).await;
+        let can_ask = action != "VoidPayment" || house.app.payment.books.is_some();
+        assert_eq!(stale.status, if can_ask { 412 } else { 409 }, "{action}: {stale:?}");
+        assert_eq!(house.app.store.order(id).await.unwrap().unwrap().0, before, "{action}");
+        tried += 1;
+    }
+    assert_eq!(tried, 8);
+}
+
+#[test]
+fn a_command_has_the_name_of_its_action_and_no_page_asks_for_less_of_a_reason() {
+    for kind in CommandKind::VARIANTS {
+        let word: &str = kind.into();
+        let rule = actions::TABLE.iter().find(|rule| rule.action.word() == word).unwrap_or_else(|| panic!("no {word}"));
+        assert!(rule.needs_reason || !kind.needs_reason(), "{word}");
+    }
 }

@@ -140,31 +140,10 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("searchOrders", &[InvalidRequest, InvalidCursor, DatabaseUnavailable, Overloaded]),
         ("inspectOrder", &[NotFound, DatabaseUnavailable, Overloaded]),
         ("inspectOrderEvents", &[InvalidRequest, NotFound, DatabaseUnavailable, Overloaded]),
-        (
-            "operatorCancelOrder",
-            &[
-                InvalidRequest,
-                NotFound,
-                NotPossible,
-                StaleVersion,
-                Unprocessable,
-                DatabaseUnavailable,
-                Overloaded,
-                OutcomeUnknown,
-            ],
-        ),
-        (
-            "retryOrder",
-            &[InvalidRequest, NotFound, NotPossible, StaleVersion, DatabaseUnavailable, Overloaded, OutcomeUnknown],
-        ),
-        (
-            "forceCompleteOrder",
-            &[InvalidRequest, NotFound, NotPossible, StaleVersion, DatabaseUnavailable, Overloaded, OutcomeUnknown],
-        ),
-        (
-            "refundOrder",
-            &[InvalidRequest, NotFound, StaleVersion, Unprocessable, DatabaseUnavailable, Overloaded, OutcomeUnknown],
-        ),
+        ("operatorCancelOrder", A_DEED),
+        ("retryOrder", A_DEED),
+        ("forceCompleteOrder", A_DEED),
+        ("refundOrder", A_DEED),
         ("getSettings", &[]),
         ("getStages", &[DatabaseUnavailable, Overloaded]),
         ("getLifecycle", &[]),
@@ -194,6 +173,22 @@ const A_WORD: &[Code] = &[
     Code::OutcomeUnknown,
     Code::DatabaseUnavailable,
 ];
+/// What an operator's command to an order may be answered with.
+const A_DEED: &[Code] = {
+    use Code::*;
+    &[
+        InvalidRequest,
+        NotFound,
+        NotPossible,
+        StaleVersion,
+        VersionRequired,
+        Unprocessable,
+        DatabaseUnavailable,
+        Overloaded,
+        OutcomeUnknown,
+    ]
+};
+
 /// What reading one order or draft may be answered with.
 const ONE_ORDER: &[Code] = &[Code::NotFound, Code::OrderDeleted, Code::Overloaded, Code::DatabaseUnavailable];
 

@@ -1,0 +1,1 @@
+ALTER TABLE bulk_orders DROP COLUMN versions;
