@@ -19,12 +19,12 @@ use tokio::time::{sleep, timeout};
 
 use self::proof::{Proof, proof};
 use crate::gateway::{Gateway, Held, HeldStatus, Trouble};
-use crate::lifecycle::{Actor, Event};
+use crate::lifecycle::Event;
 use crate::meters::METERS;
 use crate::order::{Instant, OrderId};
 use crate::stages;
 use crate::state::Order;
-use crate::store::{Duty, Entry, Received, Restored, Scope, Store, Word};
+use crate::store::{Duty, Entry, Received, Restored, Scope, Sender, Store, Word};
 
 /// How often it is looked whether the database was restored, or is compared by another instance.
 const LOOK_ROUND: Duration = Duration::from_millis(500);
@@ -258,7 +258,7 @@ impl Recovery {
     async fn say(&self, order: &Order, event: Event) -> Result<Received, String> {
         let (order_id, version) = (order.id, Some(order.version));
         let word =
-            Word { order_id, scope: Scope::Everyone, actor: Actor::Gateway, event, version, now: (self.clock)() };
+            Word { order_id, scope: Scope::Everyone, sender: Sender::Gateway, event, version, now: (self.clock)() };
         self.store.receive(word).await.map_err(|fault| fault.to_string())
     }
 }

@@ -3,12 +3,13 @@
 use super::*;
 use crate::catalogue::demo::LUNGO_CENTRAL;
 use crate::clock::now;
+use crate::command::Command;
 use crate::fixtures::at;
 use crate::gateway::simulator::GatewaySimulator;
 use crate::gateway::{Charge, Page};
-use crate::lifecycle::{PaymentStatus, Reason, Stage, Status};
+use crate::lifecycle::{Actor, PaymentStatus, Reason, Stage, Status};
 use crate::simulator::Speed;
-use crate::store::{AuditFilter, Error};
+use crate::store::{AuditFilter, By, Error, Sender};
 use crate::web::harness::House;
 
 fn charge(order: &Order) -> Charge {
@@ -67,16 +68,27 @@ async fn nothing_acts_on_an_order_before_it_was_compared_and_what_was_taken_is_n
 
     assert!(store.claim(Stage::Offer, 10, now()).await.unwrap().is_empty(), "no worker");
     assert!(store.expire(10, now() + chrono::Duration::days(1)).await.unwrap().is_empty(), "no timer");
-    let word = |actor| Word {
+    let word = |sender| Word {
         order_id: kept.id,
         scope: Scope::Everyone,
-        actor,
+        sender,
         event: Event::CustomerCancelled,
         version: None,
         now: now(),
     };
-    for actor in [Actor::Partner, Actor::Shop, Actor::Operator, Actor::Timer] {
-        assert!(matches!(store.receive(word(actor)).await, Err(Error::Withheld)), "{actor}");
+    for sender in [Sender::Partner, Sender::Shop, Sender::Timer] {
+        assert!(matches!(store.receive(word(sender)).await, Err(Error::Withheld)), "{sender:?}");
+    }
+    for command in [Command::Retry, Command::VoidPayment] {
+        let by = By {
+            at: now(),
+            user_id: None,
+            name: "ada".into(),
+            reason: None,
+            request_id: String::new(),
+            detail: Default::default(),
+        };
+        assert!(matches!(store.command(kept.id, kept.version, command, by).await, Err(Error::Withheld)));
     }
     for (key, path) in [
         (&bench.house.shop, "/v1/shop/orders".to_owned()),

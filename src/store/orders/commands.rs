@@ -120,6 +120,9 @@ fn decide(
     cluster: u64,
     policy: &Policy,
 ) -> Result<Received> {
+    if tx.is_withheld() {
+        return Err(Error::Withheld);
+    }
     if let Some(refused) = try_out(tx, order_id, version, command)? {
         return Ok(refused);
     }
