@@ -168,6 +168,15 @@ pub async fn serve_by(
     let (store, mut claims) = open_store(&settings, rules)?;
     // Nothing is handed over to a stage that works elsewhere.
     claims.0.retain(|(stage, _)| settings.stages.contains(*stage));
+    // Before anything is claimed: a restored database is behind its world.
+    if !store.is_alone()
+        && let Err(fault) = store.watch_history(now(), settings.release_lost_after.chrono()).await
+    {
+        tracing::warn!(%fault, "serve.history_unknown");
+    }
+    if store.watch_restored().await?.is_some() {
+        tracing::warn!("serve.withheld");
+    }
     if store.is_alone() {
         let lapsed = store.lapse_leases(now()).await?;
         if lapsed > 0 {

@@ -4,7 +4,8 @@
 //! notes every minute where the database is, and in which timeline. That note is lost with whatever came after it: on the
 //! new primary it says up to when everything is there. So a loss is noticed where the timeline is a later one than the
 //! note's, on the same system; and what was lost happened between the note and that moment. A backup that was restored
-//! cannot know that it is one: an operator says so (`lungo restored`).
+//! cannot know that it is one: an operator says so (`lungo restored`). Only a restore of PostgreSQL to a point in time is
+//! noticed by itself, because that begins a timeline too.
 
 use std::ops::Range;
 
@@ -36,6 +37,8 @@ const NOTED_EVERY: Duration = Duration::minutes(1);
 const BEFORE: Duration = Duration::minutes(5);
 /// Instances that have not noticed a failover may go on for so long with what they hold.
 const AFTER: Duration = Duration::minutes(2);
+/// A failover is over by then. What was last seen longer ago than that was restored.
+const FAILOVER: Duration = Duration::minutes(10);
 /// A draft that has expired is confirmed no more by then, whatever clocks say.
 const SKEW: Duration = Duration::minutes(5);
 /// How often payments of a loss are looked for: soon, and once more long after everything on its way has arrived.
@@ -86,8 +89,13 @@ impl Store {
                     && here.went_back_since(known)
                 {
                     // Perhaps nothing was lost: the gateway will tell.
-                    tracing::warn!(timeline = here.timeline, since = %known.seen_at, "store.another_history");
-                    note(tx.conn()?, known.seen_at - BEFORE..now + AFTER, now + wait)?;
+                    let is_restored = here.is_far_behind(known);
+                    tracing::warn!(timeline = here.timeline, since = %known.seen_at, is_restored, "store.another_history");
+                    if is_restored {
+                        note_behind(tx.conn()?, known.seen_at, now)?;
+                    } else {
+                        note(tx.conn()?, known.seen_at - BEFORE..now + AFTER, now + wait)?;
+                    }
                 }
                 if known.is_none_or(|known| !known.is_same(&here) || known.seen_at < here.seen_at) {
                     put(tx.conn()?, HISTORY, here.to_string())?;
@@ -217,6 +225,12 @@ impl History {
         self.system == known.system && self.timeline > known.timeline
     }
 
+    /// A server that went back to a point in time begins a new timeline as well. It is told from a failover by how long
+    /// ago it was seen; a failover after a long outage is only compared in vain.
+    fn is_far_behind(&self, known: &Self) -> bool {
+        self.seen_at - known.seen_at > FAILOVER
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.splitn(3, ' ');
         let seen_at = DateTime::from_timestamp_millis(words.next()?.parse().ok()?)?;
@@ -284,7 +298,11 @@ mod tests {
         ] {
             assert_eq!(here.went_back_since(&known), went_back, "{here}");
         }
-        assert_eq!(History::parse(&known.to_string()), Some(known));
+        assert_eq!(History::parse(&known.to_string()).as_ref(), Some(&known));
+        for (seconds, is_restored) in [(120, false), (3_600, true)] {
+            let here = History { seen_at: at(1 + seconds), ..history(4, "71") };
+            assert_eq!(here.is_far_behind(&known), is_restored);
+        }
         let loss = Loss { made: at(1)..at(2), look_at: at(3), looks: 2 };
         assert_eq!(Loss::parse(&loss.to_string()), Some(loss));
         for garbage in ["", "1 2 3", "1 2 3 0", "a b c d"] {
