@@ -11,6 +11,7 @@ use chrono::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::error::Fault;
 use crate::order::{Instant, Money, PartnerId, ShopId};
 
 mod calendar;
@@ -204,6 +205,24 @@ impl Catalogue {
     /// All items of the partner in the menu's order, also those that are not active.
     pub fn items(&self, partner: PartnerId) -> &[Item] {
         self.offer.menus.get(&partner).map_or(&[], Menu::all)
+    }
+
+    /// All that is wrong with an item that somebody typed in. Where all shops of its partner have one currency, its prices
+    /// have to be payable in it; otherwise each shop can have prices of its own.
+    pub fn check_item(&self, item: &Item) -> Vec<Fault> {
+        let mut currencies: Vec<_> = self.shops(item.partner_id).map(|shop| shop.currency).collect();
+        currencies.dedup();
+        let mut faults = item.check();
+        if let [currency] = currencies[..] {
+            faults.extend(item.unpayable_in(currency));
+        }
+        faults
+    }
+
+    /// All that is wrong with what a shop changes about an item.
+    pub fn check_change(&self, shop: &Shop, change: &ShopItem) -> Vec<Fault> {
+        let price = change.price.and_then(|price| menu::unpayable("/price", price, shop.currency));
+        change.check().into_iter().chain(price).collect()
     }
 
     /// What the shop changes about an item, if it does.

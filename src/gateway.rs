@@ -81,6 +81,10 @@ pub enum Trouble {
     /// It will never do it, and did not do it.
     #[error("the gateway refused: {0}")]
     Refused(String),
+    /// It does not understand the request, or does not permit it, and did nothing: a fault of this service or of its
+    /// settings, never of the customer's card.
+    #[error("the gateway rejects the request as invalid: {0}")]
+    Invalid(String),
 }
 
 /// A payment gateway.

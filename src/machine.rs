@@ -17,6 +17,8 @@ fn reason(order: &Order, event: &Event, by: Actor) -> Option<Reason> {
         Event::ForceCompleted { .. } if by == Actor::Timer => Reason::AutoClosed,
         Event::PaymentDeclined { .. } => Reason::PaymentDeclined,
         Event::PaymentExpired => Reason::PaymentActionExpired,
+        // What was set aside had a fault of ours.
+        Event::PaymentUnavailable if order.task.parked_at.is_some() => Reason::InternalError,
         Event::PaymentUnavailable => Reason::PaymentProviderUnavailable,
         Event::PaymentUnknown => Reason::PaymentOutcomeUnknown,
         Event::OrderDamaged => Reason::InternalError,
@@ -234,6 +236,11 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
                 return Err(illegal());
             }
         }
+        Event::OperatorCancelled { refund: Refund::Partial(amount), .. } | Event::RefundRequested { amount, .. }
+            if order.placed.total.currency.unpayable(*amount).is_some() =>
+        {
+            return Err(Refused::Mismatch(order.placed.total.currency.unpayable(*amount).unwrap_or_default()));
+        }
         Event::OperatorCancelled { refund: Refund::Partial(amount), .. }
             if *amount < 0 || *amount > order.amount_due() =>
         {
@@ -325,7 +332,8 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         Event::Arrived if order.is_ongoing() => next.arrived_at = order.arrived_at.or(Some(now)),
         Event::Deleted if order.status.is_undone() && order.deleted_at.is_none() => next.deleted_at = Some(now),
         Event::Parked { why } => {
-            if !order.task.stage.is_some_and(Stage::may_be_parked) {
+            // After a restore the gateway's history decides, also about money: see `recovery`.
+            if by == Actor::Worker && !order.task.stage.is_some_and(Stage::may_be_parked) {
                 return Err(illegal());
             }
             next.task.parked_at = Some(now);

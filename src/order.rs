@@ -1,5 +1,7 @@
 //! What was ordered: plain data that has been parsed and can be trusted from here on.
 
+mod currency;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+pub use self::currency::Currency;
 
 /// An instant. Stored and compared at millisecond precision.
 pub type Instant = DateTime<Utc>;
@@ -53,44 +57,6 @@ pub struct CustomerId(pub String);
 impl fmt::Display for CustomerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// An ISO 4217 code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Currency([u8; 3]);
-
-impl Currency {
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("made of ASCII letters")
-    }
-}
-
-impl FromStr for Currency {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        iso_currency::Currency::from_code(text).ok_or_else(|| format!("`{text}` is not an ISO 4217 currency"))?;
-        Ok(Self(text.as_bytes().try_into().expect("a known code has three letters")))
-    }
-}
-
-impl TryFrom<String> for Currency {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Currency> for String {
-    fn from(currency: Currency) -> String {
-        currency.as_str().to_owned()
-    }
-}
-
-impl fmt::Display for Currency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -71,7 +71,11 @@ impl Ports {
             Some(result) => result,
             None => Err(E::unanswered(format!("no answer within {:?}", self.timeout))),
         };
-        count(stage, peer, result.as_ref().map_or_else(Silence::counted, |_| Called::Answered));
+        let called = result.as_ref().map_or_else(Silence::counted, |_| Called::Answered);
+        count(stage, peer, called);
+        if let (Called::Invalid, Err(why)) = (called, &result) {
+            tracing::error!(order.id = %order.id, ?stage, %why, "gateway.rejects_request");
+        }
         let answered = !matches!(&result, Err(error) if error.is_silence());
         self.controls.tell(peer, answered, Instant::now(), self.pause);
         result
@@ -96,6 +100,7 @@ fn count(stage: Option<Stage>, peer: &Peer, called: Called) {
         Called::Unavailable => meters::Trouble::Unavailable,
         Called::Unanswered => meters::Trouble::Unanswered,
         Called::BreakerOpen => meters::Trouble::BreakerOpen,
+        Called::Invalid => meters::Trouble::Invalid,
     };
     if let Some(stage) = stage {
         METERS.stage_retries.of((stage, trouble)).increment(1);
@@ -103,7 +108,7 @@ fn count(stage: Option<Stage>, peer: &Peer, called: Called) {
 }
 
 /// An error that may mean "it did not answer".
-trait Silence {
+trait Silence: std::fmt::Display {
     fn is_silence(&self) -> bool;
     fn unavailable(why: String) -> Self;
     fn unanswered(why: String) -> Self;
@@ -125,6 +130,7 @@ impl Silence for Trouble {
             Trouble::Unavailable(_) | Trouble::Later { .. } => Called::Unavailable,
             Trouble::Unanswered(_) => Called::Unanswered,
             Trouble::Refused(_) => Called::Refused,
+            Trouble::Invalid(_) => Called::Invalid,
         }
     }
 }

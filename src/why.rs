@@ -63,7 +63,7 @@ fn explain(order: &Order) -> (Waits, &'static str, &'static str) {
     if order.task.parked_at.is_some() {
         return (
             Waits::Operator,
-            "Working on it failed too often, or the gateway contradicts it: it is set aside.",
+            "Working on it failed too often, or the gateway rejects or contradicts it: it is set aside.",
             "An operator who looks at it and tries it again; its deadline still holds.",
         );
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::shop::check_name;
 use crate::error::Fault;
-use crate::order::{Instant, Line, LineOption, PartnerId, RequestedLine, ShopId};
+use crate::order::{Currency, Instant, Line, LineOption, PartnerId, RequestedLine, ShopId};
 
 /// Minor units that an item or an option may cost; an option may also take off so much.
 const MAX_PRICE: i64 = 1_000_000;
@@ -111,6 +111,16 @@ impl Availability {
 }
 
 impl Item {
+    /// The prices that cannot be paid in this currency (see [`Currency::step`]).
+    pub fn unpayable_in(&self, currency: Currency) -> Vec<Fault> {
+        let options = self.option_groups.iter().enumerate().flat_map(|(group, known)| {
+            let at = move |option| format!("/option_groups/{group}/options/{option}/price");
+            known.options.iter().enumerate().map(move |(option, known)| (at(option), known.price))
+        });
+        let prices = std::iter::once(("/price".to_owned(), self.price)).chain(options);
+        prices.filter_map(|(pointer, price)| unpayable(pointer, price, currency)).collect()
+    }
+
     /// All that is wrong with an item that somebody typed in.
     pub fn check(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -286,10 +296,16 @@ pub(super) struct Bill {
 
 impl Bill {
     /// Prices a basket that is to be picked up at `at`.
-    pub fn new(menu: &Menu, changes: &Changes, basket: &[RequestedLine], at: Instant) -> Self {
+    pub fn new(menu: &Menu, changes: &Changes, basket: &[RequestedLine], currency: Currency, at: Instant) -> Self {
         let mut bill = Self::default();
         for (index, line) in basket.iter().enumerate() {
             bill.add(menu, changes, index, line, at);
+        }
+        // Line by line: each may be dropped, and what is left has to be payable.
+        let prices = bill.lines.iter().enumerate().map(|(index, line)| (format!("/lines/{index}"), line.unit_price));
+        let faults: Vec<_> = prices.filter_map(|(pointer, price)| unpayable(pointer, price, currency)).collect();
+        if bill.faults.is_empty() {
+            bill.faults = faults;
         }
         let pieces: u64 = basket.iter().map(|line| u64::from(line.quantity)).sum();
         if pieces == 0 || pieces > MAX_PIECES {
@@ -366,6 +382,11 @@ fn check_id(pointer: &str, id: &str) -> Option<Fault> {
     let is_good =
         (1..=64).contains(&id.len()) && id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
     (!is_good).then(|| Fault::new(pointer, "invalid", "must be 1 to 64 of a-z, 0-9, `_` and `-`"))
+}
+
+/// Why a price cannot be asked for in this currency.
+pub fn unpayable(pointer: impl Into<String>, price: i64, currency: Currency) -> Option<Fault> {
+    currency.unpayable(price).map(|why| Fault::new(pointer, "not_payable", why))
 }
 
 fn check_price(pointer: &str, price: i64) -> Option<Fault> {
@@ -471,7 +492,7 @@ mod tests {
             quantity: 2,
         };
         let unit_prices = |basket: &[RequestedLine]| {
-            let bill = Bill::new(&menu, &Changes::default(), basket, Instant::MIN_UTC);
+            let bill = Bill::new(&menu, &Changes::default(), basket, "EUR".parse().unwrap(), Instant::MIN_UTC);
             (bill.lines.iter().map(|line| line.unit_price).collect::<Vec<_>>(), bill.total)
         };
         assert_eq!(unit_prices(&[line(&["extra_shot", "extra_shot", "own_cup"])]), (vec![80], 160));

@@ -247,6 +247,10 @@ impl Shop {
         if ends.is_some_and(|until| !(2000..9999).contains(&until.year())) {
             faults.push(Fault::new("/mode/until", "out_of_range", "must be in the years 2000 to 9998"));
         }
+        if !self.currency.is_in_use() {
+            let detail = format!("customers cannot pay in {}: name the currency of the shop's country", self.currency);
+            faults.push(Fault::new("/currency", "not_allowed", detail));
+        }
         faults.extend(check_name("/name", &self.name));
         faults.extend(self.hours.check("/hours"));
         faults
@@ -279,6 +283,17 @@ mod tests {
 
     fn daily(open: &str, close: &str) -> Hours {
         Hours::every_day(Opening::new(open.parse().unwrap(), close.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_shop_asks_for_money_that_its_customers_have_and_one_that_does_not_still_loads() {
+        for code in ["XXX", "XAU", "XTS", "CHE", "HRK"] {
+            let shop = Shop { currency: code.parse().unwrap(), ..shop() };
+            let pointers: Vec<_> = shop.check().into_iter().map(|fault| fault.pointer).collect();
+            assert_eq!(pointers, ["/currency"], "{code}");
+            let stored = serde_json::to_string(&shop).unwrap();
+            assert_eq!(serde_json::from_str::<Shop>(&stored).unwrap(), shop);
+        }
     }
 
     #[rstest]

@@ -62,7 +62,7 @@ impl Catalogue {
         let shop = self.shop(partner, request.shop_id).ok_or(Refusal::UnknownShop)?;
         let wanted_at = request.pickup.at;
         let (menu, changes) = self.sold_at(shop);
-        let bill = Bill::new(menu, changes, &request.lines, wanted_at.unwrap_or(now));
+        let bill = Bill::new(menu, changes, &request.lines, shop.currency, wanted_at.unwrap_or(now));
         let present = Money { amount: bill.total, currency: shop.currency };
 
         let mut faults = bill.faults;

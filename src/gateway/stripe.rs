@@ -3,13 +3,15 @@
 //! confirmation: so whatever is released stays released.
 //!
 //! The bytes of a request depend on the order alone, and its Idempotency-Key on the order, the operation and the
-//! amount: a repetition is the same request. What refuses is not believed before the intent itself was looked at.
+//! amount: a repetition is the same request. Amounts are written as Stripe writes them (`units`), and only here. What
+//! refuses is not believed before the intent itself was looked at.
 //! Source: the API's reference of the version below.
 
 pub mod callback;
 mod intent;
 mod reply;
 pub mod signature;
+pub mod units;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use self::intent::Intent;
 use self::reply::Fault;
 use super::{Charge, Gateway, Held, HeldStatus, Page, Trouble};
 use crate::config::Secret;
-use crate::order::Instant;
+use crate::order::{Instant, Money};
 
 /// The version of the API whose answers are understood here, whatever the account's own default is.
 pub const VERSION: &str = "2024-06-20";
@@ -142,7 +144,8 @@ impl Stripe {
     }
 
     async fn create(&self, charge: &Charge) -> Result<Intent, Fault> {
-        let form = creation(charge, &self.installation);
+        let amount = units::written(charge.total).map_err(Fault::Rejected)?;
+        let form = creation(charge, amount, &self.installation);
         let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.call(Method::POST, "payment_intents", &form, Some(&charge.key), charge.traceparent.as_deref()).await
     }
@@ -217,9 +220,17 @@ impl Gateway for Stripe {
             Err(Fault::Declined { refusal, intent: Some(intent) }) => {
                 self.settled(charge, *intent, Some(refusal)).await
             }
-            Err(Fault::Declined { refusal, intent: None } | Fault::Rejected(refusal)) => {
+            Err(Fault::Declined { refusal, intent: None }) => {
                 let intent = self.retrieve(charge, reference).await?;
                 self.settled(charge, intent, Some(refusal)).await
+            }
+            // What it says is true, or the request is wrong: the intent tells.
+            Err(Fault::Rejected(why)) => {
+                let intent = self.retrieve(charge, reference).await?;
+                match intent.held(false)?.status {
+                    HeldStatus::Prepared => Err(Trouble::Invalid(why)),
+                    _ => self.settled(charge, intent, None).await,
+                }
             }
             Err(fault) => Err(fault.into()),
         }
@@ -233,18 +244,23 @@ impl Gateway for Stripe {
 
     async fn capture(&self, charge: &Charge, amount: i64) -> Result<Held, Trouble> {
         let reference = charge.reference.as_deref().ok_or_else(nothing_confirmed)?;
-        let (key, amount) = (format!("{}/capture/{amount}", charge.key), amount.to_string());
+        let key = format!("{}/capture/{amount}", charge.key);
+        let amount = written(charge, amount)?.to_string();
         match self.act(charge, reference, "capture", &[("amount_to_capture", &amount)], Some(&key)).await {
             Ok(intent) => match intent.held(false)? {
                 held if held.status == HeldStatus::Captured => Ok(held),
                 held => Err(Trouble::Unanswered(format!("after its capture it is {:?}", held.status))),
             },
-            Err(Fault::Declined { refusal, .. } | Fault::Rejected(refusal)) => {
-                match self.retrieve(charge, reference).await?.held(false)? {
-                    held if held.status == HeldStatus::Captured => Ok(held),
-                    _ => Err(Trouble::Refused(refusal)),
-                }
-            }
+            Err(Fault::Declined { refusal, .. }) => match self.retrieve(charge, reference).await?.held(false)? {
+                held if held.status == HeldStatus::Captured => Ok(held),
+                _ => Err(Trouble::Refused(refusal)),
+            },
+            // What it says is true, or the request is wrong: the intent tells.
+            Err(Fault::Rejected(why)) => match self.retrieve(charge, reference).await?.held(false)? {
+                held if held.status == HeldStatus::Captured => Ok(held),
+                held if held.status == HeldStatus::Authorized => Err(Trouble::Invalid(why)),
+                _ => Err(Trouble::Refused(why)),
+            },
             Err(fault) => Err(fault.into()),
         }
     }
@@ -281,13 +297,17 @@ impl Gateway for Stripe {
             _ => return Err(Trouble::Refused("nothing was captured".into())),
         }
         let key = format!("{}/refund/{}-{total_refunded}", charge.key, held.refunded);
-        let (amount, order) = ((total_refunded - held.refunded).to_string(), charge.order_id.to_string());
+        let amount = written(charge, total_refunded - held.refunded)?.to_string();
+        let order = charge.order_id.to_string();
         let form = [("payment_intent", reference), ("amount", &amount), (ORDER_ID, &order)];
         let trace = charge.traceparent.as_deref();
         let refund: Refund = self.call(Method::POST, "refunds", &form, Some(&key), trace).await?;
         match refund.status.as_str() {
             _ if refund.payment_intent != reference => Err(Trouble::Unanswered("a refund of something else".into())),
-            "succeeded" | "pending" => Ok(Held { refunded: held.refunded + refund.amount, ..held }),
+            "succeeded" | "pending" => match units::read(refund.amount, charge.total.currency) {
+                Some(amount) => Ok(Held { refunded: held.refunded + amount, ..held }),
+                None => Err(Trouble::Unanswered("a refund of an amount that its currency has not".into())),
+            },
             status => Err(Trouble::Unanswered(format!("the refund is {status}"))),
         }
     }
@@ -307,9 +327,9 @@ impl Gateway for Stripe {
 
 /// The parameters of a PaymentIntent. They are part of what is resent byte for byte: another version of this service
 /// must not change them for an order whose creation may be under way.
-fn creation(charge: &Charge, installation: &str) -> [(&'static str, String); 9] {
+fn creation(charge: &Charge, amount: i64, installation: &str) -> [(&'static str, String); 9] {
     [
-        ("amount", charge.total.amount.to_string()),
+        ("amount", amount.to_string()),
         ("currency", charge.total.currency.as_str().to_lowercase()),
         ("capture_method", "manual".into()),
         ("confirm", "false".into()),
@@ -319,6 +339,11 @@ fn creation(charge: &Charge, installation: &str) -> [(&'static str, String); 9] 
         (INSTALLATION, installation.to_owned()),
         (EXPAND.0, EXPAND.1.into()),
     ]
+}
+
+/// An amount of the charge's currency, as Stripe writes it.
+fn written(charge: &Charge, amount: i64) -> Result<i64, Trouble> {
+    units::written(Money { amount, ..charge.total }).map_err(Trouble::Invalid)
 }
 
 fn is_of(charge: &Charge, held: &Held) -> bool {
@@ -366,7 +391,7 @@ fn chain(fault: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::order::{Money, OrderId};
+    use crate::order::OrderId;
 
     #[test]
     fn the_bytes_of_a_creation_never_change() {
@@ -378,7 +403,7 @@ mod tests {
             traceparent: Some("00-1-2-01".into()),
             reference: None,
         };
-        let body = Serializer::new(String::new()).extend_pairs(creation(&charge, "00aa")).finish();
+        let body = Serializer::new(String::new()).extend_pairs(creation(&charge, 820, "00aa")).finish();
         assert_eq!(
             body,
             "amount=820&currency=eur&capture_method=manual&confirm=false&payment_method=pm_card_visa%26confirm%3Dtrue\

@@ -69,7 +69,14 @@ words! {
     Taken { HandedOver, Claimed }
 
     /// Why an attempt is repeated.
-    Trouble { Unavailable, Unanswered, BreakerOpen, Panic }
+    Trouble {
+        Unavailable,
+        Unanswered,
+        BreakerOpen,
+        Panic,
+        /// The request itself is wrong.
+        Invalid,
+    }
 
     /// What became of money whose order was lost.
     Freed { Voided, Refunded, Failed }
@@ -85,6 +92,8 @@ words! {
         Unanswered,
         /// Not called at all.
         BreakerOpen,
+        /// It rejects the request itself: a fault of this service.
+        Invalid,
     }
 
     /// What became of a callback of the gateway.

@@ -1,6 +1,6 @@
 //! The simulated gateway as a server of its own, behind the part of Stripe's HTTP API that `gateway::stripe` uses:
 //! PaymentIntents with manual capture, refunds, idempotency keys, test keys, and signed callbacks. It keeps the
-//! simulator's ledger, and its payment methods decide what becomes of a payment.
+//! simulator's ledger, which has minor units, while requests and answers have Stripe's. Its payment methods decide what becomes of a payment.
 //!
 //! Answers are stored under their keys for as long as the process lives.
 
@@ -25,9 +25,9 @@ use self::callbacks::Callbacks;
 pub use self::callbacks::Subscriber;
 use crate::app::Bank;
 use crate::gateway::simulator::{Delivery, Entry, GatewaySimulator, SLOW};
-use crate::gateway::stripe::{INSTALLATION, ORDER_ID};
+use crate::gateway::stripe::{INSTALLATION, ORDER_ID, units};
 use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
-use crate::order::{Hash, Money, OrderId};
+use crate::order::{Currency, Hash, Money, OrderId};
 use crate::web::bank;
 use crate::web::problem::Problem;
 
@@ -155,6 +155,7 @@ impl Refusal {
     fn of(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Refused(_) => Self::unexpected_state(),
+            Trouble::Invalid(_) => Self::invalid("parameter_invalid"),
             Trouble::Later { .. } => Self::new(429, "rate_limit_error", "rate_limit"),
             Trouble::Unavailable(_) | Trouble::Unanswered(_) => Self::broken(),
         }
@@ -176,6 +177,13 @@ impl Form {
 
     fn amount(&self, name: &str) -> Result<Option<i64>, Refusal> {
         self.get(name).map(|text| text.parse().map_err(|_| Refusal::invalid("parameter_invalid_integer"))).transpose()
+    }
+
+    /// An amount of this currency, from what Stripe would write.
+    fn money(&self, name: &str, currency: Currency) -> Result<Option<i64>, Refusal> {
+        let Some(written) = self.amount(name)? else { return Ok(None) };
+        let amount = units::read(written, currency).filter(|_| units::is_taken(written, currency));
+        amount.map(Some).ok_or_else(|| Refusal::invalid("invalid_charge_amount_no_decimal_compatible"))
     }
 
     fn only(&self, known: &[&str]) -> Result<(), Refusal> {
@@ -293,9 +301,12 @@ impl Desk {
             INSTALLATION,
         ])?;
         let missing = || Refusal::invalid("parameter_missing");
-        let amount = form.amount("amount")?.filter(|amount| *amount > 0).ok_or_else(missing)?;
         let currency = form.get("currency").ok_or_else(missing)?.to_uppercase();
-        let currency = currency.parse().map_err(|_| Refusal::invalid("parameter_invalid"))?;
+        let currency: Currency = currency.parse().map_err(|_| Refusal::invalid("parameter_invalid"))?;
+        if !currency.is_in_use() {
+            return Err(Refusal::invalid("parameter_invalid"));
+        }
+        let amount = form.money("amount", currency)?.filter(|amount| *amount > 0).ok_or_else(missing)?;
         if form.get("capture_method") != Some("manual") || form.get("confirm").is_some_and(|text| text != "false") {
             return Err(Refusal::invalid("parameter_invalid"));
         }
@@ -332,7 +343,7 @@ impl Desk {
         if held.status != HeldStatus::Authorized {
             return Err(Refusal::unexpected_state());
         }
-        let amount = form.amount("amount_to_capture")?.unwrap_or(held.total.amount);
+        let amount = form.money("amount_to_capture", held.total.currency)?.unwrap_or(held.total.amount);
         let held = self.gateway.capture(&named(id, held.order_id), amount).await;
         self.changed(id, held.map_err(Refusal::of)?)
     }
@@ -351,7 +362,7 @@ impl Desk {
         form.only(&["payment_intent", "amount", ORDER_ID])?;
         let id = form.get("payment_intent").ok_or_else(|| Refusal::invalid("parameter_missing"))?;
         let held = self.entry(id)?.held;
-        let amount = form.amount("amount")?.unwrap_or(held.captured - held.refunded);
+        let amount = form.money("amount", held.total.currency)?.unwrap_or(held.captured - held.refunded);
         if amount <= 0 {
             return Err(Refusal::invalid("parameter_invalid_integer"));
         }

@@ -9,7 +9,7 @@ use chrono::Duration;
 
 use super::{Freed, Ports, again, backoff, happened};
 use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
-use crate::lifecycle::{Event, PaymentStatus, Status};
+use crate::lifecycle::{Event, PaymentStatus, Stage, Status};
 use crate::machine;
 use crate::state::{Order, authorization_key};
 use crate::store::Outcome;
@@ -28,6 +28,10 @@ pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
     match ports.call(order, &peer(order), ports.gateway.authorize(&charge(order))).await {
         Ok(held) => found(order, &held),
         Err(Trouble::Refused(refusal)) => happened(Event::PaymentDeclined { refusal }),
+        // No other try is any better: the order waits for an operator, and its deadline ends it.
+        Err(trouble @ Trouble::Invalid(_)) if order.task.stage == Some(Stage::Authorize) => {
+            happened(Event::Parked { why: trouble.to_string() })
+        }
         Err(trouble) if order.payment.status == PaymentStatus::Unknown => {
             try_again(machine::look_up_after(order, order.task.attempts), trouble)
         }
@@ -277,6 +281,7 @@ fn contradicted(order: &Order, what: String) -> Outcome {
 
 fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, patience: Duration) -> Outcome {
     let is_news = order.payment.pending_operation.is_none() && matches!(trouble, Trouble::Unanswered(_));
+    let patience = if matches!(trouble, Trouble::Invalid(_)) { RELEASE_PATIENCE } else { patience };
     Outcome {
         event: is_news.then(|| Event::OperationUnanswered { operation: operation.into(), amount }),
         ..try_again(backoff(order.task.attempts, patience), trouble)
@@ -287,7 +292,7 @@ fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, pat
 fn try_again(after: Duration, trouble: Trouble) -> Outcome {
     let after = match &trouble {
         Trouble::Later { after: told, .. } => after.max(Duration::from_std(*told).unwrap_or(RELEASE_PATIENCE)),
-        Trouble::Unavailable(_) | Trouble::Unanswered(_) | Trouble::Refused(_) => after,
+        Trouble::Unavailable(_) | Trouble::Unanswered(_) | Trouble::Refused(_) | Trouble::Invalid(_) => after,
     };
     again(after, trouble.to_string())
 }

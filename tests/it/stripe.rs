@@ -11,7 +11,7 @@ use chrono::{TimeDelta, Utc};
 use lungo::config::Secret;
 use lungo::gateway::stripe::{Stripe, VERSION, signature};
 use lungo::gateway::{Charge, Gateway, HeldStatus, Trouble};
-use lungo::lifecycle::{Event, PaymentStatus, Status};
+use lungo::lifecycle::{Event, PaymentStatus, Reason, Status};
 use lungo::order::{Money, OrderId};
 use lungo::stages::{self, Ports};
 use lungo::store::Store;
@@ -289,6 +289,116 @@ async fn a_declined_intent_is_cancelled_before_anybody_hears_of_it() {
         lines,
         ["POST /v1/payment_intents/pi_1/confirm HTTP/1.1", "POST /v1/payment_intents/pi_1/cancel HTTP/1.1"]
     );
+}
+
+fn rejected(code: &str) -> (u16, &'static str, Value) {
+    (400, "", json!({"error": {"type": "invalid_request_error", "code": code, "param": "amount"}}))
+}
+
+#[tokio::test]
+async fn a_request_that_stripe_rejects_is_a_fault_of_ours_and_no_decline() {
+    let bench = Bench::new(Store::open);
+    let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
+    let strict = Scripted::start(Box::new(|_| rejected("amount_too_small")));
+    let second = Duration::from_secs(2);
+    let ports = Ports::new(Arc::new(strict.gateway()), Arc::new(NoShops), Box::new(|_| false), second, second);
+    let work = async |seconds| {
+        let stage = bench.order(order.id).await.task.stage.expect("there is work");
+        for claim in bench.store.claim(stage, 1, at(seconds)).await.unwrap() {
+            let outcome = stages::act(&claim, &ports).await;
+            bench.store.commit(claim, outcome, at(seconds)).await.unwrap();
+        }
+        bench.order(order.id).await
+    };
+    let parked = work(1).await;
+    assert_eq!((parked.status, parked.payment.status), (Status::New, PaymentStatus::None));
+    let why = parked.task.last_error.expect("an operator sees why");
+    assert!(parked.task.parked_at.is_some() && why.contains("amount_too_small (amount)"), "{why}");
+    bench.store.expire(10, at(60)).await.unwrap();
+    let failed = bench.order(order.id).await;
+    assert_eq!((failed.status, failed.reason), (Status::Failed, Some(Reason::InternalError)));
+    let released = work(60).await;
+    assert_eq!((released.payment.status, released.owed()), (PaymentStatus::Voided, 0), "nothing was ever made");
+}
+
+#[tokio::test]
+async fn a_capture_that_stripe_rejects_is_not_refused_while_the_money_is_held() {
+    for (status, is_held) in [("requires_capture", true), ("canceled", false)] {
+        let charge = charge(Some("pi_1"));
+        let id = charge.order_id.to_string();
+        let server = Scripted::start(Box::new(move |request| match request.line.starts_with("GET") {
+            true => (200, "", intent(status, &id, 600)),
+            false => rejected("amount_too_large"),
+        }));
+        let trouble = server.gateway().capture(&charge, 600).await.unwrap_err();
+        assert_eq!(matches!(trouble, Trouble::Invalid(_)), is_held, "{trouble}");
+        assert_eq!(matches!(trouble, Trouble::Refused(_)), !is_held, "{trouble}");
+    }
+}
+
+#[tokio::test]
+async fn amounts_are_sent_as_stripe_reads_them() {
+    let mut charge = charge(Some("pi_1"));
+    charge.total = Money { amount: 5_000, currency: "UGX".parse().unwrap() };
+    let id = charge.order_id.to_string();
+    let server = Scripted::start(Box::new(move |request| {
+        let status = if request.line.contains("/capture ") { "succeeded" } else { "requires_capture" };
+        let mut intent = intent(status, &id, 500_000);
+        intent["currency"] = json!("ugx");
+        (200, "", intent)
+    }));
+    let gateway = server.gateway();
+    let prepared = gateway.authorize(&Charge { reference: None, ..charge.clone() }).await.unwrap();
+    assert_eq!(prepared.total, charge.total);
+    assert_eq!(gateway.capture(&charge, 5_000).await.unwrap().captured, 5_000);
+    let bodies: Vec<_> = server.asked().into_iter().map(|request| request.body).collect();
+    assert!(bodies[0].starts_with("amount=500000&currency=ugx&"), "{bodies:?}");
+    assert!(bodies[1].starts_with("amount_to_capture=500000&"), "{bodies:?}");
+    charge.total = Money { amount: 5_125, currency: "KWD".parse().unwrap() };
+    let trouble = gateway.authorize(&Charge { reference: None, ..charge }).await.unwrap_err();
+    assert!(matches!(trouble, Trouble::Invalid(_)) && server.asked().len() == 2, "it is not even asked");
+}
+
+#[test]
+fn a_shop_in_a_currency_that_stripe_writes_in_its_own_way_is_paid_what_its_menu_says() {
+    let (server, _gateway) = GatewayProcess::start(IMPATIENT);
+    let admin = server.with_key("LUNGO_ADMIN_KEY");
+    let shop_in = |currency: &str| {
+        let partner = admin.get(&format!("/v1/admin/shops/{BY_HAND}")).expect(200).body["partner_id"].clone();
+        let shop = json!({"partner_id": partner, "name": currency, "currency": currency, "simulated": true});
+        admin.call("POST", "/v1/admin/shops").json(&shop).send()
+    };
+    for nobodys in ["XXX", "XAU", "HRK"] {
+        let refused = shop_in(nobodys).problem(422, "unprocessable");
+        assert_eq!(refused.faults(), [("/currency".to_owned(), "not_allowed".to_owned())]);
+    }
+    let order_in = |currency: &str, price: i64| {
+        let shop = text(&shop_in(currency).expect(201).body["shop_id"]);
+        let own = json!({"price": price});
+        admin.call("PUT", &format!("/v1/admin/shops/{shop}/items/tea")).json(&own).send().expect(200);
+        let mut body = teas(&fresh("cus"), 1, "pm_card_visa", None);
+        (body["shop_id"], body["total"]) = (json!(shop), json!({"amount": price, "currency": currency}));
+        server.create(&body)
+    };
+    for (currency, price) in [("UGX", 5_000), ("ISK", 650), ("KWD", 1_250), ("MGA", 900_000)] {
+        let id = order_in(currency, price).expect(202).id();
+        let sold = server.wait_for_payment(&id, "captured");
+        assert_eq!(sold["payment"]["captured"], json!({"amount": price, "currency": currency}));
+    }
+    let shop = text(&shop_in("KWD").expect(201).body["shop_id"]);
+    let fils = admin.call("PUT", &format!("/v1/admin/shops/{shop}/items/tea")).json(&json!({"price": 1_255})).send();
+    let refused = fils.problem(422, "unprocessable");
+    assert_eq!(refused.faults(), [("/price".to_owned(), "not_payable".to_owned())]);
+    // As long as a shop has no price of its own, the menu's is asked for.
+    let partner = text(&admin.get(&format!("/v1/admin/shops/{shop}")).expect(200).body["partner_id"]);
+    let coin = json!({"name": "Coin", "price": 315, "make_seconds": 1});
+    admin.call("PUT", &format!("/v1/admin/partners/{partner}/items/coin")).json(&coin).send().expect(200);
+    let mut body = teas(&fresh("cus"), 1, "pm_card_visa", None);
+    (body["shop_id"], body["total"]) = (json!(shop), json!({"amount": 315, "currency": "KWD"}));
+    body["lines"] = json!([{"item_id": "coin", "quantity": 1}]);
+    let refused = server.create(&body).problem(422, "unprocessable");
+    assert_eq!(refused.faults(), [("/lines/0".to_owned(), "not_payable".to_owned())]);
+    assert!(reconcile(server.data()).0);
 }
 
 #[tokio::test]

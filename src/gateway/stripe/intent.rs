@@ -6,6 +6,7 @@ use chrono::DateTime;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::units;
 use crate::gateway::{Held, HeldStatus, Trouble};
 use crate::order::{Instant, Money, OrderId, PaymentAction};
 
@@ -128,15 +129,18 @@ impl Intent {
             other => return Err(unclear(&format!("is {other:.40}"))),
         };
         let captured = if status == HeldStatus::Captured { self.captured() } else { 0 };
+        let refunded = if status == HeldStatus::Captured { self.refunded(captured)? } else { 0 };
+        let read =
+            |amount| units::read(amount, currency).ok_or_else(|| unclear("has an amount that its currency has not"));
         let refused = |failure: &PaymentError| failure.decline_code.clone().or(failure.code.clone());
         Ok(Held {
             // Without the id of an order it is nobody's, and will be told from everybody's.
             order_id: self.metadata.get("order_id").and_then(|id| id.parse().ok()).unwrap_or(OrderId(Uuid::nil())),
-            total: Money { amount: self.amount, currency },
+            total: Money { amount: read(self.amount)?, currency },
             reference: self.id.clone(),
             status,
-            captured,
-            refunded: if status == HeldStatus::Captured { self.refunded(captured)? } else { 0 },
+            captured: read(captured)?,
+            refunded: read(refunded)?,
             capture_before: self.capture_before().filter(|_| status == HeldStatus::Authorized),
             action: self.action().filter(|_| status == HeldStatus::ActionRequired),
             refusal: (status == HeldStatus::Declined)
@@ -225,6 +229,19 @@ mod tests {
     #[case(json!({"status": "succeeded", "amount_received": 400, "latest_charge": "ch_1"}))]
     fn what_is_undecided_or_unclear_is_unknown(#[case] changes: Value) {
         assert!(matches!(intent(changes).held(false), Err(Trouble::Unanswered(_))));
+    }
+
+    #[test]
+    fn amounts_are_read_in_minor_units() {
+        let taken = json!({"status": "succeeded", "currency": "ugx", "amount": 500_000, "amount_received": 400_000,
+        "latest_charge": {"amount_refunded": 200_000, "refunds": {"data": [
+            {"amount": 100_000, "status": "succeeded", "metadata": {"order_id": "x"}},
+            {"amount": 100_000, "status": "succeeded", "metadata": {}},
+        ]}}});
+        let held = intent(taken).held(false).unwrap();
+        assert_eq!((held.total.amount, held.captured, held.refunded), (5_000, 4_000, 1_000));
+        let cents = intent(json!({"currency": "ugx", "amount": 5_050}));
+        assert!(matches!(cents.held(false), Err(Trouble::Unanswered(_))), "no shilling has cents");
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub(super) struct Head<'a> {
 pub(super) enum Fault {
     /// 402: the card or its bank says no.
     Declined { refusal: String, intent: Option<Box<Intent>> },
-    /// 400: it cannot be done, as things stand or at all. Nothing was done.
+    /// 400: it cannot be done, as things stand or at all. Nothing was done. Where it is not the payment's state, this
+    /// service is at fault.
     Rejected(String),
     /// 400: the key was used for something else, which may well have been done.
     KeyReused(String),
@@ -54,7 +55,8 @@ impl Fault {
 impl From<Fault> for Trouble {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Declined { refusal, .. } | Fault::Rejected(refusal) => Trouble::Refused(refusal),
+            Fault::Declined { refusal, .. } => Trouble::Refused(refusal),
+            Fault::Rejected(why) => Trouble::Invalid(why),
             Fault::KeyReused(why) | Fault::Missing(why) | Fault::Unknown(why) => Trouble::Unanswered(why),
             Fault::Misconfigured(why) | Fault::Unreachable(why) => Trouble::Unavailable(why),
             Fault::Later { after, why } => Trouble::Later { after, why },
@@ -95,11 +97,14 @@ pub(super) fn read<T: DeserializeOwned>(head: Head, body: &[u8]) -> Result<T, Fa
     let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
     let is_of_the_api = error.is_some();
     let ApiError { kind, code, decline_code, param, payment_intent } = error.unwrap_or_default();
+    // The app chose the payment method: it is refused, and nothing is wrong here.
+    let is_method = param.as_deref() == Some("payment_method");
     let what = decline_code.or(code).or(kind.clone()).unwrap_or_else(|| "no reason".into());
     let what = param.map_or(what.clone(), |param| format!("{what} ({param})"));
     let told = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
     Err(match status {
         400 if kind.as_deref() == Some("idempotency_error") => Fault::KeyReused(what),
+        400 if is_method => Fault::Declined { refusal: what, intent: None },
         400 if is_of_the_api => Fault::Rejected(what),
         402 if is_of_the_api => Fault::Declined {
             refusal: what,
@@ -135,6 +140,7 @@ mod tests {
             Err(Trouble::Later { after, .. }) => format!("later {}", after.as_secs()),
             Err(Trouble::Unanswered(_)) => "unknown".into(),
             Err(Trouble::Refused(why)) => why,
+            Err(Trouble::Invalid(why)) => format!("invalid: {why}"),
         }
     }
 
@@ -148,8 +154,10 @@ mod tests {
     #[case::cut_off(200, "{\"id\": \"pi_", "unknown")]
     #[case::empty(200, "", "unknown")]
     #[case::redirect(302, "", "unknown")]
-    #[case::misuse(400, &error("\"type\": \"invalid_request_error\", \"code\": \"parameter_missing\", \"param\": \"amount\""), "parameter_missing (amount)")]
-    #[case::too_late(400, &error("\"type\": \"invalid_request_error\", \"code\": \"payment_intent_unexpected_state\""), "payment_intent_unexpected_state")]
+    #[case::misuse(400, &error("\"type\": \"invalid_request_error\", \"code\": \"parameter_missing\", \"param\": \"amount\""), "invalid: parameter_missing (amount)")]
+    #[case::no_such_method(400, &error("\"type\": \"invalid_request_error\", \"code\": \"resource_missing\", \"param\": \"payment_method\""), "resource_missing (payment_method)")]
+    #[case::fraction_of_a_krona(400, &error("\"type\": \"invalid_request_error\", \"code\": \"invalid_charge_amount_no_decimal_compatible\""), "invalid: invalid_charge_amount_no_decimal_compatible")]
+    #[case::too_late(400, &error("\"type\": \"invalid_request_error\", \"code\": \"payment_intent_unexpected_state\""), "invalid: payment_intent_unexpected_state")]
     #[case::other_body_under_the_key(400, &error("\"type\": \"idempotency_error\""), "unknown")]
     #[case::somebody_elses_400(400, "Bad Request", "unknown")]
     #[case::wrong_key(401, &error("\"type\": \"invalid_request_error\""), "unavailable")]

@@ -4,7 +4,9 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::gateway::stripe::units;
 use crate::gateway::{Held, HeldStatus};
+use crate::order::Money;
 
 /// A PaymentIntent, with its latest charge and the charge's refunds.
 pub fn intent(id: &str, held: &Held) -> Value {
@@ -26,9 +28,9 @@ pub fn intent(id: &str, held: &Held) -> Value {
     json!({
         "id": id,
         "object": "payment_intent",
-        "amount": held.total.amount,
-        "amount_capturable": capturable,
-        "amount_received": held.captured,
+        "amount": written(held.total.amount, held),
+        "amount_capturable": written(capturable, held),
+        "amount_received": written(held.captured, held),
         "capture_method": "manual",
         "client_secret": format!("{id}_secret_simulated"),
         "currency": held.total.currency.as_str().to_lowercase(),
@@ -46,14 +48,15 @@ fn charge(id: &str, held: &Held) -> Value {
     let is_captured = held.status == HeldStatus::Captured;
     let left = if is_captured { held.total.amount - held.captured } else { 0 };
     let asked_for = (held.refunded > 0).then(|| refund(id, held.refunded, held));
-    let released = (left > 0).then(|| json!({"id": "re_left", "amount": left, "status": "succeeded", "metadata": {}}));
+    let released = (left > 0)
+        .then(|| json!({"id": "re_left", "amount": written(left, held), "status": "succeeded", "metadata": {}}));
     let refunds: Vec<Value> = asked_for.into_iter().chain(released).collect();
     json!({
         "id": id.replacen("pi_", "ch_", 1),
         "object": "charge",
-        "amount": held.total.amount,
-        "amount_captured": held.captured,
-        "amount_refunded": held.refunded + left,
+        "amount": written(held.total.amount, held),
+        "amount_captured": written(held.captured, held),
+        "amount_refunded": written(held.refunded + left, held),
         "captured": is_captured,
         "refunded": is_captured && held.refunded + left == held.total.amount,
         "metadata": metadata(held),
@@ -68,7 +71,7 @@ pub fn refund(id: &str, amount: i64, held: &Held) -> Value {
     json!({
         "id": format!("re_{}", Uuid::now_v7().simple()),
         "object": "refund",
-        "amount": amount,
+        "amount": written(amount, held),
         "metadata": metadata(held),
         "payment_intent": id,
         "status": "succeeded",
@@ -98,4 +101,9 @@ pub fn event(id: &str, held: &Held) -> Value {
 
 fn metadata(held: &Held) -> Value {
     if held.order_id.0.is_nil() { json!({}) } else { json!({"order_id": held.order_id}) }
+}
+
+/// An amount of its currency, as Stripe writes it. What is held came in as such.
+fn written(amount: i64, held: &Held) -> i64 {
+    units::written(Money { amount, ..held.total }).unwrap_or(amount)
 }

@@ -162,7 +162,7 @@ pub async fn put_item(
         option_groups: body.option_groups.unwrap_or_default(),
         active: body.active.unwrap_or(true),
     };
-    let found = item.check();
+    let found = app.catalogue().check_item(&item);
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
@@ -211,7 +211,7 @@ pub async fn put_shop_item(
         Ok(availability) => (change(availability), Vec::new()),
         Err(found) => (change(Availability::Available), found),
     };
-    found.extend(change.check());
+    found.extend(catalogue.check_change(shop, &change));
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }

@@ -290,7 +290,7 @@ pub async fn set_item(app: Data<App>, path: Path<(String, String)>, posted: Post
     let (availability, until) = said_availability(&posted, now)?;
     let is_available = availability == Availability::Available;
     let item = ShopItem { shop_id: id, item_id, price, availability };
-    let found = item.check();
+    let found = catalogue.check_change(shop, &item);
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
@@ -388,7 +388,7 @@ pub async fn edit_item(app: Data<App>, path: Path<(String, String)>, posted: Pos
         active: posted.fields.text("active") == "yes",
         ..known.clone()
     };
-    let found = item.check();
+    let found = catalogue.check_item(&item);
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
