@@ -388,7 +388,10 @@ export interface components {
         };
         /** @description An order, with the total that the customer was shown. */
         CreateOrder: {
-            /** @description The partner's own name for its customer. */
+            /**
+             * @description The partner's own name for its customer. Names are compared byte by byte: `Ada` and `ada` are two customers,
+             *     and so are two Unicode forms of `é`.
+             */
             customer_id: string;
             lines: components["schemas"]["LineRequest"][];
             metadata?: components["schemas"]["Metadata"] | null;
@@ -465,7 +468,10 @@ export interface components {
         };
         /** @description A basket to be priced; with a total, it must be the present one. */
         DraftOrder: {
-            /** @description The partner's own name for its customer. */
+            /**
+             * @description The partner's own name for its customer. Names are compared byte by byte: `Ada` and `ada` are two customers,
+             *     and so are two Unicode forms of `é`.
+             */
             customer_id: string;
             lines: components["schemas"]["LineRequest"][];
             metadata?: components["schemas"]["Metadata"] | null;
@@ -806,10 +812,12 @@ export interface components {
              */
             at?: string | null;
             /**
-             * @description The name that is called out when the order is ready. Blanks around it are cut off; it may not be all blank.
+             * @description The name that is called out when the order is ready. White space around it is cut off, and something
+             *     of it has to be visible.
              * @example Ada
              */
             name?: string | null;
+            /** @description Lines are stored with a line feed at their ends, whatever the client ends them with. */
             note?: string | null;
             type?: components["schemas"]["PickupType"] | null;
             vehicle?: string | null;

@@ -1,6 +1,7 @@
 //! What was ordered: plain data that has been parsed and can be trusted from here on.
 
 mod currency;
+pub mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -9,7 +9,7 @@ use crate::catalogue::calendar::Exception;
 use crate::catalogue::hours::{Hours, Opening, Span};
 use crate::catalogue::timezone::Timezone;
 use crate::error::Fault;
-use crate::order::{Currency, Instant, PartnerId, ShopId};
+use crate::order::{Currency, Instant, PartnerId, ShopId, text};
 
 /// A silent shop is looked at by an operator after this time …
 const LATE_AFTER: Duration = Duration::seconds(60);
@@ -259,8 +259,10 @@ impl Shop {
 
 /// A name that people read: 1 to 100 characters, none of them a control character, no blank ends.
 pub fn check_name(pointer: &str, name: &str) -> Option<Fault> {
-    let is_good =
-        (1..=100).contains(&name.chars().count()) && name.trim() == name && !name.chars().any(char::is_control);
+    let is_good = (1..=100).contains(&name.chars().count())
+        && text::trimmed(name) == name
+        && !text::is_blank(name)
+        && !name.chars().any(char::is_control);
     (!is_good).then(|| {
         Fault::new(pointer, "invalid", "must have 1 to 100 characters, without control characters or blank ends")
     })

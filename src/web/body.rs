@@ -20,6 +20,7 @@ use crate::error::{Code, Failure};
 use crate::order::Currency;
 use crate::web::faults;
 use crate::web::problem::Problem;
+use crate::web::query::{badly_encoded, is_well_encoded};
 use crate::web::vocabulary::CURRENCY_FORMAT;
 
 /// A parsed JSON body: an extractor.
@@ -131,6 +132,9 @@ pub async fn read_form<T: DeserializeOwned>(request: &HttpRequest, payload: web:
     }
     let bytes = read(payload, request.app_data::<Limits>().copied().unwrap_or_default()).await?;
     let text = std::str::from_utf8(&bytes).map_err(|error| unreadable("The form is not UTF-8.").because(error))?;
+    if !is_well_encoded(text) {
+        return Err(badly_encoded());
+    }
     let form = web::Query::<T>::from_query(text).map(web::Query::into_inner);
     form.map_err(|fault| Failure::new(Code::InvalidRequest, format!("The form: {fault}.")))
 }
@@ -227,6 +231,11 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(value.into())
     }
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        // JSON has one kind of numbers: `410.0` and `4.1e2` are the integer 410. Beyond this, a double stands for several.
+        const EXACT: f64 = (1_u64 << 53) as f64;
+        if value.fract() == 0.0 && value.abs() < EXACT {
+            return Ok((value as i64).into());
+        }
         Ok(value.into())
     }
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -333,11 +342,29 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn a_whole_number_is_one_however_it_is_written() {
+        for (amount, status) in [
+            ("820", 200),
+            ("820.0", 200),
+            ("8.2e2", 200),
+            ("82000e-2", 200),
+            ("820.5", 400),
+            ("1e400", 400),
+            ("9007199254740993.0", 400),
+        ] {
+            let mut body = order();
+            body["total"]["amount"] = json!("AMOUNT");
+            let text = body.to_string().replace("\"AMOUNT\"", amount);
+            assert_eq!(send("application/json", text).await.0, status, "{amount}");
+        }
+    }
+
+    #[actix_web::test]
     async fn all_faults_are_told_at_once() {
         let mut body = order();
         body["customer_id"] = json!("");
         body["surprise"] = json!(1);
-        body["lines"] = json!([{"quantity": 0, "options": [7]}, {"item_id": "lungo", "quantity": 2.0}]);
+        body["lines"] = json!([{"quantity": 0, "options": [7]}, {"item_id": "lungo", "quantity": 2.5}]);
         body["shop_id"] = json!("not-an-id");
         body["pickup"] = json!({"type": "drone", "at": "tomorrow"});
         body["total"] = json!({"amount": -1, "currency": "ABC"});

@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::order::{
-    CustomerId, Instant, Money, NewOrder, OnUnavailable, OrderId, Pickup, PickupType, RequestedLine, ShopId,
+    CustomerId, Instant, Money, NewOrder, OnUnavailable, OrderId, Pickup, PickupType, RequestedLine, ShopId, text,
 };
 
 macro_rules! order_bodies {
@@ -20,7 +20,8 @@ macro_rules! order_bodies {
         #[derive(Clone, Debug, Deserialize, ToSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
-            /// The partner's own name for its customer.
+            /// The partner's own name for its customer. Names are compared byte by byte: `Ada` and `ada` are two customers,
+            /// and so are two Unicode forms of `é`.
             #[schema(min_length = 1, max_length = 64, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
             customer_id: String,
             shop_id: Uuid,
@@ -109,16 +110,18 @@ pub struct PickupRequest {
     /// The wanted time; absent or null for as soon as possible.
     #[schema(value_type = Option<String>, format = DateTime)]
     at: Option<Instant>,
-    #[schema(max_length = 280, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
+    /// Lines are stored with a line feed at their ends, whatever the client ends them with.
+    #[schema(max_length = 280, pattern = "^[^\\u0000-\\u0008\\u000B\\u000C\\u000E-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
     #[schema(max_length = 80, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$")]
     vehicle: Option<String>,
-    /// The name that is called out when the order is ready. Blanks around it are cut off; it may not be all blank.
+    /// The name that is called out when the order is ready. White space around it is cut off, and something
+    /// of it has to be visible.
     #[schema(
         min_length = 1,
         max_length = 40,
         example = "Ada",
-        pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$"
+        pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*$"
     )]
     name: Option<String>,
 }
@@ -129,9 +132,9 @@ impl PickupRequest {
         Pickup {
             kind: self.kind.unwrap_or_default(),
             at: self.at.and_then(|at| Instant::from_timestamp_millis(at.timestamp_millis())),
-            note: self.note,
+            note: self.note.map(text::with_line_feeds),
             vehicle: self.vehicle,
-            name: self.name.map(|name| name.trim().to_owned()),
+            name: self.name.map(|name| text::trimmed(&name).to_owned()),
         }
     }
 }
@@ -179,6 +182,26 @@ mod tests {
         let mut draft = short;
         draft.as_object_mut().unwrap().remove("total");
         assert_eq!(serde_json::from_value::<DraftOrder>(draft).unwrap().parse().total, None);
+    }
+
+    #[test]
+    fn a_note_has_line_feeds_and_a_name_something_to_be_seen() {
+        let parse = |note: &str, name: &str| {
+            let body = json!({"customer_id": "c", "shop_id": Uuid::nil(), "payment": {"method": "pm"},
+                "lines": [{"item_id": "lungo", "quantity": 2.0}], "total": {"amount": 82e1, "currency": "EUR"},
+                "pickup": {"note": note, "name": name}});
+            crate::web::body::parse::<CreateOrder>(body.to_string().as_bytes()).map(CreateOrder::parse)
+        };
+        let NewOrder { pickup, lines, .. } = parse("hot\r\n\r\nno lid\r", "\u{3000}Ada\u{200B}").unwrap();
+        assert_eq!(pickup.note.as_deref(), Some("hot\n\nno lid\n"));
+        assert_eq!((pickup.name.as_deref(), lines[0].quantity), (Some("Ada"), 2));
+        // The schema knows the same letters as the function, as far as a schema can name them.
+        for letter in (0x20..=0xFFFF).filter_map(char::from_u32).filter(|letter| !letter.is_control()) {
+            if text::is_unseen(letter) || letter as u32 % 997 == 0 {
+                let name = letter.to_string();
+                assert_eq!(parse("", &name).is_ok(), !text::is_blank(&name), "U+{:04X}", letter as u32);
+            }
+        }
     }
 
     #[test]

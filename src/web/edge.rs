@@ -30,6 +30,7 @@ use crate::web::full;
 use crate::web::limits::Left;
 use crate::web::pages::PageRequest;
 use crate::web::problem::{self, Occurrence, Problem};
+use crate::web::query::{badly_encoded, is_well_encoded};
 use crate::web::unread::Held;
 
 /// The request's id, in its extensions: the client's own `X-Request-Id` where that is usable.
@@ -104,6 +105,14 @@ pub async fn serve(
         complete_headers(answer.headers_mut(), &occurrence.request_id);
         METERS.lane_refused.of(Urgency::Create).increment(1);
         log(&method, Some(route), answer.status(), started, &occurrence, None, Some(&failure));
+        return Ok(request.into_response(send(answer)));
+    }
+    let target = request.uri();
+    if ![target.path(), target.query().unwrap_or_default()].into_iter().all(is_well_encoded) {
+        let failure = badly_encoded();
+        let mut answer = render(&failure, &occurrence, page.as_ref());
+        complete_headers(answer.headers_mut(), &occurrence.request_id);
+        log(&method, None, answer.status(), started, &occurrence, None, Some(&failure));
         return Ok(request.into_response(send(answer)));
     }
     match catch_panic(next.call(request)).await {

@@ -5,6 +5,7 @@ use jsonschema::{JsonType, Validator};
 use serde_json::Value;
 
 use crate::error::{Code, Failure, Fault};
+use crate::order;
 
 /// More faults than that are counted, not told: an answer must not be much larger than its request.
 const MOST_TOLD: usize = 100;
@@ -130,7 +131,7 @@ fn words_of(options: &Value) -> String {
 }
 
 fn is_blank(text: &str) -> bool {
-    text.chars().all(|letter| letter.is_whitespace() && !letter.is_control())
+    order::text::is_blank(text) && !text.chars().any(char::is_control)
 }
 
 fn is_null_wanted(branch: &[ValidationError<'_>]) -> bool {
@@ -146,16 +147,12 @@ fn has_fraction(value: &Value) -> bool {
     }
 }
 
-/// JSON Schema takes 2.0 for an integer, the parser does not, and no member of this API has a fraction.
+/// No member of this API has a fraction, and a number that a double does not hold exactly may have been another one.
 fn fractions(value: &Value, pointer: &mut String, found: &mut Vec<Fault>) {
     let at = pointer.len();
     match value {
         Value::Number(number) if number.is_f64() => {
-            found.push(Fault::new(
-                pointer.clone(),
-                "wrong_type",
-                "Expected a whole number, without point or exponent.",
-            ));
+            found.push(Fault::new(pointer.clone(), "wrong_type", "Expected a whole number."));
         }
         Value::Array(items) => {
             for (position, item) in items.iter().enumerate() {

@@ -35,6 +35,26 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
+/// Whether each percent sign of an address or form begins the code of a byte, and the bytes are UTF-8. What is not would
+/// be replaced in silence, so that different names became one.
+pub fn is_well_encoded(text: &str) -> bool {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend(parts.next().unwrap_or_default().bytes());
+    for part in parts {
+        let code = part.get(..2).filter(|code| code.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok()) else { return false };
+        bytes.push(byte);
+        bytes.extend(part.bytes().skip(2));
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
+pub fn badly_encoded() -> Failure {
+    let detail = "A percent sign has to begin the code of a byte, such as `%20`, and the bytes have to be UTF-8.";
+    Failure::new(Code::MalformedRequest, detail)
+}
+
 /// The same names as in a body: the schema there excludes what `is_control` finds (C0, DEL and C1).
 ///
 /// # Errors
@@ -253,6 +273,16 @@ mod tests {
         }
         let of_before = EventTag::Version(short(&("event", event.order_id, event.version)));
         assert!(of_before.names(&event) && !of_before.names(&of_another_version));
+    }
+
+    #[test]
+    fn percent_signs_begin_codes_of_utf_8() {
+        for good in ["", "a=b", "caf%C3%A9", "caf%c3%a9&x=%20+", "%E2%82%AC", "é"] {
+            assert!(is_well_encoded(good), "{good}");
+        }
+        for bad in ["%", "%4", "%zz", "caf%E9", "%ff", "%fe", "%C3", "%C3x%A9", "%+1", "%é1", "100%&x=1"] {
+            assert!(!is_well_encoded(bad), "{bad}");
+        }
     }
 
     #[test]

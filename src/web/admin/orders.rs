@@ -11,7 +11,7 @@ use crate::clock::now;
 use crate::command::{Command, CommandKind};
 use crate::error::{Code, Failure, Fault};
 use crate::lifecycle::{Actor, Reason, Refund, Stage, Status};
-use crate::order::{Instant, OrderId, PartnerId};
+use crate::order::{Instant, OrderId, PartnerId, text};
 use crate::state::Order;
 use crate::store::{AuditFilter, Logged, Recorded, Wanted, order_subject};
 use crate::suspects::DEATH;
@@ -254,7 +254,7 @@ pub struct OperatorCancel {
     reason: Reason,
     /// What goes back of money that was taken; all of it by default. What was only held is always given up.
     refund: Option<RefundRequest>,
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B\\u000C\\u000E-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
 }
 
@@ -294,7 +294,7 @@ impl RefundRequest {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorNote {
-    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u0008\\u000B\\u000C\\u000E-\\u001F\\u007F-\\u009F]*$")]
     note: Option<String>,
 }
 
@@ -306,7 +306,7 @@ pub struct OperatorReason {
     #[schema(
         min_length = 1,
         max_length = 500,
-        pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$"
+        pattern = "^[^\\u0000-\\u0008\\u000B\\u000C\\u000E-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u0008\\u000B\\u000C\\u000E-\\u001F\\u007F-\\u009F]*$"
     )]
     note: String,
 }
@@ -322,7 +322,7 @@ pub struct OperatorRefund {
     #[schema(
         min_length = 1,
         max_length = 500,
-        pattern = "^[^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F]*$"
+        pattern = "^[^\\u0000-\\u0008\\u000B\\u000C\\u000E-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u0008\\u000B\\u000C\\u000E-\\u001F\\u007F-\\u009F]*$"
     )]
     note: String,
 }
@@ -473,7 +473,7 @@ async fn decide(
 ) -> Result<HttpResponse, Problem> {
     let order_id = OrderId(path_id(order_id)?);
     let version = headers::version_decided_on(request.headers())?;
-    let by = super::by(app, admin, request, note).await?;
+    let by = super::by(app, admin, request, note.map(text::with_line_feeds)).await?;
     Ok(shown(app, &obeyed(app, order_id, version, command, by).await?))
 }
 

@@ -316,7 +316,7 @@ pub fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
     assert!(table.is_empty(), "problems of no operation: {:?}", table.keys());
 }
 
-/// What an operation can answer merely because it needs a key or takes a body.
+/// What an operation can answer merely because it has an address, needs a key or takes a body.
 fn problems_of_form(operation: &Value) -> impl Iterator<Item = Code> {
     let needs_key = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
     let of_a_key: &[Code] =
@@ -331,7 +331,8 @@ fn problems_of_form(operation: &Value) -> impl Iterator<Item = Code> {
         ],
         None => &[],
     };
-    [of_a_key, of_a_body, &[Code::InternalError]].concat().into_iter()
+    // Of every address: it may be no UTF-8.
+    [of_a_key, of_a_body, &[Code::MalformedRequest, Code::InternalError]].concat().into_iter()
 }
 
 fn response(codes: &[Code]) -> Value {

@@ -84,8 +84,7 @@ fn every_documented_operation_is_there_and_every_other_method_is_told_so() {
 #[test]
 fn what_is_not_there_is_a_problem_like_any_other() {
     let server = ordinary();
-    for path in ["/", "/v1", "/v1/nothing", "/v1/orders/", "/v1/orders/x", "/v1/orders/%00", "/v1/orders/7/8/9", "/%ff"]
-    {
+    for path in ["/v1", "/v1/nothing", "/v1/orders/", "/v1/orders/x", "/v1/orders/%00", "/v1/orders/7/8/9", "/%C3%BF"] {
         for method in ["GET", "POST"] {
             let answer = server.call(method, path).send();
             assert!(answer.status == 404 || (answer.status == 405 && method == "POST"), "{method} {path}: {answer:?}");
@@ -177,6 +176,44 @@ fn a_body_must_be_json_in_utf_8() {
         post("application/json", not_an_order.as_bytes()).problem(400, "invalid_request");
     }
     post("Application/JSON; charset=UTF-8", body.as_bytes()).expect(202);
+}
+
+#[test]
+fn an_address_that_is_not_utf_8_is_refused_whatever_it_names() {
+    let server = ordinary();
+    let admin = server.with_key("LUNGO_ADMIN_KEY");
+    for path in [
+        "/v1/orders?customer_id=caf%E9",
+        "/v1/orders/ongoing?customer_id=%ff",
+        "/v1/orders/%fe",
+        "/v1/events?cursor=100%",
+        "/v1/shops/%C3/menu",
+        "/no/such/%zz",
+    ] {
+        assert_eq!(server.get(path).status, 400, "{path}");
+    }
+    admin.get("/v1/admin/orders?customer_id=%e9").problem(400, "malformed_request");
+    let name = "caf\u{e9} \u{20ac}";
+    let mut body = two_lungos(name);
+    body["customer_id"] = json!(name);
+    let id = server.created(&body)["order_id"].clone();
+    let list = server.get("/v1/orders?customer_id=caf%C3%A9%20%E2%82%AC").expect(200).body;
+    assert_eq!(list["orders"][0]["order_id"], id);
+}
+
+#[test]
+fn a_note_keeps_its_lines_and_a_name_has_something_to_be_seen() {
+    let server = ordinary();
+    let mut body = two_lungos(&fresh("cus"));
+    body["total"]["amount"] = json!(820.0);
+    body["pickup"] = json!({"note": "extra hot\r\nno lid", "name": "\u{3000}Ada\u{200b}"});
+    let made = server.created(&body);
+    assert_eq!((&made["pickup"]["note"], &made["pickup"]["name"]), (&json!("extra hot\nno lid"), &json!("Ada")));
+    for unseen in ["\u{200b}", "\u{3164}", " \u{feff}\u{a0}"] {
+        body["pickup"]["name"] = json!(unseen);
+        let faults = server.create(&body).problem(400, "invalid_request").faults();
+        assert_eq!(faults, [("/pickup/name".to_owned(), "too_short".to_owned())], "{unseen:?}");
+    }
 }
 
 #[test]
