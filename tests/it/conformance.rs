@@ -4,15 +4,15 @@
 use std::collections::HashSet;
 use std::time::Duration as StdDuration;
 
-use chrono::Duration;
+use chrono::{Duration, NaiveDate};
 use futures_util::future::join_all;
 use lungo::admission::{Rules, Verdict};
-use lungo::catalogue::Refusal;
+use lungo::catalogue::{Availability, Exception, Refusal, Shop, ShopOption};
 use lungo::lifecycle::{Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
 use lungo::order::{OrderId, PartnerId};
 use lungo::store::{
-    Again, Claim, Committed, Haste, Known, Lot, Options, Outcome, Policy, Position, Received, Recorded, Report, Sieve,
-    Source, Strike, Tally, Unreadable, Worked,
+    Again, Claim, Committed, Haste, Known, Lot, Options, Outcome, Partner, Policy, Position, Received, Recorded,
+    Report, Sieve, Source, Strike, Tally, Unreadable, Worked,
 };
 
 use crate::support::{Ask, Bench, Customer, PRICE, at, authorized, contract, options};
@@ -54,6 +54,7 @@ contract! {
     nothing_is_inserted_before_a_place_in_the_feed_that_was_seen
     an_order_that_ended_is_told_for_a_while
     what_was_handed_over_a_moment_ago_is_similar
+    what_shops_have_of_options_and_say_of_dates_is_replaced
     what_is_read_in_pieces_is_counted_once
     lists_that_are_read_together_are_those_of_one_by_one
     reopening_keeps_everything
@@ -796,6 +797,30 @@ async fn what_was_handed_over_a_moment_ago_is_similar(bench: &mut Bench) {
     // Of another partner's customer of this name nothing counts.
     let namesake = Customer { partner: PartnerId::new(), ..cus.clone() };
     assert_eq!(bench.ask(Ask { now: at(4_601), ..namesake.asks(&["roll"]) }).await.verdict, Verdict::Accept);
+}
+
+async fn what_shops_have_of_options_and_say_of_dates_is_replaced(bench: &mut Bench) {
+    let partner = Partner { partner_id: PartnerId::new(), name: "A partner".into(), created_at: at(0) };
+    let shop = Shop::new(partner.partner_id, "A shop", "EUR".parse().unwrap());
+    bench.store.put_partner(partner.clone()).await.unwrap();
+    bench.store.put_shop(shop.clone()).await.unwrap();
+    let oat = |until| ShopOption {
+        shop_id: shop.shop_id,
+        option_id: "oat".into(),
+        availability: Availability::SoldOut { until },
+    };
+    let closed = |day: u32| Exception { date: NaiveDate::from_ymd_opt(2026, 12, day).unwrap(), openings: Vec::new() };
+    for (until, days) in [(None, vec![24, 25]), (Some(at(60)), vec![26])] {
+        let exceptions: Vec<_> = days.into_iter().map(closed).collect();
+        bench.store.put_shop_option(oat(until)).await.unwrap();
+        for owner in [shop.shop_id.0, partner.partner_id.0] {
+            bench.store.put_calendar(owner, exceptions.clone()).await.unwrap();
+        }
+        let mut rows = bench.store.catalogue().await.unwrap();
+        assert_eq!(rows.shop_options, [oat(until)]);
+        rows.calendars.sort_by_key(|(owner, _)| *owner != shop.shop_id.0);
+        assert_eq!(rows.calendars, [(shop.shop_id.0, exceptions.clone()), (partner.partner_id.0, exceptions)]);
+    }
 }
 
 async fn what_is_read_in_pieces_is_counted_once(bench: &mut Bench) {
