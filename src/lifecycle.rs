@@ -429,13 +429,19 @@ pub const PAYMENT_RULES: &[(PaymentStatus, &[PaymentStatus])] = {
     ]
 };
 
-/// Events of no line of [`RULES`] that only an operator causes: money and patience are not given by anyone else.
+/// Events of no line of [`RULES`] that only an operator causes: money and patience are not given by anyone else …
 const OF_OPERATORS: &[EventKind] =
     &[EventKind::Retried, EventKind::RefundRequested, EventKind::DeadlineExtended, EventKind::OfferRepeated];
+/// … but a comparison after a restore, which speaks for the gateway, asks a shop again whose answer the backup lacks.
+const AFTER_A_RESTORE: &[EventKind] = &[EventKind::DeadlineExtended, EventKind::OfferRepeated];
 
 /// Whether this actor may cause this event at all, where no line of [`RULES`] says so.
 pub fn may_cause(event: EventKind, by: Actor) -> bool {
-    by == Actor::Operator || !OF_OPERATORS.contains(&event)
+    match by {
+        Actor::Operator => true,
+        Actor::Gateway if AFTER_A_RESTORE.contains(&event) => true,
+        _ => !OF_OPERATORS.contains(&event),
+    }
 }
 
 /// Where an event may lead from a status; `None` if it is not allowed there, or not to this actor.
