@@ -106,14 +106,18 @@ function signIn({ name }, response) {
 
 async function jsonOf(request) {
   // Other sites' pages cannot send this type without being asked first.
-  if (request.headers['content-type'] !== 'application/json') throw new Refused(415, 'json_only');
-  let text = '';
+  const [type] = (request.headers['content-type'] ?? '').split(';');
+  if (type.trim().toLowerCase() !== 'application/json') throw new Refused(415, 'json_only');
+  // Decoded as a whole: a part may end inside of a letter.
+  const parts = [];
+  let bytes = 0;
   for await (const part of request) {
-    text += part;
-    if (text.length > MOST_BYTES) throw new Refused(413, 'too_large');
+    bytes += part.length;
+    if (bytes > MOST_BYTES) throw new Refused(413, 'too_large');
+    parts.push(part);
   }
   try {
-    return Object(JSON.parse(text));
+    return Object(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts))));
   } catch {
     throw new Refused(400, 'bad_json');
   }

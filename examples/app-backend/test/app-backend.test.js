@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -108,6 +109,37 @@ test('what a phone should not send is refused', async (t) => {
   assert.equal((await phone.get('/api/orders/../../etc/progress')).status, 404);
   assert.equal((await phone.post('/api/session', { name: '<b>' })).status, 422);
   assert.equal((await fetch(`${app.url}/api/session`, { method: 'POST', body: '{"name":"x"}' })).status, 415);
+});
+
+test('a body is JSON by its type, whatever charset it names, and is decoded as a whole', async (t) => {
+  const { url } = await startApp(t);
+  const typed = (type) => fetch(`${url}/api/session`, { method: 'POST', body: '{"name":"Zoë"}', headers: { 'content-type': type } });
+  for (const type of ['application/json; charset=utf-8', 'Application/JSON;charset="utf-8"']) assert.equal((await typed(type)).status, 200, type);
+  for (const type of ['application/jsonp', 'text/plain; application/json']) assert.equal((await typed(type)).status, 415, type);
+
+  const sent = async (...parts) => {
+    const request = httpRequest(`${url}/api/session`, { method: 'POST', headers: { 'content-type': 'application/json' } });
+    request.setNoDelay(true);
+    const answered = once(request, 'response');
+    for (const part of parts) await new Promise((done) => request.write(part, () => setImmediate(done)));
+    request.end();
+    const [response] = await answered;
+    let text = '';
+    for await (const chunk of response.setEncoding('utf8')) text += chunk;
+    return { status: response.statusCode, ...JSON.parse(text) };
+  };
+  const body = Buffer.from('{"name":"Zoë"}');
+  const inside = body.indexOf(0xc3) + 1;
+  assert.deepEqual(await sent(body.subarray(0, inside), body.subarray(inside)), { status: 200, name: 'Zoë' });
+  assert.deepEqual(await sent(Buffer.from([...Buffer.from('{"name":"Zo'), 0xc3, 0x22, 0x7d])), { status: 400, code: 'bad_json' });
+});
+
+test('the page shows amounts by the decimals of their currency', async (t) => {
+  const page = await (await fetch((await startApp(t)).url)).text();
+  const [, code] = /const price = ([\s\S]*?\n  \});?\n/.exec(page);
+  const price = new Function(`return ${code.replace(/;$/, '')}`)();
+  const told = [['EUR', 350], ['JPY', 500], ['KWD', 1250], ['ISK', 650]].map(([currency, amount]) => price({ amount, currency }).replace(/\s/g, ' '));
+  assert.deepEqual(told, ['€3.50', '¥500', 'KWD 1.250', 'ISK 650']);
 });
 
 test('the page is there', async (t) => {
