@@ -96,7 +96,7 @@ pub use sessions::SavedView;
 pub use settlements::{Settled, Settlement, SettlementState};
 pub use shops::{Answers, OF_LATE};
 pub use users::{Changed, FIRST_USER};
-pub use webhooks::{Added, Disabled, MOST_OF_A_PARTNER, Receivers, Webhook};
+pub use webhooks::{Added, Disabled, MOST_OF_A_PARTNER, MOST_OLD_SECRETS, Receivers, Webhook};
 
 use engine::Database;
 use hosts::Hosts;

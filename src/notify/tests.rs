@@ -27,7 +27,7 @@ async fn notifier(house: &House, allowed: &[&str], patience: chrono::Duration) -
         url: NOWHERE.into(),
         kinds: None,
         secret: SigningSecret::generate(),
-        old_secret: None,
+        old_secrets: Vec::new(),
         created_at: now(),
         disabled: None,
     };

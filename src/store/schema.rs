@@ -181,6 +181,7 @@ diesel::table! {
         created_at -> At,
         disabled_at -> Nullable<At>,
         disabled_why -> Nullable<Text>,
+        older_secrets -> Nullable<Document>,
     }
 }
 

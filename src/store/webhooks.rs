@@ -1,6 +1,7 @@
 //! Who is told of what happens to orders: receivers, each with a URL and a secret. Changed by people, seldom.
 
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::log;
@@ -23,10 +24,17 @@ pub struct Webhook {
     /// The kinds of events it wants; all if `None`. A shop's has no choice.
     pub kinds: Option<Vec<EventKind>>,
     pub secret: SigningSecret,
-    /// The secret before it, and until when it signs as well.
-    pub old_secret: Option<(SigningSecret, Instant)>,
+    /// The secrets before it that may still sign, the newest first, each until its own time is over.
+    pub old_secrets: Vec<OldSecret>,
     pub created_at: Instant,
     pub disabled: Option<Disabled>,
+}
+
+/// A secret that was replaced, and until when it signs as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldSecret {
+    pub secret: SigningSecret,
+    pub until: Instant,
 }
 
 /// Since when nothing is sent, and why.
@@ -39,14 +47,25 @@ pub struct Disabled {
 impl Webhook {
     /// Those that sign now, the newest first.
     pub fn secrets(&self, now: Instant) -> Vec<&SigningSecret> {
-        let old = self.old_secret.as_ref().filter(|(_, until)| *until > now).map(|(secret, _)| secret);
+        let old = self.old_secrets.iter().filter(|old| old.until > now).map(|old| &old.secret);
         std::iter::once(&self.secret).chain(old).collect()
     }
 
-    /// Signs with another secret from now on, and until then with the present one as well.
-    pub fn rotate(&mut self, secret: SigningSecret, until: Instant) {
+    /// Signs with another secret from now on, and until then with the present one as well. The rule: **a secret signs
+    /// until its time is over, however often one rotates**; a rotation whose answer was lost may be repeated at once. False,
+    /// and nothing changed, while [`MOST_OLD_SECRETS`] sign besides the present one.
+    pub fn rotate(&mut self, secret: SigningSecret, until: Instant, now: Instant) -> bool {
+        self.old_secrets.retain(|old| old.until > now);
+        if until <= now {
+            self.secret = secret;
+            return true;
+        }
+        if self.old_secrets.len() >= MOST_OLD_SECRETS {
+            return false;
+        }
         let old = std::mem::replace(&mut self.secret, secret);
-        self.old_secret = Some((old, until));
+        self.old_secrets.insert(0, OldSecret { secret: old, until });
+        true
     }
 
     pub fn wants(&self, kind: EventKind) -> bool {
@@ -73,6 +92,8 @@ pub enum Added {
     ShopHasOne,
 }
 
+/// Secrets that sign a delivery besides the present one: each is a signature in a header.
+pub const MOST_OLD_SECRETS: usize = 10;
 /// Receivers that one partner may have for itself.
 pub const MOST_OF_A_PARTNER: i64 = 20;
 /// In `meta`: the place in the log up to which the shops' deliveries are planned.
@@ -93,11 +114,24 @@ struct WebhookRow {
     created_at: Millis,
     disabled_at: Option<Millis>,
     disabled_why: Option<String>,
+    /// The secrets before `old_secret`, which an older release knows nothing of.
+    older_secrets: Option<Json>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OlderSecret {
+    secret: String,
+    until: i64,
 }
 
 impl WebhookRow {
     fn of(webhook: &Webhook, planned: i64) -> Self {
-        let (old_secret, until) = webhook.old_secret.clone().unzip();
+        let text = |secret: &SigningSecret| secret.expose().to_owned();
+        let (old, older) = webhook.old_secrets.split_first().unzip();
+        let older = older.filter(|older| !older.is_empty()).map(|older| {
+            let older = older.iter().map(|old| OlderSecret { secret: text(&old.secret), until: millis(old.until).0 });
+            to_document(&older.collect::<Vec<_>>())
+        });
         Self {
             id: raw(webhook.webhook_id),
             partner_id: raw(webhook.partner_id),
@@ -105,18 +139,26 @@ impl WebhookRow {
             url: webhook.url.clone(),
             kinds: webhook.kinds.as_ref().map(to_document),
             secret: webhook.secret.expose().to_owned(),
-            old_secret: old_secret.map(|secret| secret.expose().to_owned()),
-            old_secret_until: until.map(millis),
+            old_secret: old.map(|old| text(&old.secret)),
+            old_secret_until: old.map(|old| millis(old.until)),
             planned,
             created_at: millis(webhook.created_at),
             disabled_at: webhook.disabled.as_ref().map(|disabled| millis(disabled.at)),
             disabled_why: webhook.disabled.as_ref().map(|disabled| disabled.why.clone()),
+            older_secrets: older,
         }
     }
 
     fn into_webhook(self) -> Result<Webhook> {
         let secret = |text: String| text.parse().map_err(Error::Damaged);
-        let old = self.old_secret.map(secret).transpose()?;
+        let mut old_secrets = Vec::new();
+        if let Some((text, until)) = self.old_secret.zip(self.old_secret_until) {
+            old_secrets.push(OldSecret { secret: secret(text)?, until: instant(until) });
+        }
+        let older: Vec<OlderSecret> = self.older_secrets.as_ref().map_or_else(|| Ok(Vec::new()), document)?;
+        for old in older {
+            old_secrets.push(OldSecret { secret: secret(old.secret)?, until: instant(Millis(old.until)) });
+        }
         let shop = self.shop_id.as_ref().map(uuid).transpose()?;
         let disabled = self.disabled_at.zip(self.disabled_why);
         Ok(Webhook {
@@ -126,7 +168,7 @@ impl WebhookRow {
             url: self.url,
             kinds: self.kinds.as_ref().map(document).transpose()?,
             secret: secret(self.secret)?,
-            old_secret: old.zip(self.old_secret_until.map(instant)),
+            old_secrets,
             created_at: instant(self.created_at),
             disabled: disabled.map(|(at, why)| Disabled { at: instant(at), why }),
         })
@@ -158,9 +200,11 @@ impl Store {
                 };
                 let (known, is_shops): (i64, _) = (same.count().get_result(tx.conn()?)?, webhook.shop_id.is_some());
                 if is_shops && known > 0 {
+                    tx.refuse();
                     return Ok(Added::ShopHasOne);
                 }
                 if known >= MOST_OF_A_PARTNER {
+                    tx.refuse();
                     return Ok(Added::TooMany);
                 }
                 let place = log::end(tx.conn()?)?;
@@ -183,15 +227,27 @@ impl Store {
         self.lane.write(Urgency::Control, move |tx| changed(tx, of, id, &mut change)).await
     }
 
-    /// Has a receiver sign with another secret, and with the present one as well until then.
+    /// Has a receiver sign with another secret, and with the present one as well until then: see [`Webhook::rotate`]. The
+    /// receiver as it is afterwards, and whether it was rotated.
     pub async fn rotate_webhook(
         &self,
         of: Receivers,
         id: Uuid,
         secret: SigningSecret,
         until: Instant,
-    ) -> Result<Option<Webhook>> {
-        self.change_webhook(of, id, move |webhook| webhook.rotate(secret.clone(), until)).await
+        now: Instant,
+    ) -> Result<Option<(Webhook, bool)>> {
+        self.lane
+            .write(Urgency::Control, move |tx| {
+                let mut rotated = false;
+                let change = &mut |webhook: &mut Webhook| rotated = webhook.rotate(secret.clone(), until, now);
+                let webhook = changed(tx, of, id, change)?;
+                if !rotated {
+                    tx.refuse();
+                }
+                Ok(webhook.map(|webhook| (webhook, rotated)))
+            })
+            .await
     }
 
     /// Sends nothing more to a receiver. What happens meanwhile waits for it.
@@ -212,6 +268,7 @@ impl Store {
         self.lane
             .write(Urgency::Control, move |tx| {
                 if find(tx.conn()?, of, id)?.is_none() {
+                    tx.refuse();
                     return Ok(false);
                 }
                 let id = raw(id);

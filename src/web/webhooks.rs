@@ -16,7 +16,7 @@ use crate::web::problem::Problem;
 use crate::web::query::Query;
 
 fn desk(app: &App, partner: PartnerId) -> Desk<'_> {
-    Desk { app, of: Receivers::Of(partner) }
+    Desk { app, of: Receivers::Of(partner), store: app.store.clone() }
 }
 
 /// The partner's receivers.

@@ -35,7 +35,7 @@ fn webhook(partner_id: PartnerId, shop_id: Option<ShopId>) -> Webhook {
         url: "https://hooks.example/".into(),
         kinds: None,
         secret: SigningSecret::generate(),
-        old_secret: None,
+        old_secrets: Vec::new(),
         created_at: at(0),
         disabled: None,
     }

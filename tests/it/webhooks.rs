@@ -1,6 +1,10 @@
 //! Webhooks from outside: a real server, and receivers that believe nobody, are slow, dead, or lie.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -212,6 +216,86 @@ fn a_delivery_or_a_range_is_sent_again_and_a_secret_is_replaced_without_a_gap() 
         (heard.len() >= log.len()).then_some(heard)
     });
     assert!(heard.iter().all(|heard| heard.is_signed_with(&newest) && !heard.is_signed_with(&new)));
+}
+
+#[path = "../../examples/verify-webhook/verify.rs"]
+mod example;
+
+/// The README's examples believe what Lungo signs, and nothing else; each stands in the README word for word.
+#[test]
+fn the_examples_of_the_readme_verify_signatures() {
+    use lungo::signing::{SigningSecret, headers};
+
+    let (old, new, foreign) = (SigningSecret::generate(), SigningSecret::generate(), SigningSecret::generate());
+    let now = lungo::clock::now();
+    let body = "{\"customer\":\"Zo\u{eb}\"}";
+    let signed = |at| -> HashMap<String, String> {
+        let signed = headers(&[&new, &old], "evt_1", at, body.as_bytes());
+        signed.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    };
+    let with = |name: &str, value: &str| {
+        let mut headers = signed(now);
+        headers.insert(name.to_owned(), value.to_owned());
+        headers
+    };
+    let minutes = chrono::Duration::minutes;
+    let cases = [
+        (true, new.expose(), signed(now), body),
+        (true, old.expose(), signed(now), body),
+        (true, new.expose(), signed(now - minutes(4)), body),
+        (false, foreign.expose(), signed(now), body),
+        (false, new.expose(), signed(now), "{\"customer\":\"Eve\"}"),
+        (false, new.expose(), with("webhook-id", "evt_2"), body),
+        (false, new.expose(), with("webhook-timestamp", "now"), body),
+        (false, new.expose(), with("webhook-timestamp", &"9".repeat(500)), body),
+        (false, new.expose(), with("webhook-signature", "v1,"), body),
+        (false, new.expose(), with("webhook-signature", "v1,n\u{f8}pe v2,x"), body),
+        (false, new.expose(), signed(now - minutes(6)), body),
+        (false, new.expose(), signed(now + minutes(6)), body),
+        (false, new.expose(), HashMap::new(), body),
+    ];
+    let wanted: Vec<bool> = cases.iter().map(|(wanted, ..)| *wanted).collect();
+    let header = |headers: &HashMap<String, String>, name: &str| headers.get(name).cloned().unwrap_or_default();
+    let in_rust = cases.iter().map(|(_, secret, headers, body)| {
+        let [id, at, signatures] =
+            ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| header(headers, name));
+        example::verify(secret, &id, &at, &signatures, body.as_bytes(), now.timestamp())
+    });
+    assert_eq!(in_rust.collect::<Vec<_>>(), wanted, "rust");
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/verify-webhook");
+    let cases =
+        json!(cases.iter().map(|(_, secret, headers, body)| json!([secret, headers, body])).collect::<Vec<_>>());
+    let python = "import json, sys; from verify import verify
+print(json.dumps([verify(s, h, b.encode()) for s, h, b in json.loads(sys.stdin.buffer.read())]))";
+    let node = "import { verify } from './verify.mjs'; import { readFileSync } from 'node:fs';
+console.log(JSON.stringify(JSON.parse(readFileSync(0)).map(([s, h, b]) => verify(s, h, Buffer.from(b)))))";
+    for (program, flags) in [("python3", vec!["-B", "-c", python]), ("node", vec!["--input-type=module", "-e", node])] {
+        let spawned =
+            Command::new(program).args(flags).current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            // As for the client: a machine without it is told, and CI fails.
+            Err(fault) => {
+                assert!(std::env::var_os("CI").is_none(), "{program}: {fault}");
+                eprintln!("*** The example in {program} was NOT tested: {fault} ***");
+                continue;
+            }
+        };
+        child.stdin.take().expect("piped").write_all(cases.to_string().as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{program}");
+        let verdicts: Vec<bool> = serde_json::from_slice(&output.stdout).expect("a list");
+        assert_eq!(verdicts, wanted, "{program}");
+    }
+    let readme = fs::read_to_string(folder.join("../../README.md")).expect("README.md");
+    for (language, file) in [("python", "verify.py"), ("js", "verify.mjs"), ("rust", "verify.rs")] {
+        let code = fs::read_to_string(folder.join(file)).expect("an example");
+        assert!(
+            readme.contains(&format!("```{language}\n{code}```")),
+            "{file} does not stand in the README word for word"
+        );
+    }
 }
 
 #[test]

@@ -14,7 +14,9 @@ use crate::foreign::{ForeignUrl, Rules};
 use crate::lifecycle::EventKind;
 use crate::order::{Instant, PartnerId, ShopId};
 use crate::signing::SigningSecret;
-use crate::store::{Added, Delivery, DeliveryResult, Disabled, MOST_OF_A_PARTNER, Range, Receivers, Webhook};
+use crate::store::{
+    Added, Delivery, DeliveryResult, Disabled, MOST_OF_A_PARTNER, MOST_OLD_SECRETS, Range, Receivers, Store, Webhook,
+};
 use crate::web::faults;
 use crate::web::heard::id_in;
 use crate::web::problem::Problem;
@@ -41,7 +43,7 @@ pub struct WebhookView {
     disabled_at: Option<Timestamp>,
     #[schema(required)]
     disabled_why: Option<String>,
-    /// Until when the secret before the present one signs as well.
+    /// Until when the last of the secrets before the present one signs as well.
     #[schema(required)]
     old_secret_until: Option<Timestamp>,
     created_at: Timestamp,
@@ -49,7 +51,7 @@ pub struct WebhookView {
 
 impl WebhookView {
     fn new(webhook: Webhook, now: Instant) -> Self {
-        let old_secret = webhook.old_secret.filter(|(_, until)| *until > now);
+        let old_secret_until = webhook.old_secrets.iter().map(|old| old.until).filter(|until| *until > now).max();
         let (disabled_at, disabled_why) = webhook.disabled.map(|disabled| (disabled.at, disabled.why)).unzip();
         Self {
             webhook_id: webhook.webhook_id,
@@ -60,7 +62,7 @@ impl WebhookView {
             enabled: disabled_at.is_none(),
             disabled_at: Timestamp::maybe(disabled_at),
             disabled_why,
-            old_secret_until: Timestamp::maybe(old_secret.map(|(_, until)| until)),
+            old_secret_until: Timestamp::maybe(old_secret_until),
             created_at: Timestamp(webhook.created_at),
         }
     }
@@ -111,12 +113,20 @@ pub struct WebhookSettings {
     enabled: Option<bool>,
 }
 
+impl WebhookSettings {
+    /// What the audit log tells of it.
+    pub fn told(&self) -> serde_json::Value {
+        serde_json::json!({"url": self.url, "on": self.enabled.unwrap_or(true)})
+    }
+}
+
 /// How the secret is replaced; it may be left out, and so may the body.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"keep_old_minutes": 60}))]
 pub struct RotateSecret {
-    /// How long the present secret signs as well: 0 to 10080; a day by default. One before it ends at once.
+    /// How long the present secret signs as well: 0 to 10080; a day by default. Those before it sign until their own time
+    /// is over, so a rotation may be repeated at once. At most 10 sign besides the new one.
     #[schema(maximum = 10080)]
     keep_old_minutes: Option<u32>,
 }
@@ -216,6 +226,8 @@ pub struct DeliveryFilter {
 pub struct Desk<'a> {
     pub app: &'a App,
     pub of: Receivers,
+    /// What is written through: an operator's records who did it.
+    pub store: Store,
 }
 
 impl Desk<'_> {
@@ -249,11 +261,11 @@ impl Desk<'_> {
             url: url.to_owned(),
             kinds,
             secret,
-            old_secret: None,
+            old_secrets: Vec::new(),
             created_at,
             disabled: None,
         };
-        match self.app.store.add_webhook(webhook.clone()).await.map_err(Failure::from)? {
+        match self.store.add_webhook(webhook.clone()).await.map_err(Failure::from)? {
             Added::Done => {}
             Added::TooMany => {
                 let detail = format!("A partner has at most {MOST_OF_A_PARTNER} webhooks: remove one first.");
@@ -285,13 +297,13 @@ impl Desk<'_> {
                 disabled => disabled,
             };
         };
-        let changed = self.app.store.change_webhook(self.of, id, change).await.map_err(Failure::from)?;
+        let changed = self.store.change_webhook(self.of, id, change).await.map_err(Failure::from)?;
         self.app.take_effect().await;
         Ok(web::Json(WebhookView::new(changed.ok_or_else(unknown_webhook)?, now)))
     }
 
     pub async fn delete(&self, id: Uuid) -> Result<HttpResponse, Problem> {
-        if !self.app.store.delete_webhook(self.of, id).await.map_err(Failure::from)? {
+        if !self.store.delete_webhook(self.of, id).await.map_err(Failure::from)? {
             return Err(unknown_webhook().into());
         }
         self.app.take_effect().await;
@@ -304,9 +316,17 @@ impl Desk<'_> {
             None => self.app.settings.webhook_rotation.chrono(),
         };
         let (secret, now) = (SigningSecret::generate(), now());
-        let changed = self.app.store.rotate_webhook(self.of, id, secret, now + overlap).await.map_err(Failure::from)?;
+        let changed = self.store.rotate_webhook(self.of, id, secret, now + overlap, now).await;
+        let (webhook, rotated) = changed.map_err(Failure::from)?.ok_or_else(unknown_webhook)?;
+        if !rotated {
+            let detail = format!(
+                "{MOST_OLD_SECRETS} older secrets still sign: wait until one has ended, or end the present one at once with \
+                 `keep_old_minutes` 0."
+            );
+            return Err(Failure::new(Code::NotPossible, detail).into());
+        }
         self.app.take_effect().await;
-        Ok(shown_once(HttpResponse::Ok(), changed.ok_or_else(unknown_webhook)?, now))
+        Ok(shown_once(HttpResponse::Ok(), webhook, now))
     }
 
     pub async fn deliveries(&self, id: Uuid, filter: &DeliveryFilter) -> Result<web::Json<DeliveryList>, Problem> {
@@ -323,8 +343,7 @@ impl Desk<'_> {
 
     pub async fn resend(&self, id: &str, delivery: &str) -> Result<web::Json<DeliveryView>, Problem> {
         let (id, delivery) = (id_in(id)?, id_in(delivery)?);
-        let resent =
-            self.app.store.resend(self.of, id, delivery, self.patience(), now()).await.map_err(Failure::from)?;
+        let resent = self.store.resend(self.of, id, delivery, self.patience(), now()).await.map_err(Failure::from)?;
         let resent = resent.ok_or_else(|| Failure::new(Code::NotFound, "There is no such delivery."))?;
         Ok(web::Json(DeliveryView::new(resent)))
     }
@@ -336,7 +355,7 @@ impl Desk<'_> {
         }
         let only_failed = body.only_failed.unwrap_or(false);
         let range = Range { from: body.from_at, until: body.until_at, only_failed };
-        let resent = self.app.store.resend_range(self.of, id, range, self.patience(), now()).await;
+        let resent = self.store.resend_range(self.of, id, range, self.patience(), now()).await;
         let deliveries = resent.map_err(Failure::from)?.ok_or_else(unknown_webhook)?;
         Ok(web::Json(Resent { deliveries }))
     }

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::catalogue::demo::{CORNER_BY_HAND, LUNGO_CENTRAL, PARTNER};
+use crate::clock::now;
+use crate::store::{MOST_OLD_SECRETS, Receivers};
 use crate::web::harness::House;
 
 const URL: &str = "https://hooks.example/lungo";
@@ -137,4 +139,42 @@ async fn an_operator_makes_receivers_for_partners_and_shops() {
     let off = house.put(&house.admin, &own, json!({"url": URL, "enabled": false})).await;
     assert_eq!((off.status, &off.body["disabled_why"]), (200, &json!("it was switched off")));
     assert!(house.app.shop_webhook(CORNER_BY_HAND).is_none());
+}
+
+/// An answer that was lost forces a second rotation: the receiver still knows only the first secret.
+#[actix_web::test]
+async fn a_secret_signs_until_its_time_is_over_however_often_one_rotates() {
+    let house = House::open().await;
+    let made = house.post(&house.partner, "/v1/webhooks", json!({"url": URL})).await.body;
+    let id: Uuid = serde_json::from_value(made["webhook_id"].clone()).unwrap();
+    let rotate = async |minutes: u32| {
+        let body = json!({"keep_old_minutes": minutes});
+        house.post(&house.partner, &format!("{}/rotate", uri(&made)), body).await
+    };
+    let signing = async |later: i64| -> Vec<String> {
+        let webhook = house.app.store.webhook(Receivers::All, id).await.unwrap().unwrap();
+        let at = now() + chrono::Duration::minutes(later);
+        webhook.secrets(at).into_iter().map(|secret| secret.expose().to_owned()).collect()
+    };
+    let secret = |answer: &Value| answer["secret"].as_str().unwrap().to_owned();
+    let first = secret(&made);
+    let second = secret(&rotate(60).await.body);
+    let third = rotate(30).await.body;
+    assert_eq!(signing(0).await, [secret(&third), second.clone(), first.clone()]);
+    assert_eq!(signing(45).await, [secret(&third), first], "each has its own time");
+    assert_eq!(signing(61).await, [secret(&third)]);
+    let until = chrono::DateTime::parse_from_rfc3339(third["old_secret_until"].as_str().unwrap()).unwrap();
+    assert!(until > now() + chrono::Duration::minutes(55), "until the last of them is over: {until}");
+
+    for _ in 2..MOST_OLD_SECRETS {
+        assert_eq!(rotate(60).await.status, 200);
+    }
+    let before = signing(0).await;
+    let refused = rotate(60).await;
+    assert_eq!((refused.status, refused.code()), (409, "not_possible"), "none is ended to make room");
+    assert_eq!(signing(0).await, before);
+    let at_once = rotate(0).await;
+    assert_eq!(at_once.status, 200, "what has leaked is ended at once");
+    let after = signing(0).await;
+    assert_eq!((after[0].clone(), &after[1..]), (secret(&at_once.body), &before[1..]));
 }
