@@ -50,6 +50,15 @@ ids! {
     ShopId
 }
 
+impl OrderId {
+    /// What a barista calls and a ticket shows: four characters, not unique for ever.
+    pub fn short_code(self) -> String {
+        let id = self.0.simple().to_string();
+        // The last digits of a v7 id are its random ones.
+        id[id.len() - 4..].to_uppercase()
+    }
+}
+
 /// The partner's own name for its customer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -128,7 +128,7 @@ pub async fn put_draft(
 /// Make the draft an order. Repeating it gives the same order, for ever.
 #[utoipa::path(
     put, path = "/v1/drafts/{order_id}/confirmation", operation_id = "confirmDraft", tag = "drafts", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The revision, in quotes, of the list that the customer has seen.")),
+    params(("order_id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The `revision`, in quotes, of the list that the customer has seen. A weak tag says the same.")),
     request_body = Confirmation,
     responses((status = 202, description = "The order.", body = crate::web::views::OrderView,
         headers(("Location" = String), ("Retry-After" = u32), ("Lungo-Position" = String), ("ETag" = String)))),

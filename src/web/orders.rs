@@ -89,8 +89,8 @@ pub struct HistoryQuery {
     post, path = "/v1/orders", operation_id = "createOrder", tag = "orders", security(("partnerKey" = [])),
     request_body = CreateOrder,
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "The same key and request give the same order, for ever."),
-        ("If-Match" = Option<String>, Header, description = "The revision, in quotes, of the list that the customer has seen."),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and request give the same order, for ever. A key belongs to one partner and one `customer_id`: the same key for another customer is another order. So repeat a request with the `customer_id` it had first, also for a guest whom the app gives an id of its own."),
+        ("If-Match" = Option<String>, Header, description = "The `revision`, in quotes, of the list that the customer has seen. A weak tag says the same."),
     ),
     responses((status = 202, description = "Accepted (or accepted before under this key).", body = OrderView,
         headers(("Location" = String), ("Retry-After" = u32), ("Lungo-Position" = String), ("ETag" = String)))),
@@ -317,7 +317,7 @@ pub async fn delete_order(
 /// Replace how an ongoing order is picked up. Its time may differ only while the order is scheduled.
 #[utoipa::path(
     put, path = "/v1/orders/{order_id}/pickup", operation_id = "putPickup", tag = "orders", security(("partnerKey" = [])),
-    params(("order_id" = Uuid, Path), ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh."), ("If-Match" = Option<String>, Header, description = "The order's version, in quotes.")),
+    params(("order_id" = Uuid, Path), ("Lungo-Position" = Option<String>, Header, description = "From an earlier answer: this one is at least that fresh."), ("If-Match" = Option<String>, Header, description = "The order's `ETag`, or its `version` in quotes: an order that has changed since is left as it is. A weak tag, as a compressing proxy makes it, says the same.")),
     request_body = PickupRequest,
     responses((status = 200, description = "The order.", body = OrderView, headers(("ETag" = String), ("Lungo-Position" = String)))),
 )]
@@ -428,7 +428,7 @@ async fn order_of(
 /// The revision in `If-Match`, if there is one.
 ///
 /// # Errors
-/// `invalid_request` for anything but one strong tag that was made for this customer.
+/// `invalid_request` for anything but one tag that was made for this customer.
 pub fn seen_revision(
     headers: &HeaderMap,
     partner: PartnerId,

@@ -24,6 +24,9 @@ use crate::why::{Waits, why};
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OrderView {
     pub order_id: Uuid,
+    /// What the shop's ticket shows and the barista calls, beside `pickup.name`: short, and not unique for ever.
+    #[schema(example = "BEEF")]
+    pub short_code: String,
     pub status: Status,
     /// Whether getOngoingOrders returns it.
     pub ongoing: bool,
@@ -72,6 +75,7 @@ impl OrderView {
         });
         Self {
             order_id: order.id.0,
+            short_code: order.id.short_code(),
             status: order.status,
             ongoing: order.is_ongoing(),
             revision: present.map(|revision| revision.token(order.partner_id, &order.customer_id)),
@@ -444,6 +448,7 @@ pub mod tests {
         let view = json_of(&order);
         let eur = |amount: i64| json!({"amount": amount, "currency": "EUR"});
         for (pointer, expected) in [
+            ("/short_code", json!(order.id.short_code())),
             ("/status", json!("new")),
             ("/ongoing", json!(true)),
             ("/progress/percent", json!(null)),

@@ -14,7 +14,7 @@ use crate::web::vocabulary::Timestamp;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ShopOrderView {
     pub order_id: Uuid,
-    /// What is called out: short, and not unique for ever.
+    /// What is called out, as the customer's app shows it too: short, and not unique for ever.
     pub short_code: String,
     pub status: Status,
     pub lines: Vec<ShopLineView>,
@@ -52,7 +52,6 @@ pub struct ShopOrderView {
 
 impl ShopOrderView {
     pub fn new(order: &Order) -> Self {
-        let id = order.id.0.simple().to_string();
         let lines = order.placed.lines.iter().enumerate().map(|(position, line)| ShopLineView {
             line: position,
             item_id: line.item_id.clone(),
@@ -63,8 +62,7 @@ impl ShopOrderView {
         });
         Self {
             order_id: order.id.0,
-            // The last digits of a v7 id are its random ones.
-            short_code: id[id.len() - 4..].to_uppercase(),
+            short_code: order.id.short_code(),
             status: order.status,
             lines: lines.collect(),
             pickup: PickupView::new(&order.pickup),

@@ -167,7 +167,6 @@ mod creating {
         let create = |tag: &str| server.call("POST", "/v1/orders").header("If-Match", tag).json(&body).send();
         for tag in [
             "*".to_owned(),
-            format!("W/\"{revision}\""),
             format!("\"{revision}\", \"{revision}\""),
             revision.clone(),
             format!("\"{foreign}\""),
@@ -179,7 +178,8 @@ mod creating {
         let twice = server.call("POST", "/v1/orders").header("If-Match", &tag).header("If-Match", &tag);
         twice.json(&body).send().problem(400, "invalid_request");
         assert_eq!(ids(&server.ongoing(&customer).body["orders"]), [""; 0]);
-        create(&tag).expect(202);
+        // As a proxy that compresses the list makes its tag.
+        create(&format!("W/{tag}")).expect(202);
         create(&tag).problem(412, "stale_revision");
     }
 
@@ -711,6 +711,10 @@ mod living {
         assert_eq!(stale.body["version"], changed.body["version"]);
         put(Some("\"seven\""), &curbside).problem(400, "invalid_request");
         put(Some("*"), &curbside).problem(400, "invalid_request");
+        // As a proxy that compresses makes it; what a client reads in the body says the same.
+        let weak = put(Some(&format!("W/{}", changed.header("etag"))), &json!({"note": "ring"})).expect(200);
+        put(Some(&format!("W/{version}")), &curbside).problem(412, "stale_version");
+        put(Some(&format!("\"{}\"", weak.body["version"])), &curbside).expect(200);
         let inside = put(None, &json!({"note": "inside after all"})).expect(200);
         let again = put(Some(inside.header("etag")), &json!({"note": "inside after all"})).expect(200);
         assert_eq!(again.header("etag"), inside.header("etag"), "said again, it changes nothing");
