@@ -130,7 +130,7 @@ impl CommandKind {
             Self::Cancel => may(EventKind::OperatorCancelled),
             Self::ForceComplete => may(EventKind::ForceCompleted),
             Self::Retry => stage.is_some() || payment == P::CaptureFailed,
-            // Nobody will use such a hold any more.
+            // No worker takes such a hold any more.
             Self::VoidPayment => payment == P::CaptureFailed && stage.is_none(),
             Self::SettlePayment => match payment {
                 P::Unknown | P::Authorized => status.is_over(),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_own_events_are_refused_to_everybody_else() {
+    fn the_operators_own_events_are_refused_to_all_other_actors() {
         let deadlines = crate::machine::Deadlines::default();
         for status in Status::VARIANTS {
             for command in all().into_iter().filter(|command| command.kind() != CommandKind::SettlePayment) {

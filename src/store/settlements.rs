@@ -69,8 +69,8 @@ pub enum Settled {
 }
 
 impl Store {
-    /// Settles at once what is worth no more than `limit`; keeps the rest until somebody else agrees. The audit log says
-    /// who said it, done or refused.
+    /// Settles at once what is worth no more than `limit`; keeps the rest until another operator agrees. The audit log
+    /// says who said it, done or refused.
     pub async fn say_settlement(&self, said: Settlement, limit: i64, by: By) -> Result<Settled> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
         let settled = self.lane.write(Urgency::Control, move |tx| say(tx, &said, limit, &by, cluster, &policy)).await?;
@@ -78,7 +78,7 @@ impl Store {
         Ok(settled)
     }
 
-    /// Agrees to what somebody else has said, or withdraws it. The audit log says who, done or refused.
+    /// Agrees to what another operator has said, or withdraws it. The audit log says who, done or refused.
     pub async fn decide_settlement(&self, id: Uuid, agrees: bool, by: By) -> Result<Settled> {
         let (policy, cluster) = (self.policy.clone(), self.cluster);
         let settled =

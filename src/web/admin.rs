@@ -1,4 +1,7 @@
 //! What operators can see and do: partners, keys, shops, menus, orders, and the service itself.
+//!
+//! Whatever they do is in the audit log, with whose key it was: an order's deeds by [`crate::store::Store::command`], all
+//! else by [`recording`]. A test asks every operation that changes something.
 
 pub mod calendar;
 pub mod keys;
@@ -16,7 +19,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
 use crate::order::PartnerId;
-use crate::store::{By, Partner};
+use crate::store::{By, Partner, Store};
 use crate::web::auth::AsAdmin;
 use crate::web::edge::RequestId;
 
@@ -47,6 +50,19 @@ async fn by(app: &App, admin: AsAdmin, request: &HttpRequest, note: Option<Strin
         request_id: RequestId::of(request),
         detail: detail.as_object().cloned().unwrap_or_default(),
     })
+}
+
+/// The store as a key writes through it: what is written next is in the audit log, done or refused, with whose key it was.
+async fn recording(
+    app: &App,
+    admin: AsAdmin,
+    request: &HttpRequest,
+    action: &str,
+    subject: String,
+    detail: serde_json::Value,
+) -> Result<Store, Failure> {
+    let by = by(app, admin, request, None).await?;
+    Ok(app.store.recording(by.entry(action, subject, detail)))
 }
 
 async fn find_partner(app: &App, id: PartnerId) -> Result<Option<Partner>, Failure> {

@@ -231,6 +231,20 @@ fn the_crate_is_read() {
     assert!(lines.iter().any(|line| line.is_in("store") && line.own_modules().iter().any(|m| m == "state::Order")));
 }
 
+/// What an operator does carries its version and who does it: only one place writes in an operator's name.
+#[test]
+fn only_commands_act_as_an_operator() {
+    let may = ["lifecycle", "command", "store::orders::commands", "web::harness"];
+    let lines = code();
+    // To ask whether an event was an operator's writes nothing.
+    let asks = ["== Actor::Operator", "!= Actor::Operator"];
+    let acts = |line: &&Line| {
+        asks.iter().fold(line.code.clone(), |code, asks| code.replace(asks, "")).contains("Actor::Operator")
+    };
+    let guilty = lines.iter().filter(|line| !may.contains(&line.module.as_str())).filter(acts);
+    assert_none("Only `store::orders::commands` acts as an operator: give a command", guilty.map(Line::place));
+}
+
 #[test]
 fn pure_modules_know_only_pure_ones() {
     let impure = |line: &Line| {

@@ -138,8 +138,8 @@ fn decide(
     said(tx, &Said { order_id, scope, actor, event: &event, version: Some(version), now: by.at }, cluster, policy)
 }
 
-/// What refuses a command before the machine is asked; `None` if nothing does. Evidence is asked for too, so that nobody
-/// is asked to agree to what cannot be.
+/// What refuses a command before the machine is asked; `None` if nothing does. The same check keeps a
+/// settlement that cannot be from waiting for a second operator.
 pub(in crate::store) fn try_out(
     tx: &mut Tx,
     order_id: OrderId,

@@ -1,11 +1,12 @@
 //! Dates on which a shop, or all shops of a partner, keep other hours than every week.
 
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{find_partner, unknown_partner};
+use super::{find_partner, recording, unknown_partner};
 use crate::app::App;
 use crate::catalogue::Exception;
 use crate::error::Failure;
@@ -59,13 +60,14 @@ pub async fn get_shop_calendar(
     responses((status = 200, description = "The shop's own dates.", body = CalendarView))
 )]
 pub async fn put_shop_calendar(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     shop_id: web::Path<String>,
     Body(body): Body<Calendar>,
 ) -> Result<web::Json<CalendarView>, Problem> {
     let id = shop(&app, &shop_id)?;
-    replace(&app, id, body).await
+    replace(admin, &app, &request, (id, format!("shop:{id}")), body).await
 }
 
 /// The dates on which all shops of a partner keep other hours.
@@ -90,13 +92,14 @@ pub async fn get_partner_calendar(
     responses((status = 200, description = "The dates of all of its shops.", body = CalendarView))
 )]
 pub async fn put_partner_calendar(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     partner_id: web::Path<String>,
     Body(body): Body<Calendar>,
 ) -> Result<web::Json<CalendarView>, Problem> {
     let id = partner(&app, &partner_id).await?;
-    replace(&app, id, body).await
+    replace(admin, &app, &request, (id, format!("partner:{id}")), body).await
 }
 
 fn shop(app: &App, id: &web::Path<String>) -> Result<Uuid, Failure> {
@@ -114,15 +117,19 @@ fn shown(app: &App, owner: Uuid) -> web::Json<CalendarView> {
 }
 
 async fn replace(
+    admin: AsAdmin,
     app: &App,
-    owner: Uuid,
+    request: &HttpRequest,
+    (owner, subject): (Uuid, String),
     Calendar { exceptions }: Calendar,
 ) -> Result<web::Json<CalendarView>, Problem> {
     let found = Exception::check_all(&exceptions, "/exceptions");
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
-    app.store.put_calendar(owner, exceptions.clone()).await.map_err(Failure::from)?;
+    let detail = json!({"exceptions": exceptions.len()});
+    let store = recording(app, admin, request, "edit_calendar", subject, detail).await?;
+    store.put_calendar(owner, exceptions.clone()).await.map_err(Failure::from)?;
     app.take_effect().await;
     Ok(web::Json(CalendarView { exceptions }))
 }

@@ -1,12 +1,13 @@
 //! Keys of all three families. A secret is shown once, by the answer that made it.
 
 use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::find_partner;
+use super::{find_partner, recording};
 use crate::app::App;
 use crate::catalogue::check_name;
 use crate::clock::now;
@@ -105,10 +106,16 @@ pub async fn list_keys(_: AsAdmin, app: web::Data<App>) -> Result<web::Json<KeyL
     post, path = "/v1/admin/keys", operation_id = "createKey", tag = "admin", security(("adminKey" = [])),
     request_body = NewKey, responses((status = 201, description = "The key.", body = SecretKeyView))
 )]
-pub async fn create_key(_: AsAdmin, app: web::Data<App>, Body(body): Body<NewKey>) -> Result<HttpResponse, Problem> {
+pub async fn create_key(
+    admin: AsAdmin,
+    app: web::Data<App>,
+    request: HttpRequest,
+    Body(body): Body<NewKey>,
+) -> Result<HttpResponse, Problem> {
     let owner = owner_of(&app, &body).await?;
     let (key, secret) = generate(owner, body.label);
-    app.store.add_key(key.clone(), None).await.map_err(Failure::from)?;
+    let store = recording(&app, admin, &request, "make_key", subject(&key), detail(&key)).await?;
+    store.add_key(key.clone(), None).await.map_err(Failure::from)?;
     app.take_effect().await;
     Ok(shown_once(&key, secret))
 }
@@ -120,10 +127,17 @@ pub async fn create_key(_: AsAdmin, app: web::Data<App>, Body(body): Body<NewKey
     responses((status = 201, description = "The new key, for the same owner and with the same label.",
                body = SecretKeyView))
 )]
-pub async fn rotate_key(_: AsAdmin, app: web::Data<App>, key_id: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub async fn rotate_key(
+    admin: AsAdmin,
+    app: web::Data<App>,
+    request: HttpRequest,
+    key_id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let old = find(&app, path_id(&key_id)?).await?;
-    let (key, secret) = generate(old.owner, old.label);
-    if !app.store.add_key(key.clone(), Some(old.key_id)).await.map_err(Failure::from)? {
+    let (key, secret) = generate(old.owner, old.label.clone());
+    let said = json!({"key": key.key_id, "label": old.label});
+    let store = recording(&app, admin, &request, "rotate_key", subject(&old), said).await?;
+    if !store.add_key(key.clone(), Some(old.key_id)).await.map_err(Failure::from)? {
         return Err(Failure::new(Code::NotPossible, "This key was revoked: make a new one instead.").into());
     }
     app.take_effect().await;
@@ -137,12 +151,15 @@ pub async fn rotate_key(_: AsAdmin, app: web::Data<App>, key_id: web::Path<Strin
     responses((status = 200, description = "The key.", body = KeyView))
 )]
 pub async fn revoke_key(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     key_id: web::Path<String>,
 ) -> Result<web::Json<KeyView>, Problem> {
     let key_id = path_id(&key_id)?;
-    match app.store.revoke_key(key_id, now()).await.map_err(Failure::from)? {
+    let key = find(&app, key_id).await?;
+    let store = recording(&app, admin, &request, "revoke_key", subject(&key), detail(&key)).await?;
+    match store.revoke_key(key_id, now()).await.map_err(Failure::from)? {
         Revoked::Done => app.take_effect().await,
         Revoked::Already => {}
         Revoked::Unknown => return Err(unknown_key().into()),
@@ -152,6 +169,15 @@ pub async fn revoke_key(
         }
     }
     Ok(web::Json(KeyView::new(&find(&app, key_id).await?)))
+}
+
+/// What a key is called in the audit log.
+fn subject(key: &StoredKey) -> String {
+    format!("key:{}", key.key_id)
+}
+
+fn detail(key: &StoredKey) -> serde_json::Value {
+    json!({"kind": key.owner.kind().to_string(), "label": key.label})
 }
 
 pub(super) async fn find(app: &App, key_id: Uuid) -> Result<StoredKey, Failure> {

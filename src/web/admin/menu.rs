@@ -1,10 +1,11 @@
 //! What partners sell, and what single shops change about it.
 
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{find_partner, unknown_partner};
+use super::{find_partner, recording, unknown_partner};
 use crate::app::App;
 use crate::catalogue::{Availability, Item, OptionGroup, ShopItem};
 use crate::clock::now;
@@ -145,8 +146,9 @@ pub async fn list_items(
     request_body = ItemSettings, responses((status = 200, description = "The item.", body = ItemView))
 )]
 pub async fn put_item(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
     Body(body): Body<ItemSettings>,
 ) -> Result<web::Json<ItemView>, Problem> {
@@ -166,7 +168,9 @@ pub async fn put_item(
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
-    app.store.put_item(item.clone()).await.map_err(Failure::from)?;
+    let detail = json!({"item": item.item_id, "name": item.name, "price": item.price, "active": item.active});
+    let store = recording(&app, admin, &request, "edit_item", format!("partner:{partner_id}"), detail).await?;
+    store.put_item(item.clone()).await.map_err(Failure::from)?;
     app.take_effect().await;
     Ok(web::Json(ItemView::new(&item)))
 }
@@ -196,8 +200,9 @@ pub async fn list_shop_items(
     responses((status = 200, description = "The item as the shop sells it.", body = ShopItemView))
 )]
 pub async fn put_shop_item(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
     Body(body): Body<ShopItemSettings>,
 ) -> Result<web::Json<ShopItemView>, Problem> {
@@ -215,7 +220,10 @@ pub async fn put_shop_item(
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
-    app.store.put_shop_item(change.clone()).await.map_err(Failure::from)?;
+    let detail =
+        json!({"item": change.item_id, "price": change.price, "available": body.available, "until": body.until});
+    let store = recording(&app, admin, &request, "set_shop_item", format!("shop:{}", shop.shop_id), detail).await?;
+    store.put_shop_item(change.clone()).await.map_err(Failure::from)?;
     app.take_effect().await;
     Ok(web::Json(ShopItemView::new(item, Some(&change), shop.currency, now)))
 }
@@ -244,13 +252,16 @@ pub async fn list_shop_options(
     responses((status = 200, description = "What holds now.", body = OptionAvailabilityView))
 )]
 pub async fn put_shop_option(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
     Body(body): Body<ItemAvailability>,
 ) -> Result<web::Json<OptionAvailabilityView>, Problem> {
     let (shop_id, option_id) = path.into_inner();
     let catalogue = app.catalogue();
     let shop = catalogue.find_shop(ShopId(id_in(&shop_id)?)).ok_or_else(unknown_shop)?;
-    Ok(web::Json(say_of_option(&app, &app.store, shop, option_id, &body).await?))
+    let (subject, detail) = (format!("shop:{}", shop.shop_id), body.told(&option_id));
+    let store = recording(&app, admin, &request, "set_shop_item", subject, detail).await?;
+    Ok(web::Json(say_of_option(&app, &store, shop, option_id, &body).await?))
 }

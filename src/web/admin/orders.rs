@@ -395,7 +395,7 @@ pub async fn inspect_order_events(
 /// every deed of an operator.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/cancel", operation_id = "operatorCancelOrder", tag = "admin",
-    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on, as the ETag of the order has it.")),
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on: the order's `ETag`, or its `version` in quotes. A weak tag, as a compressing proxy makes it, says the same.")),
     request_body = OperatorCancel, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn operator_cancel_order(
@@ -414,7 +414,7 @@ pub async fn operator_cancel_order(
 /// Tries the pending work again now, with all of its patience; what was set aside is taken up again.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/retry", operation_id = "retryOrder", tag = "admin",
-    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on, as the ETag of the order has it.")),
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on: the order's `ETag`, or its `version` in quotes. A weak tag, as a compressing proxy makes it, says the same.")),
     request_body = Option<OperatorNote>, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn retry_order(
@@ -431,7 +431,7 @@ pub async fn retry_order(
 /// Ends an accepted order as handed over; its money is taken if it was not yet.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/force-complete", operation_id = "forceCompleteOrder", tag = "admin",
-    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on, as the ETag of the order has it.")),
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on: the order's `ETag`, or its `version` in quotes. A weak tag, as a compressing proxy makes it, says the same.")),
     request_body = OperatorReason, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn force_complete_order(
@@ -449,7 +449,7 @@ pub async fn force_complete_order(
 /// nothing is given back twice.
 #[utoipa::path(
     post, path = "/v1/admin/orders/{order_id}/refund", operation_id = "refundOrder", tag = "admin",
-    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on, as the ETag of the order has it.")),
+    security(("adminKey" = [])), params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on: the order's `ETag`, or its `version` in quotes. A weak tag, as a compressing proxy makes it, says the same.")),
     request_body = OperatorRefund, responses((status = 200, description = "The order.", body = AdminOrderView))
 )]
 pub async fn refund_order(

@@ -1,10 +1,12 @@
 //! Partners: the apps' backends.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::recording;
 use crate::app::App;
 use crate::catalogue::check_name;
 use crate::clock::now;
@@ -63,14 +65,17 @@ pub async fn list_partners(_: AsAdmin, app: web::Data<App>) -> Result<web::Json<
     request_body = NewPartner, responses((status = 201, description = "The partner.", body = PartnerView))
 )]
 pub async fn create_partner(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     Body(body): Body<NewPartner>,
 ) -> Result<HttpResponse, Problem> {
     if let Some(fault) = check_name("/name", &body.name) {
         return Err(faults::unprocessable(vec![fault]).into());
     }
     let partner = Partner { partner_id: PartnerId::new(), name: body.name, created_at: now() };
-    app.store.put_partner(partner.clone()).await.map_err(Failure::from)?;
+    let (subject, detail) = (format!("partner:{}", partner.partner_id), json!({"name": partner.name}));
+    let store = recording(&app, admin, &request, "make_partner", subject, detail).await?;
+    store.put_partner(partner.clone()).await.map_err(Failure::from)?;
     Ok(HttpResponse::Created().json(PartnerView::new(partner)))
 }

@@ -1,12 +1,13 @@
 //! Shops as operators set them up.
 
 use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::find_partner;
+use super::{find_partner, recording};
 use crate::app::App;
 use crate::catalogue::{Catalogue, Hours, Shop};
 use crate::clock::now;
@@ -170,8 +171,9 @@ pub async fn list_all_shops(
                headers(("Location" = String, description = "The shop's address."))))
 )]
 pub async fn create_shop(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     Body(body): Body<ShopSettings>,
 ) -> Result<HttpResponse, Problem> {
     let now = now();
@@ -182,7 +184,9 @@ pub async fn create_shop(
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
-    app.store.put_shop(shop.clone()).await.map_err(Failure::from)?;
+    let (subject, detail) = (format!("shop:{}", shop.shop_id), json!({"name": shop.name}));
+    let store = recording(&app, admin, &request, "make_shop", subject, detail).await?;
+    store.put_shop(shop.clone()).await.map_err(Failure::from)?;
     app.take_effect().await;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/v1/admin/shops/{}", shop.shop_id)))
@@ -211,8 +215,9 @@ pub async fn get_shop(
     responses((status = 200, description = "The shop.", body = AdminShopView))
 )]
 pub async fn put_shop(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     shop_id: web::Path<String>,
     Body(body): Body<ShopSettings>,
 ) -> Result<web::Json<AdminShopView>, Problem> {
@@ -225,14 +230,16 @@ pub async fn put_shop(
     if !found.is_empty() {
         return Err(faults::unprocessable(found).into());
     }
-    let names_mode = body.mode.is_some();
+    let (names_mode, name, mode) = (body.mode.is_some(), wanted.name.clone(), wanted.mode);
     // What the shop says of itself is taken from the row as it is: a heartbeat may come between.
     let replace = move |shop: &mut Shop| {
         let mode = if names_mode { wanted.mode } else { shop.mode };
         let (last_heartbeat_at, watch_ended_at) = (shop.last_heartbeat_at, shop.watch_ended_at);
         *shop = Shop { shop_id: id, mode, last_heartbeat_at, watch_ended_at, ..wanted.clone() };
     };
-    let shop = app.store.change_shop(id, replace).await.map_err(Failure::from)?.ok_or_else(unknown_shop)?;
+    let detail = json!({"name": name, "mode": names_mode.then_some(mode)});
+    let store = recording(&app, admin, &request, "edit_shop", format!("shop:{id}"), detail).await?;
+    let shop = store.change_shop(id, replace).await.map_err(Failure::from)?.ok_or_else(unknown_shop)?;
     app.take_effect().await;
     Ok(web::Json(AdminShopView::new(&app.catalogue(), &shop, now)))
 }

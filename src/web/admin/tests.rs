@@ -651,6 +651,95 @@ async fn what_a_key_does_to_an_order_is_in_the_audit_log_and_partners_are_not_to
     assert!(!partners.body.to_string().contains("key admin"), "{partners:?}");
 }
 
+/// Whatever changes something by an operator's key is in the audit log, with whose key it was.
+#[actix_web::test]
+async fn every_operation_that_changes_something_is_in_the_audit_log() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    let url = "https://hooks.example/lungo";
+    let send = async |method: &str, uri: &str, body: Value| {
+        let request =
+            TestRequest::default().method(method.parse().unwrap()).uri(uri).insert_header(("if-match", "\"2\""));
+        let answer = house.send(request.set_json(body), &house.admin).await;
+        assert!(answer.status < 300 || uri.contains("/orders/"), "{method} {uri}: {answer:?}");
+        answer.body
+    };
+    let partner = send("POST", "/v1/admin/partners", json!({"name": "Tea"})).await["partner_id"].clone();
+    let partner = partner.as_str().unwrap();
+    let key = send("POST", "/v1/admin/keys", json!({"kind": "partner", "partner_id": partner, "label": "x"})).await;
+    let key = key["key_id"].as_str().unwrap().to_owned();
+    let rotated = send("POST", &format!("/v1/admin/keys/{key}/rotate"), json!({})).await;
+    send("POST", &format!("/v1/admin/keys/{}/revoke", rotated["key_id"].as_str().unwrap()), json!({})).await;
+    let item = json!({"name": "Tea", "price": 300, "make_seconds": 60});
+    send("PUT", &format!("/v1/admin/partners/{}/items/tea", demo::PARTNER), item).await;
+    let made = send("POST", "/v1/admin/shops", shop()).await;
+    let shop_uri = format!("/v1/admin/shops/{}", made["shop_id"].as_str().unwrap());
+    send("PUT", &shop_uri, shop()).await;
+    send("PUT", &format!("{shop_uri}/items/tea"), json!({"price": 310})).await;
+    send("PUT", &format!("{shop_uri}/calendar"), json!({"exceptions": []})).await;
+    send("PUT", &format!("/v1/admin/partners/{}/calendar", demo::PARTNER), json!({"exceptions": []})).await;
+    let option = format!("{shop_uri}/options/milk_oat/availability");
+    send("PUT", &option, json!({"available": false})).await;
+    let webhook = send("POST", "/v1/admin/webhooks", json!({"partner_id": partner, "url": url})).await;
+    let webhook = format!("/v1/admin/webhooks/{}", webhook["webhook_id"].as_str().unwrap());
+    send("PUT", &webhook, json!({"url": url})).await;
+    send("POST", &format!("{webhook}/rotate"), json!({})).await;
+    let range = json!({"from_at": "2026-01-02T03:04:05Z", "until_at": "2026-01-03T03:04:05Z"});
+    send("POST", &format!("{webhook}/resend"), range).await;
+    let delivery = format!("{webhook}/deliveries/{}/resend", Uuid::now_v7());
+    assert_eq!(house.post(&house.admin, &delivery, json!({})).await.status, 404, "there is none yet");
+    send("DELETE", &webhook, json!({})).await;
+    for (action, body) in [
+        ("retry", json!({})),
+        ("cancel", json!({"reason": "operator_request"})),
+        ("force-complete", json!({"note": "x"})),
+        ("refund", json!({"amount": 1, "note": "x"})),
+    ] {
+        send("POST", &format!("/v1/admin/orders/{id}/{action}"), body).await;
+    }
+
+    let log = house.app.store.audit(AuditFilter::default(), 100).await.unwrap();
+    let actions: Vec<&str> = log.iter().rev().map(|logged| logged.entry.action.as_str()).collect();
+    let wanted = [
+        "make_partner",
+        "make_key",
+        "rotate_key",
+        "revoke_key",
+        "edit_item",
+        "make_shop",
+        "edit_shop",
+        "set_shop_item",
+        "edit_calendar",
+        "edit_calendar",
+        "set_shop_item",
+        "make_webhook",
+        "edit_webhook",
+        "rotate_webhook",
+        "resend_deliveries",
+        "resend_delivery",
+        "remove_webhook",
+        "retry_order",
+        "cancel_order",
+        "force_complete",
+        "refund_order",
+    ];
+    assert_eq!(actions, wanted);
+    let mine = house.app.store.keys().await.unwrap().into_iter().find(|key| key.owner == Owner::Admin).unwrap();
+    for logged in &log {
+        assert_eq!((logged.entry.user_name.as_str(), logged.entry.user_id), ("key admin", None));
+        assert_eq!(logged.entry.detail["key_id"], json!(mine.key_id), "{logged:?}");
+        assert!(!logged.entry.detail.to_string().contains("whsec_"), "{logged:?}");
+    }
+    let document = crate::web::openapi::document();
+    let changing = document["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/v1/admin/"));
+    let changing = changing.flat_map(|(_, methods)| methods.as_object().unwrap().keys());
+    assert_eq!(
+        changing.filter(|method| *method != "get").count(),
+        wanted.len(),
+        "a new operation belongs in this test"
+    );
+}
+
 #[actix_web::test]
 async fn the_service_describes_itself() {
     let house = House::open().await;

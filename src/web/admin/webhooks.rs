@@ -1,20 +1,21 @@
 //! Receivers of webhooks of every partner and every shop.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::find_partner;
+use super::{by, find_partner, recording};
 use crate::app::App;
-use crate::error::Fault;
+use crate::error::{Failure, Fault};
 use crate::lifecycle::EventKind;
 use crate::order::{PartnerId, ShopId};
 use crate::store::Receivers;
 use crate::web::auth::AsAdmin;
 use crate::web::body::{Body, OptionalBody};
 use crate::web::faults;
-use crate::web::heard::path_id;
+use crate::web::heard::{id_in, path_id};
 use crate::web::problem::Problem;
 use crate::web::query::Query;
 use crate::web::webhooks::{
@@ -52,7 +53,23 @@ pub struct WebhookFilter {
 }
 
 fn desk(app: &App) -> Desk<'_> {
-    Desk { app, of: Receivers::All }
+    Desk { app, of: Receivers::All, store: app.store.clone() }
+}
+
+/// A desk at which a key changes something.
+async fn acting<'a>(
+    app: &'a App,
+    admin: AsAdmin,
+    request: &HttpRequest,
+    action: &str,
+    subject: String,
+    detail: serde_json::Value,
+) -> Result<Desk<'a>, Failure> {
+    Ok(Desk { app, of: Receivers::All, store: recording(app, admin, request, action, subject, detail).await? })
+}
+
+fn subject(webhook: Uuid) -> String {
+    format!("webhook:{webhook}")
 }
 
 /// The receivers of all partners and shops, or of one.
@@ -76,8 +93,9 @@ pub async fn list_all_webhooks(
     request_body = NewReceiver, responses((status = 201, description = "The receiver.", body = SecretWebhookView))
 )]
 pub async fn create_receiver(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     Body(body): Body<NewReceiver>,
 ) -> Result<HttpResponse, Problem> {
     let wrong = |pointer: &str, code: &'static str, detail: &str| {
@@ -87,7 +105,9 @@ pub async fn create_receiver(
         let partner_id = body.partner_id.ok_or_else(|| wrong("/partner_id", "missing", "Whose receiver is it?"))?;
         let partner = find_partner(&app, PartnerId(partner_id)).await?;
         let partner = partner.ok_or_else(|| wrong("/partner_id", "unknown", "There is no such partner."))?;
-        return desk(&app).create(partner.partner_id, None, &body.url, body.types).await;
+        let (of, detail) = (format!("partner:{}", partner.partner_id), json!({"url": body.url}));
+        let desk = acting(&app, admin, &request, "make_webhook", of, detail).await?;
+        return desk.create(partner.partner_id, None, &body.url, body.types).await;
     };
     let catalogue = app.catalogue();
     let shop = catalogue.find_shop(shop_id).ok_or_else(|| wrong("/shop_id", "unknown", "There is no such shop."))?;
@@ -100,7 +120,9 @@ pub async fn create_receiver(
     if body.types.is_some() {
         return Err(wrong("/types", "not_allowed", "A shop is told of its orders, and has no choice."));
     }
-    desk(&app).create(shop.partner_id, Some(shop_id), &body.url, None).await
+    let (of, detail) = (format!("shop:{shop_id}"), json!({"url": body.url}));
+    let desk = acting(&app, admin, &request, "make_webhook", of, detail).await?;
+    desk.create(shop.partner_id, Some(shop_id), &body.url, None).await
 }
 
 /// A receiver.
@@ -124,12 +146,14 @@ pub async fn inspect_webhook(
     responses((status = 200, description = "The receiver.", body = WebhookView))
 )]
 pub async fn replace_webhook(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     webhook_id: web::Path<String>,
     Body(body): Body<WebhookSettings>,
 ) -> Result<web::Json<WebhookView>, Problem> {
-    desk(&app).put(path_id(&webhook_id)?, body).await
+    let id = path_id(&webhook_id)?;
+    acting(&app, admin, &request, "edit_webhook", subject(id), body.told()).await?.put(id, body).await
 }
 
 /// Removes a receiver, with all that was on its way to it.
@@ -139,11 +163,13 @@ pub async fn replace_webhook(
     responses((status = 204, description = "It is gone."))
 )]
 pub async fn remove_webhook(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     webhook_id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    desk(&app).delete(path_id(&webhook_id)?).await
+    let id = path_id(&webhook_id)?;
+    acting(&app, admin, &request, "remove_webhook", subject(id), json!({})).await?.delete(id).await
 }
 
 /// Gives a receiver a new secret, which is in this answer and never again. For a while deliveries carry two signatures.
@@ -153,12 +179,14 @@ pub async fn remove_webhook(
     responses((status = 200, description = "The receiver.", body = SecretWebhookView))
 )]
 pub async fn rotate_any_webhook(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     webhook_id: web::Path<String>,
     OptionalBody(body): OptionalBody<RotateSecret>,
 ) -> Result<HttpResponse, Problem> {
-    desk(&app).rotate(path_id(&webhook_id)?, body).await
+    let id = path_id(&webhook_id)?;
+    acting(&app, admin, &request, "rotate_webhook", subject(id), json!({})).await?.rotate(id, body).await
 }
 
 /// What is on its way to a receiver, and what became of the last 10,000 that were.
@@ -184,11 +212,14 @@ pub async fn inspect_deliveries(
     responses((status = 200, description = "The delivery.", body = DeliveryView))
 )]
 pub async fn resend_any_delivery(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<web::Json<DeliveryView>, Problem> {
-    desk(&app).resend(&path.0, &path.1).await
+    let of = subject(id_in(&path.0)?);
+    let desk = acting(&app, admin, &request, "resend_delivery", of, json!({"delivery": path.1})).await?;
+    desk.resend(&path.0, &path.1).await
 }
 
 /// Sends the finished deliveries of a span of time again, as far as they are kept. Cut short, it may be said again.
@@ -198,10 +229,16 @@ pub async fn resend_any_delivery(
     responses((status = 200, description = "How many are on their way again.", body = Resent))
 )]
 pub async fn resend_any_deliveries(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     webhook_id: web::Path<String>,
     Body(body): Body<ResendRange>,
 ) -> Result<web::Json<Resent>, Problem> {
-    desk(&app).resend_range(path_id(&webhook_id)?, body).await
+    let id = path_id(&webhook_id)?;
+    let entry = by(&app, admin, &request, None).await?.entry("resend_deliveries", subject(id), json!({}));
+    let resent = desk(&app).resend_range(id, body).await;
+    // It takes many transactions: the log has it once.
+    app.store.record(entry, resent.is_ok()).await.map_err(Failure::from)?;
+    resent
 }

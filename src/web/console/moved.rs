@@ -25,7 +25,7 @@ pub struct Filled {
 pub struct Moved {
     pub since: Vec<String>,
     pub now: String,
-    /// What was given as a reason, for whoever can no longer do it.
+    /// The reason that was typed: it is shown where the form itself is not offered any more.
     pub reason: String,
     /// Whether the order as it is now allows it still.
     pub is_offered: bool,

@@ -94,6 +94,11 @@ pub struct ItemAvailability {
 }
 
 impl ItemAvailability {
+    /// What the audit log tells of an option.
+    pub fn told(&self, option: &str) -> serde_json::Value {
+        serde_json::json!({"option": option, "available": self.available, "until": self.until})
+    }
+
     /// The availability, or all that is wrong with it.
     pub fn parse(available: bool, until: Option<Instant>, now: Instant) -> Result<Availability, Vec<Fault>> {
         let fault = match until {
