@@ -52,6 +52,25 @@ test('what nobody answered is repeated ever more slowly, and at once when the ne
   assert.equal(steps.next(steps.hurry(held, 10), 10), null, 'what can be taken back is not hurried')
 })
 
+test('a step that was kept says when it was tapped, by the server\'s clock', () => {
+  const [tapped, server] = [1_000_000, Date.parse('2026-01-02T12:00:00Z')]
+  const [kept] = steps.add([], step('1'), tapped)
+  assert.equal(steps.occurredAt(kept, tapped + steps.HELD_MS, server), null, 'it was sent as soon as it could be')
+  assert.equal(steps.occurredAt(kept, tapped + 60_000, server), '2026-01-02T11:59:00.000Z')
+  assert.equal(steps.occurredAt(kept, tapped + 60_000, null), null, 'what time it is is not known yet')
+  assert.equal(steps.occurredAt(kept, tapped - 60_000, server), null, 'the tablet was set back: it says nothing')
+  assert.equal(steps.occurredAt(kept, tapped + steps.LONGEST_KEPT_MS + 1, server), null)
+  const [sold] = steps.add([], { ...step('2'), order: null }, tapped)
+  assert.equal(steps.occurredAt(sold, tapped + 60_000, server), null, 'what is said of the shop is a state, not a step')
+})
+
+test('a time that is not believed does not cost the step', () => {
+  const body = { occurred_at: '2026-01-02T11:59:00.000Z' }
+  for (const status of [400, 422]) assert.equal(steps.isAboutItsTime(status, body), true)
+  assert.equal(steps.isAboutItsTime(409, body), false)
+  assert.equal(steps.isAboutItsTime(400, { minutes: 300 }), false)
+})
+
 test('only an answer takes a step from the queue', () => {
   for (const status of [0, 408, 429, 500, 503]) assert.equal(steps.judge(status), 'again', status)
   for (const status of [200, 400, 404, 409, 422]) assert.equal(steps.judge(status), 'gone', status)

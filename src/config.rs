@@ -246,6 +246,11 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_LATE_COLLECTION", default_value = "12h", value_name = "TIME")]
     pub late_collection: Span,
 
+    /// After a start, after the database took no writes for 5 s, and after a step of the clock: how long the deadlines of
+    /// the orders that were there before wait, so that what shops, customers and the gateway say is heard first
+    #[arg(long, env = "LUNGO_DEADLINE_GRACE", default_value = "60s", value_name = "TIME")]
+    pub deadline_grace: Span,
+
     /// From the end of an order whose payment was once unknown to the last look at the gateway
     #[arg(long, env = "LUNGO_LAST_LOOK", default_value = "24h", value_name = "TIME")]
     pub last_look: Span,

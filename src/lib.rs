@@ -35,11 +35,14 @@
 //!   does not compile.
 //! - Every wait has an end, also one inside libpq: `store`'s watchdog abandons a connection whose server is silent, cancels
 //!   nothing, and asks the other hosts.
+//! - After a gap in time the outside speaks first: a deadline waits for a grace in which a word from outside wins
+//!   (`gaps`). An order that is too late for its purpose ends instead of being done (`machine::too_late_at`).
+//! - A clock that steps is not believed at once, and nothing is done before the database's clock is known (`clock`).
 //! - No clock is read below `web`, `worker`, `notify` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `command`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`,
-//! `suspects`, `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
+//! `suspects`, `gaps`, `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
 //! knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
 //! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
 //! asks what an operator holds, `instance` where each process says what it is doing; `zones` looks for the newest rules
@@ -64,6 +67,7 @@ pub mod error;
 #[cfg(test)]
 mod fixtures;
 pub mod foreign;
+pub mod gaps;
 pub mod gateway;
 pub mod instance;
 pub mod journal;

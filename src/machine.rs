@@ -2,6 +2,8 @@
 //!
 //! An order that is too late for its purpose ends instead of being done ([`too_late_at`]): nothing that is begun for it
 //! before a shop has accepted it, and no deadline until then, outlasts that moment.
+//!
+//! What happened before it could be said counts from when it happened ([`When`]); deadlines count from when it was said.
 
 use chrono::Duration;
 use thiserror::Error;
@@ -9,6 +11,7 @@ use thiserror::Error;
 use crate::lifecycle::{self, Actor, Event, EventKind, PaymentStatus, Reason, Refund, Stage, Status};
 use crate::order::{CustomerId, Instant, OnUnavailable, OrderId, PartnerId, Pickup, Placed, ShopId};
 use crate::state::{Order, Payment, PendingOperation, Task};
+use crate::suspects;
 use crate::suspects::SUSPECTED;
 
 /// The reason an order shows after the event that closed it.
@@ -75,6 +78,26 @@ impl Default for Deadlines {
             late_collection: Duration::hours(12),
             last_look: Duration::hours(24),
         }
+    }
+}
+
+/// When an event happened, and when it is written down. They differ for what was kept while it could not be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    pub now: Instant,
+    pub occurred: Instant,
+}
+
+impl From<Instant> for When {
+    fn from(now: Instant) -> Self {
+        Self { now, occurred: now }
+    }
+}
+
+impl When {
+    /// What happens to an order happens neither in the future nor before the order came to its status.
+    fn within(self, order: &Order) -> Self {
+        Self { occurred: self.occurred.max(order.entered_at).min(self.now), ..self }
     }
 }
 
@@ -145,7 +168,16 @@ pub fn born(birth: Birth) -> Order {
 }
 
 /// The order after the event, or why there is none. The only place where a status changes.
-pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &Deadlines) -> Result<Order, Refused> {
+///
+/// `when` may be an instant, for what happens as it is said.
+pub fn step(
+    order: &Order,
+    event: &Event,
+    by: Actor,
+    when: impl Into<When>,
+    deadlines: &Deadlines,
+) -> Result<Order, Refused> {
+    let When { now, occurred } = when.into().within(order);
     let mut next = order.clone();
     let illegal = || Refused::Illegal { status: order.status, payment: order.payment.status, event: event.kind() };
 
@@ -208,13 +240,13 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
         Event::PaymentUnanswered if order.status == Status::New => {
             pay(&mut next, PaymentStatus::Unknown)?;
             next.payment.unknown_since = Some(now);
-            next.deadline_at = Some(not_too_late(order, order.created_at + deadlines.unknown_outcome, deadlines));
+            next.deadline_at = deadline(&next, now, deadlines);
         }
         Event::ShopAccepted { minutes, dropped_lines } => {
             drop_lines(&mut next, dropped_lines)?;
-            let soonest = now + Duration::seconds(order.placed.make_seconds.into());
+            let soonest = occurred + Duration::seconds(order.placed.make_seconds.into());
             next.promise_at = Some(match minutes {
-                Some(minutes) => now + Duration::minutes((*minutes).into()),
+                Some(minutes) => occurred + Duration::minutes((*minutes).into()),
                 None => order.pickup.at.or(order.expected_ready_at).map_or(soonest, |told| told.max(soonest)),
             });
         }
@@ -226,13 +258,13 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
             next.offered_at = order.offered_at.or(Some(now));
             next.promise_at = order.promise_at.or(order.pickup.at).or(order.expected_ready_at);
         }
-        Event::Made => next.ready_at = Some(now),
+        Event::Made => next.ready_at = Some(occurred),
         Event::Recalled => {
             next.recalled = true;
             next.ready_at = None;
         }
         Event::Collected if order.status == Status::NotCollected => {
-            if order.closed_at.is_none_or(|closed| now > closed + deadlines.late_collection) {
+            if order.closed_at.is_none_or(|closed| occurred > closed + deadlines.late_collection) {
                 return Err(illegal());
             }
         }
@@ -396,7 +428,7 @@ pub fn step(order: &Order, event: &Event, by: Actor, now: Instant, deadlines: &D
     if next.status != order.status {
         next.reason = reason(order, event, by);
         next.reason_by = next.reason.map(|_| by);
-        next.entered_at = now;
+        next.entered_at = occurred;
         next.closed_at = next.status.is_over().then_some(now);
         next.deadline_at = deadline(&next, now, deadlines);
         if next.status.is_undone() {
@@ -497,6 +529,9 @@ pub fn deadline(order: &Order, now: Instant, deadlines: &Deadlines) -> Option<In
     let make = Duration::seconds(order.placed.make_seconds.into());
     let not_too_late = |at| not_too_late(order, at, deadlines);
     Some(match order.status {
+        Status::New if order.payment.status == PaymentStatus::Unknown => {
+            not_too_late(order.created_at + deadlines.unknown_outcome)
+        }
         Status::New => not_too_late(order.created_at + deadlines.authorization),
         Status::ActionRequired => not_too_late(now + deadlines.payment_action),
         Status::Scheduled => not_too_late(order.offer_at.unwrap_or(now)),
@@ -584,6 +619,50 @@ fn first_attempt(order: &Order, stage: Stage, now: Instant, deadlines: &Deadline
         Stage::LookUp => now + look_up_after(order, 0),
         Stage::Authorize | Stage::Offer | Stage::Capture | Stage::Release => now,
     }
+}
+
+/// The longest that a stage waits between two tries, as long as no gateway asks for more.
+pub fn longest_wait(stage: Stage, is_over: bool, deadlines: &Deadlines) -> Duration {
+    match stage {
+        Stage::LookUp if is_over => deadlines.last_look,
+        Stage::Authorize | Stage::LookUp | Stage::Offer => Duration::minutes(2),
+        Stage::Capture | Stage::Release => Duration::minutes(15),
+    }
+}
+
+/// The order as it would wait if it had been written now; `None` if it does not wait for longer as it is.
+///
+/// A clock that was ahead has written leases, attempts and deadlines in a future that was never. None of them is put off
+/// here, and none comes sooner than it would have if the clock had been right; to do this again changes nothing.
+pub fn rearmed(order: &Order, now: Instant, lease: Duration, skew: Duration, deadlines: &Deadlines) -> Option<Order> {
+    let mut next = order.clone();
+    let is_beyond = |at: Option<Instant>, longest| at.is_some_and(|at| at > now + longest + skew);
+    let is_last_look = order.task.stage == Some(Stage::LookUp) && order.status.is_over();
+    let longest_wait = |stage| longest_wait(stage, order.status.is_over(), deadlines);
+    // Whatever killed a process has its rest.
+    let rest = if order.task.blame > 0 { suspects::LONGEST_REST } else { Duration::zero() };
+    let task = &mut next.task;
+    match (task.leased_until, task.stage) {
+        (Some(_), _) if is_beyond(task.leased_until, lease) => {
+            task.leased_until = Some(now + lease);
+            task.next_attempt_at = task.leased_until;
+        }
+        (None, Some(stage)) if is_beyond(task.next_attempt_at, longest_wait(stage).max(rest)) => {
+            task.next_attempt_at = Some(if is_last_look { now + deadlines.last_look } else { now });
+        }
+        _ => {}
+    }
+    let ahead = order.updated_at - now;
+    if ahead > skew {
+        let mut written_now = order.clone();
+        written_now.created_at = order.created_at.min(now);
+        // A slot is the customer's, and was told by no clock.
+        written_now.promise_at = order.promise_at.map(|at| if order.pickup.at.is_some() { at } else { at - ahead });
+        let fresh = deadline(&written_now, now, deadlines);
+        next.deadline_at =
+            order.deadline_at.zip(fresh).map(|(written, fresh)| written.min(fresh)).or(order.deadline_at);
+    }
+    (next != *order).then_some(next)
 }
 
 /// Money may be held or taken that the gateway has not yet been seen to give back.

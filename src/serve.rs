@@ -165,6 +165,9 @@ pub async fn serve_by(
     zones::take_newest();
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
+    if settings.servers.database.is_none() {
+        crate::clock::follow_own().map_err(io("cannot follow the clock".into()))?;
+    }
     let (store, mut claims) = open_store(&settings, rules)?;
     // Nothing is handed over to a stage that works elsewhere.
     claims.0.retain(|(stage, _)| settings.stages.contains(*stage));
@@ -270,6 +273,7 @@ pub async fn serve_by(
         Arc::new(ports),
         app.crowd.clone(),
         move |stage| limits[&stage],
+        settings.deadline_grace.0,
         stopped,
     ));
     let mut refreshing = tokio::spawn(upkeep::refresh(app.clone().into_inner()));

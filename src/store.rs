@@ -39,6 +39,7 @@ mod pulse;
 mod questions;
 mod queue;
 mod readers;
+mod rearm;
 mod recent;
 mod replicas;
 mod restored;
@@ -352,16 +353,24 @@ impl Store {
 
     /// Whether the database can be written to: commits an empty transaction through the lanes.
     pub async fn ping(&self) -> Result<()> {
-        self.lane
-            .write(tx::Urgency::Control, |tx| {
-                if let Conn::Postgres(conn) = tx.conn()?
-                    && position::is_read_only(conn)?
-                {
-                    return Err(Error::Unavailable("the server takes no writes".into()));
-                }
-                Ok(())
-            })
-            .await
+        Self::ping_through(&self.lane).await
+    }
+
+    /// The same, and waits for as long as the database takes to say so.
+    pub async fn takes_a_write(&self) -> Result<()> {
+        Self::ping_through(&self.lane.patient()).await
+    }
+
+    async fn ping_through(lane: &lanes::Lane) -> Result<()> {
+        lane.write(tx::Urgency::Control, |tx| {
+            if let Conn::Postgres(conn) = tx.conn()?
+                && position::is_read_only(conn)?
+            {
+                return Err(Error::Unavailable("the server takes no writes".into()));
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -39,7 +39,7 @@ pub const SUSPECTED: i32 = 1;
 /// How long an order rests after its first whole death …
 const FIRST_REST: Duration = Duration::seconds(10);
 /// … and at most: money that is owed is never given up.
-const LONGEST_REST: Duration = Duration::minutes(15);
+pub const LONGEST_REST: Duration = Duration::minutes(15);
 /// After so long without a suspect under way, the next one is tried alone again.
 const QUIET: Duration = Duration::seconds(10);
 

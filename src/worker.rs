@@ -6,6 +6,8 @@
 //! Nothing here is needed for correctness: whatever this process holds when it dies lapses, and is simply due
 //! again.
 
+mod timer;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,13 +25,14 @@ use crate::machine;
 use crate::meters::{Acted, METERS, Taken, Trouble};
 use crate::order;
 use crate::stages::{self, Ports, backoff};
-use crate::store::{self, Again, Claim, Claims, Committed, Outcome, Store, Strike};
+use crate::store::{Again, Claim, Claims, Committed, Outcome, Store, Strike};
 use crate::turns::{Crowd, Peer, Turns};
+use timer::Timer;
 
 /// How often somebody looks for work that nobody was told of, for example after another process died, and at who has
 /// waited too long.
 const LOOK_ROUND: Duration = Duration::from_millis(250);
-/// Rows one claim takes, and deadlines one transaction decides.
+/// Rows one claim takes.
 const BATCH: usize = 250;
 /// A claim takes at least so many, so that a busy stage does not pay a transaction for every row.
 const SMALL_BATCH: usize = 16;
@@ -41,13 +44,14 @@ const SOON: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// Works until told to stop. `limit` says how many acts of a stage may be under way at once. Who should not be given
-/// more to do is noted in `crowd`.
+/// more to do is noted in `crowd`. Deadlines wait for `grace` after a gap in time.
 pub async fn run(
     store: Store,
     claims: Claims,
     ports: Arc<Ports>,
     crowd: Arc<Mutex<Crowd>>,
     limit: impl Fn(Stage) -> usize,
+    grace: Duration,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut stages = JoinSet::new();
@@ -74,7 +78,7 @@ pub async fn run(
         // A stage that ends because all do is no fault, and the others are waited for.
         biased;
         () = stopped(&mut stop) => {}
-        () = look_round(&store, &due) => {}
+        () = look_round(&store, &due, Timer::new(store.clone(), grace)) => {}
         // Nobody would work that stage any more: whoever runs this is told by its end.
         Some(ended) = stages.join_next() => {
             tracing::error!(?ended, "worker.stage_ended");
@@ -86,8 +90,8 @@ pub async fn run(
     }
 }
 
-/// Wakes the stages that have something due, and decides the orders whose deadline has come.
-async fn look_round(store: &Store, due: &[(Stage, Arc<Notify>)]) {
+/// Wakes the stages that have something due, and the timer.
+async fn look_round(store: &Store, due: &[(Stage, Arc<Notify>)], mut timer: Timer) {
     loop {
         if store.is_withheld() {
             tokio::time::sleep(LOOK_ROUND).await;
@@ -99,28 +103,13 @@ async fn look_round(store: &Store, due: &[(Stage, Arc<Notify>)]) {
                 for (stage, _) in attempts.into_iter().filter(|(_, attempt)| *attempt <= at) {
                     due.iter().filter(|(s, _)| *s == stage).for_each(|(_, wake)| wake.notify_one());
                 }
-                if deadline.is_some_and(|deadline| deadline <= at)
-                    && let Err(fault) = decide_the_overdue(store).await
-                {
+                if let Err(fault) = timer.look(deadline).await {
                     tracing::error!(%fault, "worker.timer_failed");
                 }
             }
             Err(fault) => tracing::error!(%fault, "worker.look_round_failed"),
         }
         tokio::time::sleep(LOOK_ROUND).await;
-    }
-}
-
-/// Decides every order whose deadline has come, a transaction at a time, so that others come in between.
-async fn decide_the_overdue(store: &Store) -> store::Result<()> {
-    loop {
-        let decided = store.expire(BATCH as i64, now()).await?;
-        for (order, event) in &decided {
-            tracing::info!(order.id = %order, order.event = %event, "order.deadline");
-        }
-        if decided.len() < BATCH {
-            return Ok(());
-        }
     }
 }
 

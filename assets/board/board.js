@@ -56,7 +56,7 @@ addEventListener('storage', () => {
 })
 
 // ---- Time: the server's, told by its last answer and carried on by a clock that nobody can set.
-let told = { at: Date.now(), when: performance.now() }
+let told = { at: Date.now(), when: performance.now(), byServer: false }
 const now = () => told.at + performance.now() - told.when
 
 // ---- Asking.
@@ -71,7 +71,7 @@ async function look () {
   heard(answer.status)
   if (answer.status === 200) {
     tag = answer.tag
-    told = { at: Date.parse(answer.body.as_of), when: performance.now() }
+    told = { at: Date.parse(answer.body.as_of), when: performance.now(), byServer: true }
     changeBoard(board => tickets.arrive(board, answer.body))
     announce()
   }
@@ -114,7 +114,10 @@ async function send () {
     for (let step; !isOut && (step = steps.next(queue, Date.now()));) {
       const { id, order, method, path, body } = step
       draw()
-      const answer = await ask(method, path, body)
+      const occurred = steps.occurredAt(step, Date.now(), told.byServer ? now() : null)
+      const whole = occurred ? { ...body, occurred_at: occurred } : body
+      let answer = await ask(method, path, whole)
+      if (steps.isAboutItsTime(answer.status, whole)) answer = await ask(method, path, body)
       heard(answer.status)
       const verdict = steps.judge(answer.status)
       if (verdict === 'out') break

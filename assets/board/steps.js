@@ -6,6 +6,10 @@
 
 /// How long a step can be taken back before it is sent.
 export const HELD_MS = 4000
+/// A step that waits for longer once it can be sent is told with the time at which it was tapped …
+export const KEPT_MS = 2000
+/// … if the server would still believe that.
+export const LONGEST_KEPT_MS = 23 * 3_600_000
 /// Between tries: a second, then twice as long with each, at most this.
 export const PATIENCE_MS = 15_000
 
@@ -52,6 +56,17 @@ export function judge (status) {
   if (status === 0 || status === 408 || status === 429 || status >= 500) return 'again'
   return 'gone'
 }
+
+/// When a step was tapped, by the server's clock, if it was kept since: `localNow` is the tablet's clock, which may have
+/// been set meanwhile, `serverNow` the server's, null as long as that is not known. Null for what is sent as it is tapped.
+export function occurredAt (step, localNow, serverNow) {
+  const age = localNow - step.at
+  if (!step.order || serverNow === null || age <= HELD_MS + KEPT_MS || age > LONGEST_KEPT_MS) return null
+  return new Date(serverNow - age).toISOString()
+}
+
+/// Whether an answer may only mean that the time was not believed: the step itself is not lost for it.
+export const isAboutItsTime = (status, body) => (status === 400 || status === 422) && body?.occurred_at !== undefined
 
 /// The queue once a step was answered for good.
 export const settle = (queue, id) => queue.filter(step => step.id !== id)

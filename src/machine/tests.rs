@@ -139,6 +139,51 @@ fn a_shop_may_think_about_a_later_slot_until_it_would_have_to_start() {
     assert_eq!(brought_to(Status::AwaitingShop, order).deadline_at, Some(slot - MAKE));
 }
 
+/// As [`rearmed`] makes it, changed or not.
+fn machine_rearmed(order: &Order, now: Instant) -> Order {
+    let (lease, skew) = (Duration::seconds(30), Duration::seconds(2));
+    rearmed(order, now, lease, skew, &Deadlines::default()).unwrap_or_else(|| order.clone())
+}
+
+#[test]
+fn an_hour_that_never_was_leaves_nothing_waiting_for_it() {
+    let (hour, now) = (Duration::hours(1), at(10));
+    let unknown = after(&order(), &Event::PaymentUnanswered, Actor::Worker, at(5) + hour);
+    let again = machine_rearmed(&unknown, now);
+    assert_eq!((again.task.next_attempt_at, again.deadline_at), (Some(now), Some(at(120))));
+    let awaiting = after(&order(), &event(EventKind::PaymentAuthorized), Actor::Worker, at(5) + hour);
+    assert_eq!(machine_rearmed(&awaiting, now).deadline_at, Some(now + Duration::minutes(3)));
+    // A slot is no clock's: it stands.
+    let scheduled = after(&for_a_slot(), &event(EventKind::PaymentAuthorized), Actor::Worker, at(1000));
+    assert_eq!(machine_rearmed(&scheduled, now), scheduled);
+    // What is as it should be is left alone, however far away it is.
+    let preparing = order_in(Status::Preparing);
+    assert_eq!(rearmed(&preparing, at(0), Duration::seconds(30), Duration::seconds(2), &Deadlines::default()), None);
+    let mut over = order_in(Status::Cancelled);
+    (over.task.stage, over.task.next_attempt_at) = (Some(Stage::LookUp), Some(at(0) + Duration::hours(24)));
+    assert_eq!(machine_rearmed(&over, at(0)), over);
+}
+
+#[test]
+fn a_step_that_was_kept_counts_from_when_it_was_taken() {
+    let kept = |occurred, now| When { now: at(now), occurred: at(occurred) };
+    let waiting = brought_to(Status::AwaitingShop, order());
+    let minutes = Event::ShopAccepted { minutes: Some(8), dropped_lines: Vec::new() };
+    let take = |order: &Order, event: &Event, when| {
+        step(order, event, Actor::Shop, when, &Deadlines::default()).expect("it is possible")
+    };
+    let accepted = take(&waiting, &minutes, kept(100, 1000));
+    assert_eq!((accepted.promise_at, accepted.entered_at), (Some(at(100 + 480)), at(100)));
+    assert_eq!(accepted.updated_at, at(1000), "the log goes on in the order in which things are said");
+    let ready = take(&accepted, &Event::Made, kept(700, 1001));
+    assert_eq!((ready.ready_at, ready.entered_at), (Some(at(700)), at(700)));
+    assert_eq!(ready.deadline_at, Some(at(1001) + Duration::minutes(60)), "what else was kept is still to be said");
+    let too_early = take(&ready, &Event::Collected, kept(50, 1002));
+    assert_eq!((too_early.entered_at, too_early.closed_at), (at(700), Some(at(1002))));
+    let in_the_future = take(&ready, &Event::Collected, kept(5000, 1002));
+    assert_eq!(in_the_future.entered_at, at(1002));
+}
+
 /// A plain order for a slot at `at(3600)` that is offered to its shop at `at(2000)`.
 fn for_a_slot() -> Order {
     order_of(placed(), Pickup { at: Some(at(3600)), ..Pickup::default() }, Some(at(2000)))
@@ -693,6 +738,47 @@ proptest! {
             prop_assert!(steps <= 6, "it goes round in circles");
         }
         prop_assert!(order.status.is_over());
+    }
+
+    /// A clock that was ahead for a while, in which the whole life of the order may lie.
+    #[test]
+    fn what_a_clock_ahead_has_written_waits_no_longer_than_if_it_had_been_right(
+        mut order in any_birth(),
+        life in moves(),
+        ahead in 0..100_000_i64,
+        ahead_from in 0..40_usize,
+    ) {
+        let (deadlines, lease, skew) = (Deadlines::default(), Duration::seconds(30), Duration::seconds(2));
+        let mut right = at(0);
+        for (i, a_move) in life.iter().enumerate() {
+            right = at(i as i64 * 10);
+            let now = if i >= ahead_from { right + Duration::seconds(ahead) } else { right };
+            let Some((event, by)) = chosen(a_move, &order, now) else {
+                claim(&mut order, now);
+                continue;
+            };
+            if !matches!(event, Event::DeadlineExtended { .. })
+                && let Ok(after) = try_step(&order, &as_found(&order, event), by, now)
+            {
+                order = after;
+            }
+        }
+        let rearmed = machine_rearmed(&order, right);
+        prop_assert_eq!(machine_rearmed(&rearmed, right), rearmed.clone(), "once more changes nothing");
+        prop_assert!(rearmed.deadline_at <= order.deadline_at && rearmed.task.leased_until <= order.task.leased_until);
+        prop_assert!(rearmed.task.next_attempt_at <= order.task.next_attempt_at);
+        prop_assert_eq!(rearmed.deadline_at.is_some(), order.deadline_at.is_some());
+        prop_assert_eq!((rearmed.version, rearmed.status, rearmed.task.fence), (order.version, order.status, order.task.fence));
+        prop_assert!(rearmed.task.leased_until.is_none_or(|until| until <= right + lease + skew));
+        if let (None, Some(stage), Some(next)) =
+            (rearmed.task.leased_until, rearmed.task.stage, rearmed.task.next_attempt_at)
+        {
+            prop_assert!(next <= right + longest_wait(stage, order.status.is_over(), &deadlines) + skew);
+        }
+        use Status::{ActionRequired, AwaitingShop, New};
+        if matches!(rearmed.status, New | ActionRequired | AwaitingShop) && rearmed.pickup.at.is_none() {
+            prop_assert!(rearmed.deadline_at <= Some(right + deadlines.payment_action + skew), "{rearmed:?}");
+        }
     }
 
     /// Whatever stood still for however long in between.

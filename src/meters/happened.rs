@@ -25,11 +25,11 @@ impl Happened {
         Self {
             kind,
             by,
-            left: left.map(|before| (before.status, seconds(after.updated_at - before.entered_at))),
+            left: left.map(|before| (before.status, seconds(after.entered_at - before.entered_at))),
             ended: left
                 .filter(|before| before.is_ongoing() && !after.is_ongoing())
                 .map(|_| (after.status, after.reason)),
-            accepted_after: is_prompt.then(|| seconds(after.updated_at - after.created_at)),
+            accepted_after: is_prompt.then(|| seconds(after.entered_at - after.created_at)),
         }
     }
 

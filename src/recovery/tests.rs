@@ -67,7 +67,7 @@ async fn nothing_acts_on_an_order_before_it_was_compared_and_what_was_taken_is_n
     assert!(store.is_withheld());
 
     assert!(store.claim(Stage::Offer, 10, now()).await.unwrap().is_empty(), "no worker");
-    assert!(store.expire(10, now() + chrono::Duration::days(1)).await.unwrap().is_empty(), "no timer");
+    assert!(store.expire(10, now() + chrono::Duration::days(1), None).await.unwrap().is_empty(), "no timer");
     let word = |sender| Word {
         order_id: kept.id,
         scope: Scope::Everyone,

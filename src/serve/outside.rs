@@ -33,10 +33,16 @@ pub struct ToStore(pub Store);
 
 #[async_trait]
 impl Counter for ToStore {
-    async fn report(&self, shop_id: ShopId, order_id: OrderId, event: Event) -> Result<(), Report> {
-        let word =
-            Word { order_id, scope: Scope::Shop(shop_id), sender: Sender::Shop, event, version: None, now: now() };
-        match self.0.receive(word).await {
+    async fn report(
+        &self,
+        shop_id: ShopId,
+        order_id: OrderId,
+        event: Event,
+        since: Option<Instant>,
+    ) -> Result<(), Report> {
+        let now = now();
+        let word = Word { order_id, scope: Scope::Shop(shop_id), sender: Sender::Shop, event, version: None, now };
+        match self.0.receive_kept(word, since.unwrap_or(now)).await {
             Ok(Received::Changed(..) | Received::Already(..)) => Ok(()),
             Ok(_) => Err(Report::Refused),
             Err(_) => Err(Report::Unavailable),

@@ -29,8 +29,15 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// Where baristas report what they did: the service's shop API, seen from the shop.
 #[async_trait]
 pub trait Counter: Send + Sync {
-    /// Reporting again what is already so succeeds: a barista who restarts repeats the last report.
-    async fn report(&self, shop_id: ShopId, order_id: OrderId, event: Event) -> Result<(), Report>;
+    /// Reporting again what is already so succeeds: a barista who restarts repeats the last report. `since` is when it
+    /// was first tried, if this is not the first time.
+    async fn report(
+        &self,
+        shop_id: ShopId,
+        order_id: OrderId,
+        event: Event,
+        since: Option<Instant>,
+    ) -> Result<(), Report>;
 }
 
 /// Why a report was not taken.
@@ -206,10 +213,13 @@ impl Floor {
         while let (Some(event), Some(wait)) = (life.next_event(), life.wait(self.speed, Utc::now())) {
             sleep(wait).await;
             let Offer { shop_id, order_id, .. } = life.offer;
-            let mut limit = FIRST_RETRY;
+            let (mut limit, began, mut since) = (FIRST_RETRY, Utc::now(), None);
             let report = loop {
-                match counter.report(shop_id, order_id, event.clone()).await {
-                    Err(Report::Unavailable) => sleep(between(limit / 2, limit)).await,
+                match counter.report(shop_id, order_id, event.clone(), since).await {
+                    Err(Report::Unavailable) => {
+                        since = Some(began);
+                        sleep(between(limit / 2, limit)).await;
+                    }
                     report => break report,
                 }
                 limit = (limit * 2).min(LAST_RETRY);

@@ -5,7 +5,7 @@ use super::rows::event::NewEventRow;
 use super::tx::Tx;
 use super::{Error, Policy, Result};
 use crate::lifecycle::{Actor, Event};
-use crate::machine::{self, Refused};
+use crate::machine::{self, Refused, When};
 use crate::meters::Happened;
 use crate::order::{Hash, Instant};
 use crate::state::Order;
@@ -18,11 +18,12 @@ pub(super) fn apply(
     before: &Order,
     event: &Event,
     by: Actor,
-    now: Instant,
+    when: impl Into<When>,
     policy: &Policy,
 ) -> Result<std::result::Result<Order, Refused>> {
-    match change(before, event, by, now, policy) {
-        Ok((after, step)) => certain(write(tx, before, after, vec![step], now, policy)?).map(Ok),
+    let when = when.into();
+    match change(before, event, by, when, policy) {
+        Ok((after, step)) => certain(write(tx, before, after, vec![step], when.now, policy)?).map(Ok),
         Err(refused) => Ok(Err(refused)),
     }
 }
@@ -45,10 +46,10 @@ fn change(
     before: &Order,
     event: &Event,
     by: Actor,
-    now: Instant,
+    when: impl Into<When>,
     policy: &Policy,
 ) -> std::result::Result<(Order, Step), Refused> {
-    let after = machine::step(before, event, by, now, &policy.deadlines)?;
+    let after = machine::step(before, event, by, when, &policy.deadlines)?;
     let step = Step::of(Some(before), &after, event, by);
     Ok((after, step))
 }

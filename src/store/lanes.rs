@@ -115,6 +115,11 @@ impl Lane {
         Self { entry: Some(Arc::new(entry)), ..self.clone() }
     }
 
+    /// The same way in, for who has nothing else to do than to wait.
+    pub fn patient(&self) -> Self {
+        Self { patience: Duration::MAX, ..self.clone() }
+    }
+
     /// Runs `write` in the next transaction and answers once that is durable. It may be run more than once, each time
     /// in a transaction where it has not yet happened.
     ///

@@ -12,6 +12,7 @@ use super::changes::{apply, certain, surely, worked, write};
 use super::claim::{Claim, Lease, Outcome};
 use super::drafts::{self, Draft};
 use super::position::{Place, Position};
+use super::rows::event::OCCURRED_AT;
 use super::rows::{OrderRow, document, millis, raw, uuid};
 use super::schema::{order_events, orders};
 use super::sql::{Conn, Json};
@@ -19,7 +20,7 @@ use super::tx::{Touching, Tx, Urgency};
 use super::{Error, Policy, Result, Store};
 use crate::admission::Revision;
 use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
-use crate::machine::{self, Refused};
+use crate::machine::{self, Refused, When};
 use crate::meters::{METERS, WordResult};
 use crate::order::{Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
@@ -192,10 +193,16 @@ impl Store {
 
     /// Hears a word from outside. Whatever is late, repeated or illegal leaves the order as it is.
     pub async fn receive(&self, word: Word) -> Result<Received> {
+        let occurred = word.now;
+        self.receive_kept(word, occurred).await
+    }
+
+    /// Hears what `occurred` before it could be said.
+    pub async fn receive_kept(&self, word: Word, occurred: Instant) -> Result<Received> {
         let (policy, cluster, actor) = (self.policy.clone(), self.cluster, word.sender.into());
         let touching = Touching::order(word.order_id);
         let heard = move |tx: &mut Tx| {
-            let received = hear(tx, &word, cluster, &policy)?;
+            let received = hear_kept(tx, &word, occurred, cluster, &policy)?;
             if !matches!(received, Received::Changed(..)) {
                 tx.refuse();
             }
@@ -274,9 +281,9 @@ impl Store {
         received
     }
 
-    /// Decides every order whose deadline has come, up to `limit`. Needs nothing but the database: a lease does
-    /// not hold a deadline up.
-    pub async fn expire(&self, limit: i64, now: Instant) -> Result<Vec<(OrderId, EventKind)>> {
+    /// Decides every order whose deadline has come, up to `limit`; only of those created at `since` or later, if
+    /// that is given (see `gaps`). Needs nothing but the database: a lease does not hold a deadline up.
+    pub async fn expire(&self, limit: i64, now: Instant, since: Option<Instant>) -> Result<Vec<(OrderId, EventKind)>> {
         if self.is_withheld() {
             return Ok(Vec::new());
         }
@@ -284,8 +291,12 @@ impl Store {
         let (decided, _) = self
             .lane
             .write_at(Urgency::Control, Touching::nothing(), move |tx| {
-                let due =
-                    orders::table.filter(orders::deadline_at.le(millis(now))).order(orders::deadline_at).limit(limit);
+                let since = millis(since.unwrap_or(Instant::UNIX_EPOCH));
+                let due = orders::table
+                    .filter(orders::deadline_at.le(millis(now)))
+                    .filter(orders::created_at.ge(since))
+                    .order(orders::deadline_at)
+                    .limit(limit);
                 // What somebody else changes now is seen to by whoever looks next.
                 let due: Vec<OrderRow> = match tx.conn()? {
                     Conn::Sqlite(conn) => due.load(conn)?,
@@ -307,8 +318,14 @@ impl Store {
 
 /// One word from outside, inside a transaction. How far the database has come is only known once it is committed.
 fn hear(tx: &mut Tx, word: &Word, cluster: u64, policy: &Policy) -> Result<Received> {
+    hear_kept(tx, word, word.now, cluster, policy)
+}
+
+/// As [`hear`], for what `occurred` before.
+fn hear_kept(tx: &mut Tx, word: &Word, occurred: Instant, cluster: u64, policy: &Policy) -> Result<Received> {
     let Word { order_id, scope, sender, ref event, version, now } = *word;
-    said(tx, &Said { order_id, scope, actor: sender.into(), event, version, now }, cluster, policy)
+    let when = When { now, occurred };
+    said(tx, &Said { order_id, scope, actor: sender.into(), event, version, when }, cluster, policy)
 }
 
 /// A word, or what an operator decided.
@@ -318,11 +335,11 @@ struct Said<'a> {
     actor: Actor,
     event: &'a Event,
     version: Option<i64>,
-    now: Instant,
+    when: When,
 }
 
 fn said(tx: &mut Tx, said: &Said, cluster: u64, policy: &Policy) -> Result<Received> {
-    let Said { order_id, scope, actor, event, version, now } = *said;
+    let Said { order_id, scope, actor, event, version, when } = *said;
     if actor != Actor::Gateway && tx.is_withheld() {
         return Err(Error::Withheld);
     }
@@ -334,7 +351,7 @@ fn said(tx: &mut Tx, said: &Said, cluster: u64, policy: &Policy) -> Result<Recei
     }
     let event = machine::as_found(&before, event.clone());
     let position = |order: &Order| position(order, cluster);
-    match apply(tx, &before, &event, actor, now, policy)? {
+    match apply(tx, &before, &event, actor, when, policy)? {
         Ok(after) => {
             let position = position(&after);
             Ok(Received::Changed(Box::new(after), position))
@@ -347,7 +364,7 @@ fn said(tx: &mut Tx, said: &Said, cluster: u64, policy: &Policy) -> Result<Recei
         // to know of it.
         Err(refused) if actor == Actor::Gateway => {
             let event = Event::Contradicted { what: refused.to_string() };
-            let after = surely(apply(tx, &before, &event, actor, now, policy)?)?;
+            let after = surely(apply(tx, &before, &event, actor, when.now, policy)?)?;
             let position = position(&after);
             Ok(Received::Changed(Box::new(after), position))
         }
@@ -380,7 +397,11 @@ fn has_happened(conn: &mut Conn, order: &Order, event: &Event) -> Result<bool> {
         matches!(event, Event::ShopAccepted { minutes: None, dropped_lines } if dropped_lines.is_empty());
     let said = serde_json::to_value(event).expect("plain data serialises");
     // Not letter by letter: PostgreSQL writes documents in its own way.
-    let is_the_same = |data: &Json| document::<serde_json::Value>(data).map(|data| data == said);
+    let is_the_same = |data: &Json| {
+        let mut data = document::<serde_json::Value>(data)?;
+        data.as_object_mut().map(|data| data.remove(OCCURRED_AT));
+        Ok(data == said)
+    };
     if says_no_more {
         return Ok(!earlier.is_empty());
     }

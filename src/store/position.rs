@@ -213,9 +213,14 @@ pub(super) fn is_read_only(conn: &mut PgConnection) -> Result<bool> {
 /// The server's clock, and then how far it has come: that place holds all that was acknowledged before the instant. The
 /// other way round it would lack what was acknowledged between the two.
 pub(super) fn now_and_here(conn: &mut Conn) -> Result<(Instant, Place)> {
+    Ok((now_there(conn)?, here_on_primary(conn)?))
+}
+
+/// What the clock of a server shows.
+pub(super) fn now_there(conn: &mut Conn) -> Result<Instant> {
     let Conn::Postgres(postgres) = conn else { return Err(Error::Damaged("an embedded database has no clock".into())) };
     let clock: Millis = diesel::select(sql::<At>("clock_timestamp()")).get_result(postgres)?;
-    Ok((instant(clock), here_on_primary(conn)?))
+    Ok(instant(clock))
 }
 
 /// Where histories of a database ended, so that another began: at a failover.

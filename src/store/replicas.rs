@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::engine::{Database, system_of};
 use super::instances::ReplicaSeen;
 use super::lists::age_in_seconds;
-use super::position::{Forks, Place, here, now_and_here};
+use super::position::{Forks, Place, here, now_and_here, now_there};
 use super::present::{Asked, Present, Waiting, read_together};
 use super::readers::{LaggingReader, answer};
 use super::sql::Conn;
@@ -32,6 +32,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(500);
 /// A replica that has not answered a look for so long is not asked by anybody.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How often the primary's clock is looked at before anything is done, if its answers are slow.
+const LOOKS_AT_CLOCK: usize = 3;
+/// Where all answers are slow, the clock is followed so often, by one that took no longer than this.
+const FOLLOWED_LONG_AGO: Duration = Duration::from_secs(10);
+const LONGEST_LOOK: Duration = Duration::from_millis(250);
 /// Looks at the primary that are remembered: a replica that lags by more is of no use to anybody.
 const REMEMBERED: usize = 512;
 
@@ -220,6 +225,10 @@ fn serve(link: &mut Link, lists: &Receiver<Waiting>, seen: &ArcSwapOption<Seen>)
 /// [`Error::Unavailable`] if a replica that answers belongs to another database.
 pub(super) fn start(primary: &Watchdog, system: String, servers: &[Database], options: &Options) -> Result<Replicas> {
     let forks = Arc::new(ArcSwap::from_pointee(Forks::default()));
+    // Nothing is done before the clock is known: by a clock of its own, an instance would end what others work on, and
+    // decide what has time.
+    let (at, looked) = primary.once("clock", look_at_clock)?;
+    (options.follow_clock)(at, looked);
     let (mut all, mut watchdogs) = (Vec::new(), Vec::new());
     for server in servers {
         let watchdog = Watchdog::start(server)?;
@@ -246,6 +255,24 @@ pub(super) fn start(primary: &Watchdog, system: String, servers: &[Database], op
     let alive = Arc::downgrade(&all);
     primary.keep("watch", |_| Ok(()), move |link| watch.follow_primary(link, || alive.strong_count() > 0))?;
     Ok(Replicas::Servers { all, next: Arc::default(), forks, max_staleness: options.max_staleness })
+}
+
+/// What the clock of a server shows, and when it showed that: the quickest of some answers.
+fn look_at_clock(conn: &mut Conn) -> Result<(Instant, Monotonic)> {
+    let mut best: Option<(Duration, Instant, Monotonic)> = None;
+    for _ in 0..LOOKS_AT_CLOCK {
+        let looked = Monotonic::now();
+        let at = now_there(conn)?;
+        let took = looked.elapsed();
+        if best.is_none_or(|(least, ..)| took < least) {
+            best = Some((took, at, looked));
+        }
+        if took < LOOK_EVERY {
+            break;
+        }
+    }
+    let (took, at, looked) = best.expect("it was looked at");
+    Ok((at, looked + took / 2))
 }
 
 /// Looks how far everybody has come.
@@ -299,7 +326,7 @@ impl<'l> Looking<'l> {
 impl Watch {
     fn follow_primary(&self, link: &mut Link, is_wanted: impl Fn() -> bool) {
         let mut looking = Looking::through(link);
-        let mut timeline = 0;
+        let (mut timeline, mut followed) = (0, Monotonic::now());
         while is_wanted() && !looking.link.is_abandoned() {
             let began = Monotonic::now();
             let look = |conn: &mut Conn| {
@@ -310,8 +337,10 @@ impl Watch {
             if let Some((at, place, looked)) = looking.at(&self.system, look) {
                 // The longer the answer took, the less is known of when it was given.
                 let took = looked.elapsed();
-                if took < LOOK_EVERY || timeline == 0 {
+                let is_near = took < LOOK_EVERY || followed.elapsed() > FOLLOWED_LONG_AGO && took < LONGEST_LOOK;
+                if is_near {
                     (self.follow_clock)(at, looked + took / 2);
+                    followed = Monotonic::now();
                 }
                 let is_new = place.timeline != timeline;
                 if is_new && let Some(forks) = looking.at(&self.system, |conn| Forks::read(conn, place.timeline)) {

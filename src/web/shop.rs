@@ -1,6 +1,6 @@
 //! What the tablet or till in a shop can do with its orders: see the board, and report each step.
 //!
-//! A tablet that was offline replays its queue, so each step may be said again.
+//! A tablet that was offline replays its queue, so each step may be said again, and may say when it happened.
 
 mod state;
 
@@ -14,21 +14,27 @@ pub use state::*;
 
 use crate::app::App;
 use crate::clock::now;
-use crate::error::{Code, Failure};
+use crate::error::{Code, Failure, Fault};
 use crate::lifecycle::{Event, Reason, Status};
 use crate::order::{Hash, Instant, OrderId, PickupType};
 use crate::state::Order;
-use crate::store::{Scope, Sender};
+use crate::store::{Scope, Sender, Word};
 use crate::web::auth::AsShop;
 use crate::web::body::{Body, OptionalBody};
+use crate::web::faults;
 use crate::web::headers::if_none_match;
-use crate::web::heard::{path_id, say, unknown_order};
+use crate::web::heard::{path_id, settled, unknown_order};
 use crate::web::problem::Problem;
 use crate::web::read;
 use crate::web::views::board::ShopOrderView;
 use crate::web::vocabulary::{Timestamp, rejecting, shop_cancelling};
 
-crate::bodies!(AcceptOrder, RejectOrder, ShopCancelOrder, SetMode, ItemAvailability);
+/// How long a tablet may have kept a step.
+const LONGEST_KEPT: chrono::Duration = chrono::Duration::hours(24);
+/// What the clock of a tablet may be ahead of this one.
+const AHEAD: chrono::Duration = chrono::Duration::seconds(60);
+
+crate::bodies!(AcceptOrder, TakeStep, RejectOrder, ShopCancelOrder, SetMode, ItemAvailability);
 
 /// What a shop can ask and say, below `/v1/shop` for programs with its key and below `/board/shop` for its board.
 pub fn configure(shop: &mut ServiceConfig) {
@@ -73,6 +79,21 @@ pub struct AcceptOrder {
     /// What is sold out, by position; only where the customer agreed (`on_unavailable` is `remove_line`).
     #[schema(max_items = 50, value_type = Option<Vec<u32>>)]
     dropped_lines: Option<Vec<u32>>,
+    /// When it happened, if it could not be said at once: at most 24 hours ago. Times of the order count from then, but
+    /// never from before it came to its present status.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    occurred_at: Option<Instant>,
+}
+
+/// What may be said with any step; it may be left out, and so may the body.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"occurred_at": null}))]
+pub struct TakeStep {
+    /// When it happened, if it could not be said at once: at most 24 hours ago. Times of the order count from then, but
+    /// never from before it came to its present status.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    occurred_at: Option<Instant>,
 }
 
 /// Why the shop refuses an order.
@@ -81,6 +102,10 @@ pub struct AcceptOrder {
 pub struct RejectOrder {
     #[schema(schema_with = rejecting)]
     reason: Reason,
+    /// When it happened, if it could not be said at once: at most 24 hours ago. Times of the order count from then, but
+    /// never from before it came to its present status.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    occurred_at: Option<Instant>,
 }
 
 /// Why the shop cancels an order that it had accepted.
@@ -89,6 +114,10 @@ pub struct RejectOrder {
 pub struct ShopCancelOrder {
     #[schema(schema_with = shop_cancelling)]
     reason: Reason,
+    /// When it happened, if it could not be said at once: at most 24 hours ago. Times of the order count from then, but
+    /// never from before it came to its present status.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    occurred_at: Option<Instant>,
 }
 
 /// The board of the shop. Ask every few seconds, with `If-None-Match`: nothing new costs next to nothing.
@@ -174,10 +203,26 @@ async fn report(
     shop: AsShop,
     order_id: &web::Path<String>,
     event: Event,
+    occurred_at: Option<Instant>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
-    let scope = Scope::Shop(shop.shop_id);
-    let (order, _) = say(app, path_id(order_id)?, scope, Sender::Shop, event, Code::NotPossible).await?;
+    let now = now();
+    let occurred = occurred(occurred_at, now)?;
+    let (order_id, scope) = (OrderId(path_id(order_id)?), Scope::Shop(shop.shop_id));
+    let word = Word { order_id, scope, sender: Sender::Shop, event, version: None, now };
+    let received = app.store.receive_kept(word, occurred).await.map_err(Failure::from)?;
+    let (order, _) = settled(received, Code::NotPossible)?;
     Ok(web::Json(ShopOrderView::new(&order)))
+}
+
+/// When a step happened, as far as that can be believed.
+fn occurred(at: Option<Instant>, now: Instant) -> Result<Instant, Failure> {
+    let fault = match at {
+        None => return Ok(now),
+        Some(at) if at > now + AHEAD => ("in_the_future", "This must not be in the future."),
+        Some(at) if at < now - LONGEST_KEPT => ("too_long_ago", "This must be at most 24 hours ago."),
+        Some(at) => return Ok(Instant::from_timestamp_millis(at.min(now).timestamp_millis()).unwrap_or(now)),
+    };
+    Err(faults::unprocessable(vec![Fault::new("/occurred_at", fault.0, fault.1)]))
 }
 
 /// The shop takes the order.
@@ -193,7 +238,9 @@ pub async fn accept_order(
     OptionalBody(body): OptionalBody<AcceptOrder>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
     let dropped_lines = body.dropped_lines.unwrap_or_default().into_iter().map(|line| line as usize).collect();
-    let accepted = report(&app, shop, &order_id, Event::ShopAccepted { minutes: body.minutes, dropped_lines }).await;
+    let accepted =
+        report(&app, shop, &order_id, Event::ShopAccepted { minutes: body.minutes, dropped_lines }, body.occurred_at)
+            .await;
     if !accepted.as_ref().is_ok_and(|order| order.status.is_ongoing()) {
         // Whoever accepts an order that is over is about to make it: its URL, where it has one, is told once more,
         // whatever becomes of this answer.
@@ -215,77 +262,82 @@ pub async fn reject_order(
     order_id: web::Path<String>,
     Body(body): Body<RejectOrder>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
-    report(&app, shop, &order_id, Event::ShopRejected { reason: body.reason }).await
+    report(&app, shop, &order_id, Event::ShopRejected { reason: body.reason }, body.occurred_at).await
 }
 
 /// The order is being made; from now on the customer cannot cancel it.
 #[utoipa::path(
     post, path = "/v1/shop/orders/{order_id}/start", operation_id = "startOrder", tag = "shop",
-    security(("shopKey" = [])), params(("order_id" = Uuid, Path)),
+    security(("shopKey" = [])), params(("order_id" = Uuid, Path)), request_body = Option<TakeStep>,
     responses((status = 200, description = "The order.", body = ShopOrderView))
 )]
 pub async fn start_order(
     shop: AsShop,
     app: web::Data<App>,
     order_id: web::Path<String>,
+    OptionalBody(body): OptionalBody<TakeStep>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
-    report(&app, shop, &order_id, Event::PreparationStarted).await
+    report(&app, shop, &order_id, Event::PreparationStarted, body.occurred_at).await
 }
 
 /// The order is on the shelf.
 #[utoipa::path(
     post, path = "/v1/shop/orders/{order_id}/ready", operation_id = "readyOrder", tag = "shop",
-    security(("shopKey" = [])), params(("order_id" = Uuid, Path)),
+    security(("shopKey" = [])), params(("order_id" = Uuid, Path)), request_body = Option<TakeStep>,
     responses((status = 200, description = "The order.", body = ShopOrderView))
 )]
 pub async fn ready_order(
     shop: AsShop,
     app: web::Data<App>,
     order_id: web::Path<String>,
+    OptionalBody(body): OptionalBody<TakeStep>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
-    report(&app, shop, &order_id, Event::Made).await
+    report(&app, shop, &order_id, Event::Made, body.occurred_at).await
 }
 
 /// The order was not ready after all.
 #[utoipa::path(
     post, path = "/v1/shop/orders/{order_id}/recall", operation_id = "recallOrder", tag = "shop",
-    security(("shopKey" = [])), params(("order_id" = Uuid, Path)),
+    security(("shopKey" = [])), params(("order_id" = Uuid, Path)), request_body = Option<TakeStep>,
     responses((status = 200, description = "The order.", body = ShopOrderView))
 )]
 pub async fn recall_order(
     shop: AsShop,
     app: web::Data<App>,
     order_id: web::Path<String>,
+    OptionalBody(body): OptionalBody<TakeStep>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
-    report(&app, shop, &order_id, Event::Recalled).await
+    report(&app, shop, &order_id, Event::Recalled, body.occurred_at).await
 }
 
 /// The order was handed over; also late, to a customer who had not come in time.
 #[utoipa::path(
     post, path = "/v1/shop/orders/{order_id}/collected", operation_id = "collectedOrder", tag = "shop",
-    security(("shopKey" = [])), params(("order_id" = Uuid, Path)),
+    security(("shopKey" = [])), params(("order_id" = Uuid, Path)), request_body = Option<TakeStep>,
     responses((status = 200, description = "The order.", body = ShopOrderView))
 )]
 pub async fn collected_order(
     shop: AsShop,
     app: web::Data<App>,
     order_id: web::Path<String>,
+    OptionalBody(body): OptionalBody<TakeStep>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
-    report(&app, shop, &order_id, Event::Collected).await
+    report(&app, shop, &order_id, Event::Collected, body.occurred_at).await
 }
 
 /// Nobody came.
 #[utoipa::path(
     post, path = "/v1/shop/orders/{order_id}/not-collected", operation_id = "notCollectedOrder", tag = "shop",
-    security(("shopKey" = [])), params(("order_id" = Uuid, Path)),
+    security(("shopKey" = [])), params(("order_id" = Uuid, Path)), request_body = Option<TakeStep>,
     responses((status = 200, description = "The order.", body = ShopOrderView))
 )]
 pub async fn not_collected_order(
     shop: AsShop,
     app: web::Data<App>,
     order_id: web::Path<String>,
+    OptionalBody(body): OptionalBody<TakeStep>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
-    report(&app, shop, &order_id, Event::NotCollected).await
+    report(&app, shop, &order_id, Event::NotCollected, body.occurred_at).await
 }
 
 /// The shop cannot keep what it accepted; the customer's money is given back.
@@ -300,7 +352,7 @@ pub async fn shop_cancel_order(
     order_id: web::Path<String>,
     Body(body): Body<ShopCancelOrder>,
 ) -> Result<web::Json<ShopOrderView>, Problem> {
-    report(&app, shop, &order_id, Event::ShopCancelled { reason: body.reason }).await
+    report(&app, shop, &order_id, Event::ShopCancelled { reason: body.reason }, body.occurred_at).await
 }
 
 #[cfg(test)]

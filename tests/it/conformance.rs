@@ -419,7 +419,7 @@ async fn a_deadline_decides_what_is_parked(bench: &mut Bench) {
         commit(bench, claim, failed(Strike::Panic), 1).await;
     }
     assert!(bench.order(order.id).await.task.parked_at.is_some());
-    let decided = bench.store.expire(10, at(60)).await.unwrap();
+    let decided = bench.store.expire(10, at(60), None).await.unwrap();
     assert_eq!(decided, [(order.id, EventKind::PaymentUnavailable)]);
     let failed = bench.order(order.id).await;
     assert_eq!((failed.status, failed.task.parked_at, failed.owed()), (Status::Failed, None, PRICE));
@@ -429,8 +429,8 @@ async fn a_deadline_decides_what_is_parked(bench: &mut Bench) {
 async fn a_deadline_decides_what_is_leased_and_releases_what_may_be_held(bench: &mut Bench) {
     let order = bench.create(Customer::new("cus").asks(&["lungo"])).await;
     let under_way = one_claim(bench, Stage::Authorize, 50).await;
-    assert_eq!(bench.store.expire(10, at(59)).await.unwrap(), []);
-    assert_eq!(bench.store.expire(10, at(60)).await.unwrap(), [(order.id, EventKind::PaymentUnknown)]);
+    assert_eq!(bench.store.expire(10, at(59), None).await.unwrap(), []);
+    assert_eq!(bench.store.expire(10, at(60), None).await.unwrap(), [(order.id, EventKind::PaymentUnknown)]);
     let failed = bench.order(order.id).await;
     assert_eq!((failed.status, failed.reason), (Status::Failed, Some(Reason::PaymentOutcomeUnknown)));
     assert_eq!((failed.payment.status, failed.task.stage), (PaymentStatus::Unknown, Some(Stage::Release)));

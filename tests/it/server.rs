@@ -42,6 +42,7 @@ pub const IMPATIENT: &[&str] = &[
     "--payment-action-deadline=5s",
     "--acceptance-deadline=4s",
     "--draft-valid-for=1s",
+    "--deadline-grace=1s",
 ];
 
 /// Looks until there is something, or panics with what was waited for.

@@ -425,7 +425,7 @@ async fn an_answer_about_another_order_or_amount_is_quarantined() {
             matches!(&events.last().unwrap().event().unwrap(), Event::Contradicted { what } if what.contains("pi_1"))
         );
         // The order is over, and its money is owed until the gateway tells the truth.
-        bench.store.expire(10, at(3600)).await.unwrap();
+        bench.store.expire(10, at(3600), None).await.unwrap();
         for round in 1..4 {
             for claim in bench
                 .store

@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "breaker",
     "turns",
     "suspects",
+    "gaps",
 ];
 /// The crates that pure modules may use.
 const PURE_CRATES: &[&str] = &[

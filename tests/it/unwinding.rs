@@ -390,7 +390,7 @@ impl<'b> Run<'b> {
         }
         let Some(next) = attempts.into_iter().map(|(_, at)| at).chain(deadline).min() else { return false };
         *now = next.max(*now);
-        self.bench.store.expire(10, *now).await.unwrap();
+        self.bench.store.expire(10, *now, None).await.unwrap();
         true
     }
 

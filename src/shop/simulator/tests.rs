@@ -19,6 +19,7 @@ struct Notebook {
     began: Mutex<Option<Clock>>,
     reports: Mutex<Vec<(OrderId, Event, Duration)>>,
     answers: Mutex<VecDeque<Result<(), Report>>>,
+    since: Mutex<Vec<Option<Instant>>>,
 }
 
 impl Notebook {
@@ -41,7 +42,8 @@ impl Notebook {
 
 #[async_trait]
 impl Counter for Notebook {
-    async fn report(&self, _: ShopId, order_id: OrderId, event: Event) -> Result<(), Report> {
+    async fn report(&self, _: ShopId, order_id: OrderId, event: Event, since: Option<Instant>) -> Result<(), Report> {
+        self.since.lock().unwrap().push(since);
         let elapsed = self.began.lock().unwrap().map(|began| began.elapsed()).unwrap_or_default();
         self.reports.lock().unwrap().push((order_id, event, elapsed));
         self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))
@@ -157,6 +159,12 @@ async fn an_unavailable_service_is_tried_again_ever_more_slowly() {
     let (events, times) = (notebook.events(), notebook.times());
     assert_eq!(events[..41], vec![accepted(vec![]); 41]);
     assert_eq!(events[41..], whole_life(vec![])[1..]);
+    let since = notebook.since.lock().unwrap().clone();
+    assert!(
+        since[0].is_none() && since[1].is_some() && since[1..41].iter().all(|at| *at == since[1]),
+        "as it was tapped"
+    );
+    assert_eq!(since[41..], [None; 3]);
     let pause = |i: usize| times[i + 1] - times[i];
     assert!(pause(0) <= FIRST_RETRY + Duration::from_millis(1));
     assert!(pause(39) >= LAST_RETRY / 2 && pause(39) <= LAST_RETRY + Duration::from_millis(1));

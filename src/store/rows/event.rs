@@ -1,11 +1,12 @@
 //! The log's rows.
 
 use diesel::prelude::*;
+use serde::Serialize;
 
 use super::super::sql::{Json, Millis, RawId};
 use super::{instant, millis, raw, to_document, uuid, word};
 use crate::lifecycle::{Actor, Event};
-use crate::order::OrderId;
+use crate::order::{Instant, OrderId};
 use crate::state::Order;
 use crate::store::statements::rows;
 use crate::store::{Recorded, Result};
@@ -33,6 +34,8 @@ rows! {
 impl NewEventRow {
     pub(in crate::store) fn of(before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Self {
         let left = before.filter(|before| before.status != after.status);
+        // It was kept before it was said: the log tells both.
+        let kept = left.filter(|_| after.entered_at != after.updated_at).map(|_| after.entered_at);
         Self {
             position: 0,
             partner_id: raw(after.partner_id),
@@ -46,11 +49,24 @@ impl NewEventRow {
             actor: by.word(),
             reason: after.reason.filter(|_| before.is_some_and(|b| b.reason != after.reason)).map(|r| r.word()),
             at: millis(after.updated_at),
-            elapsed_ms: left.map(|before| (after.updated_at - before.entered_at).num_milliseconds()),
-            data: to_document(event),
+            elapsed_ms: left.map(|before| (after.entered_at - before.entered_at).num_milliseconds()),
+            data: to_document(&Said { event, occurred_at: kept }),
         }
     }
 }
+
+/// An event as it is stored.
+#[derive(Serialize)]
+struct Said<'e> {
+    #[serde(flatten)]
+    event: &'e Event,
+    /// When it happened, if that was before it was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    occurred_at: Option<Instant>,
+}
+
+/// The name of [`Said::occurred_at`]: beside the event, it is no part of what was said.
+pub(in crate::store) const OCCURRED_AT: &str = "occurred_at";
 
 /// A row of `order_events`.
 #[derive(Queryable)]

@@ -65,6 +65,38 @@ async fn an_acceptance_may_say_how_long_and_what_is_missing() {
 }
 
 #[actix_web::test]
+async fn a_step_may_say_when_it_happened() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    for (at, code) in [
+        (json!(in_minutes(2)), "in_the_future"),
+        (json!("9999-12-31T23:59:59Z"), "in_the_future"),
+        (json!(in_minutes(-24 * 60 - 1)), "too_long_ago"),
+        (json!("0000-01-01T00:00:00Z"), "too_long_ago"),
+    ] {
+        let wrong = act_with(&house, id, "accept", json!({ "occurred_at": at })).await;
+        assert_eq!((wrong.status, wrong.pointers()), (422, vec!["/occurred_at"]), "{at}");
+        assert_eq!(wrong.body["errors"][0]["code"], code, "{at}");
+    }
+    for at in [json!("yesterday"), json!(5)] {
+        assert_eq!(act_with(&house, id, "accept", json!({ "occurred_at": at })).await.status, 400, "{at}");
+    }
+    let read = async || house.app.store.order(id).await.unwrap().unwrap().0;
+    let awaited_since = read().await.entered_at;
+    // Before it came to the shop nobody can have tapped anything: the tablet's clock is behind.
+    let answer = act_with(&house, id, "accept", json!({"minutes": 8, "occurred_at": in_minutes(-10)})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(read().await.promise_at, Some(awaited_since + Duration::minutes(8)));
+    for (action, at) in [("start", json!(null)), ("ready", json!(in_minutes(0))), ("collected", json!(in_minutes(-1)))]
+    {
+        for _ in 0..2 {
+            let answer = act_with(&house, id, action, json!({ "occurred_at": at })).await;
+            assert_eq!(answer.status, 200, "{action} {answer:?}");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn refusals_need_a_reason_of_the_shops_own() {
     let house = House::open().await;
     let (refused, broken) = (house.awaiting().await, house.awaiting().await);
