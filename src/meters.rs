@@ -2,10 +2,12 @@
 //! and meaning, and becomes a field of [`Meters`] there. `/metrics` shows exactly these.
 //!
 //! Counting costs an atomic or two, because every series is opened once and kept. Labels have few values, all from
-//! enums of ours, routes as patterns, or currencies: never an id, a shop or a customer.
+//! enums of ours, routes as patterns, or currencies: never an id, a shop or a customer. **What callers ask for cannot
+//! make more than 2,000 series**: `web::counted` says what a request is counted as.
 
 mod families;
 mod happened;
+mod process;
 mod words;
 
 use std::sync::LazyLock;
@@ -65,6 +67,8 @@ const LONG: &[f64] = &[0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0,
 const LAG: &[f64] = &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 /// Writes of one transaction.
 const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+/// From the head of a request to that of its answer. Few, since each route has them.
+const ANSWER: &[f64] = &[0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0];
 const NONE: &[f64] = &[];
 
 macro_rules! meters {
@@ -257,10 +261,10 @@ meters! {
 
     http_requests: ByRoute<Counter>,
         Counter "lungo_http_requests_total" ["route", "method", "status"], Count, NONE,
-        "HTTP requests, by the pattern of their route.";
+        "HTTP requests, by the pattern of their route (or a group of routes), and by their status or its class.";
     http_duration: ByRoute<Histogram>,
-        Histogram "lungo_http_request_duration_seconds" ["route", "method"], Seconds, SHORT,
-        "From the head of a request to the head of its answer.";
+        Histogram "lungo_http_request_duration_seconds" ["route", "method"], Seconds, ANSWER,
+        "From the head of a request to the head of its answer, where a handler gave it.";
 
     build: Named<Gauge>,
         Gauge "lungo_build_info" ["version", "engine"], Count, NONE,
@@ -298,7 +302,7 @@ pub fn install() {
 
 /// All that was counted, in Prometheus' text format 0.0.4.
 pub fn render() -> String {
-    METERS.handle.render()
+    METERS.handle.render() + &process::render()
 }
 
 /// Puts what histograms have heard into their buckets. Needed now and then even if nobody asks for it: until then

@@ -70,6 +70,9 @@ const GRACE_SECONDS: u64 = 5;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The stop waits so much longer than that for idle connections.
 const SLACK: Duration = Duration::from_millis(250);
+/// How long a connection may wait for its client to read on. A client that sends requests and reads no answer would
+/// otherwise hold its connection, and what waits to be sent, for ever.
+const READING_PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that may wait to be let in: as many as Linux allows by default.
 const BACKLOG: u32 = 4_096;
 /// What a partner may ask at once, against what it may ask in a second.
@@ -395,8 +398,17 @@ pub(crate) fn hold(directory: &Path) -> io::Result<File> {
 /// Waits for connections. Whoever comes while more than [`BACKLOG`] wait to be let in hears nothing, and its system tries
 /// again after a second.
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    listen_for(address, READING_PATIENCE)
+}
+
+fn listen_for(address: SocketAddr, patience: Duration) -> io::Result<std::net::TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it. Other systems have no such option.
+    #[cfg(target_os = "linux")]
+    rustix::net::sockopt::set_tcp_user_timeout(&socket, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = patience;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
 }
@@ -502,5 +514,52 @@ mod tests {
         let waiting: Vec<_> =
             (0..400).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(500)).unwrap()).collect();
         assert_eq!(waiting.len(), 400);
+    }
+
+    #[actix_web::test]
+    #[cfg(target_os = "linux")]
+    async fn a_client_that_does_not_read_does_not_hold_its_connection() {
+        use std::io::{Read, Write};
+
+        const SLOW: usize = 20;
+        const LONG: usize = 1 << 20;
+        // It bounds the test, on however slow a machine.
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let listener = listen_for("127.0.0.1:0".parse().unwrap(), Duration::from_secs(1)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(Connections::default());
+        let mut open = connections.open.subscribe();
+        let server = HttpServer::new(|| {
+            let long = || async { actix_web::HttpResponse::Ok().body(vec![b'x'; LONG]) };
+            actix_web::App::new().route("/", actix::get().to(long))
+        });
+        let server = server
+            .workers(1)
+            .on_connect(move |_, of_the_connection| drop(of_the_connection.insert(connections.open())))
+            .disable_signals()
+            .listen(listener)
+            .unwrap()
+            .run();
+        let handle = server.handle();
+        let running = tokio::spawn(server);
+        let ask = move |times: usize| {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all("GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(times).as_bytes()).unwrap();
+            client
+        };
+        let slow: Vec<TcpStream> = (0..SLOW).map(|_| ask(16)).collect();
+        tokio::time::timeout(PATIENCE, open.wait_for(|open| *open == SLOW)).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, open.wait_for(|open| *open == 0)).await.unwrap().unwrap();
+        drop(slow);
+        let read = tokio::task::spawn_blocking(move || {
+            let (mut client, mut answer, mut part) = (ask(1), 0, [0; 4096]);
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            while answer < LONG {
+                answer += client.read(&mut part).unwrap();
+            }
+        });
+        read.await.unwrap();
+        handle.stop(false).await;
+        running.await.unwrap().unwrap();
     }
 }

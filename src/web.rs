@@ -10,6 +10,7 @@ pub mod body;
 pub mod callbacks;
 pub mod catalogue;
 pub mod console;
+pub mod counted;
 pub mod create_order;
 mod docs;
 pub mod drafts;
@@ -144,7 +145,9 @@ pub fn configure(app: &mut ServiceConfig) {
 
 /// The URLs of the second listener, which asks for no key: what only machines next to this one should reach.
 pub fn configure_unguarded(app: &mut ServiceConfig) {
-    app.service(read("/metrics", get_metrics_unguarded)).service(read("/livez", get_liveness));
+    app.service(read("/metrics", get_metrics_unguarded))
+        .service(read("/livez", get_liveness))
+        .service(read("/readyz", get_readiness));
 }
 
 /// A resource that answers GET, and HEAD with the same headers.
@@ -285,11 +288,25 @@ mod tests {
         }
         let unknown = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).find(|line| {
             let name = line.split(' ').next().unwrap();
-            !meters::TABLE.iter().any(|meter| meter.name == name)
+            !name.starts_with("process_") && !meters::TABLE.iter().any(|meter| meter.name == name)
         });
-        assert_eq!(unknown, None, "only what stands in the table is shown");
+        assert_eq!(unknown, None, "only what stands in the table is shown, and what every process tells");
         assert!(!text.contains(&id.to_string()) && !text.contains("/v1/orders/0"), "nothing is counted by id");
-        assert!(text.contains(r#"lungo_http_requests_total{route="/metrics",method="GET",status="403"}"#), "{text}");
+        assert!(text.contains(r#"lungo_http_requests_total{route="/metrics",method="GET",status="4xx"}"#), "{text}");
+    }
+
+    #[actix_web::test]
+    async fn monitoring_reads_readiness_beside_the_metrics() {
+        let house = harness::House::open().await;
+        let open = test::init_service(App::new().app_data(house.app.clone()).configure(configure_unguarded)).await;
+        let ready = async || {
+            let answer = test::call_service(&open, TestRequest::get().uri("/readyz").to_request()).await;
+            answer.status().as_u16()
+        };
+        house.app.set_ready(true);
+        assert_eq!(ready().await, 200);
+        house.app.set_ready(false);
+        assert_eq!(ready().await, 503);
     }
 
     #[actix_web::test]

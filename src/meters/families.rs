@@ -122,7 +122,7 @@ impl<H: Handle, L: Labels> Family<H, L> {
     }
 }
 
-type OfRoute<H> = Vec<(&'static str, Option<u16>, H)>;
+type OfRoute<H> = Vec<(&'static str, Option<&'static str>, H)>;
 
 /// The series of a metric by route, method and perhaps status.
 pub struct ByRoute<H> {
@@ -139,7 +139,7 @@ impl<H: Handle> ByRoute<H> {
     pub(super) fn open_all(&self) {}
 
     /// `route` is a pattern. There must be few different ones.
-    pub fn of(&self, route: &str, method: &'static str, status: Option<u16>) -> H {
+    pub fn of(&self, route: &str, method: &'static str, status: Option<&'static str>) -> H {
         let find = |routes: &HashMap<Box<str>, OfRoute<H>>| {
             let mut series = routes.get(route)?.iter();
             series.find(|(m, s, _)| *m == method && *s == status).map(|(_, _, handle)| handle.clone())
@@ -149,7 +149,7 @@ impl<H: Handle> ByRoute<H> {
         }
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         find(&routes).unwrap_or_else(|| {
-            let words = [Some(route.to_owned()), Some(method.to_owned()), status.map(|status| status.to_string())];
+            let words = [Some(route.to_owned()), Some(method.to_owned()), status.map(str::to_owned)];
             let handle = self.source.register(words.into_iter().flatten());
             routes.entry(route.into()).or_default().push((method, status, handle.clone()));
             handle

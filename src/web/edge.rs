@@ -26,6 +26,7 @@ use crate::error::{Code, Failure};
 use crate::keys::Owner;
 use crate::meters::{METERS, Urgency};
 use crate::web::console::failed;
+use crate::web::counted::Counted;
 use crate::web::full;
 use crate::web::limits::Left;
 use crate::web::pages::PageRequest;
@@ -233,17 +234,12 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("of no text")
 }
 
-/// Counts a request by its route's pattern, so that there are few series.
 fn count(method: &Method, route: Option<&str>, status: StatusCode, started: Instant) {
-    let (route, method) = (route.unwrap_or("unmatched"), word(method));
-    METERS.http_requests.of(route, method, Some(status.as_u16())).increment(1);
-    METERS.http_duration.of(route, method, None).record(started.elapsed());
-}
-
-/// A client can make up methods.
-fn word(method: &Method) -> &'static str {
-    let known = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"];
-    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+    let Counted { route, method, status, is_timed } = Counted::of(method, route, status);
+    METERS.http_requests.of(route, method, Some(status)).increment(1);
+    if is_timed {
+        METERS.http_duration.of(route, method, None).record(started.elapsed());
+    }
 }
 
 /// One line a request, without bodies, keys and query strings; the route is the pattern, so that lines can be counted.

@@ -373,3 +373,45 @@ fn one_line_is_logged_for_a_request_without_path_query_or_key() {
     assert!(fields["http.duration_ms"].is_number());
     assert!(!lines[0].contains("sesame") && !lines[0].contains(&path[..20]), "{}", lines[0]);
 }
+
+#[test]
+fn whatever_is_asked_the_series_of_the_metrics_stay_few() {
+    // Its own: others ask the shared one for what they like.
+    let server = Server::start(&[]);
+    let admin = server.with_key("LUNGO_ADMIN_KEY");
+    let document = contract::document(&server.url);
+    let pages = ["/console", "/console/orders", "/console/login", "/board", "/board/shop", "/assets/x/y", "/made-up"];
+    let paths: Vec<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).chain(pages).collect();
+    let methods = [&METHODS[..], &["HEAD", "BREW"]].concat();
+    let clients = [server.partner.clone(), server.with_key("LUNGO_SHOP_KEY"), server.partner.with_key(None)];
+    thread::scope(|scope| {
+        for client in &clients {
+            let (paths, methods) = (&paths, &methods);
+            scope.spawn(move || {
+                for (path, method) in paths.iter().flat_map(|path| methods.iter().map(move |method| (path, method))) {
+                    let path = path.replace("{item_id}", "made-up").replace('{', "0").replace('}', "0");
+                    knock(client, method, &path);
+                }
+            });
+        }
+    });
+    let metrics = admin.get("/metrics").expect(200).text;
+    let series = metrics.lines().filter(|line| !line.starts_with('#')).count();
+    println!("{series} series");
+    assert!(series <= 2000, "{series} series");
+    for standard in ["process_open_fds", "process_resident_memory_bytes", "process_cpu_seconds_total"] {
+        assert!(metrics.contains(&format!("\n{standard} ")), "no {standard}");
+    }
+}
+
+/// Asks, and does not care what the answer is: pages are in no document.
+fn knock(client: &Client, method: &str, path: &str) {
+    let address = client.url.strip_prefix("http://").expect("plain HTTP");
+    let mut connection = TcpStream::connect(address).expect("it listens");
+    let key = client.key.iter().map(|key| format!("Authorization: Bearer {key}\r\n")).collect::<String>();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{key}Connection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).expect("it reads");
+    let answer = connection.read_to_end(&mut Vec::new()).expect("it answers");
+    assert!(answer > 0, "{method} {path}");
+}
