@@ -390,7 +390,7 @@ fn whatever_is_asked_the_series_of_the_metrics_stay_few() {
             let (paths, methods) = (&paths, &methods);
             scope.spawn(move || {
                 for (path, method) in paths.iter().flat_map(|path| methods.iter().map(move |method| (path, method))) {
-                    let path = path.replace("{item_id}", "made-up").replace('{', "0").replace('}', "0");
+                    let path = path.replace("{item_id}", "made-up").replace(['{', '}'], "0");
                     knock(client, method, &path);
                 }
             });
