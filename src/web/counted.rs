@@ -21,7 +21,11 @@ pub struct Counted<'r> {
 const UNMATCHED: &str = "unmatched";
 
 /// Surfaces whose routes are counted as one, the narrower ones first.
-const GROUPS: [(&str, &str); 9] = [
+const GROUPS: [(&str, &str); 13] = [
+    ("/v1/shop/items", "/v1/shop/*"),
+    ("/v1/shop/options", "/v1/shop/*"),
+    ("/v1/shop/mode", "/v1/shop/*"),
+    ("/v1/shop/heartbeat", "/v1/shop/*"),
     ("/v1/admin", "/v1/admin/*"),
     ("/v1/webhooks", "/v1/webhooks/*"),
     ("/board/shop", "/board/shop/*"),
