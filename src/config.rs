@@ -255,6 +255,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_LAST_LOOK", default_value = "24h", value_name = "TIME")]
     pub last_look: Span,
 
+    /// How long before the gateway lets go of the money an order ends that its shop has not begun
+    #[arg(long, env = "LUNGO_HOLD_MARGIN", default_value = "10m", value_name = "TIME")]
+    pub hold_margin: Span,
+
     /// From when it is noticed that a failover lost orders to when their payments are given back
     #[arg(long, env = "LUNGO_RELEASE_LOST_AFTER", default_value = "2m", value_name = "TIME")]
     pub release_lost_after: Span,
@@ -418,6 +422,7 @@ impl Settings {
             untracked_collection: self.untracked_collection_deadline.chrono(),
             late_collection: self.late_collection.chrono(),
             last_look: self.last_look.chrono(),
+            hold_margin: self.hold_margin.chrono(),
         }
     }
 }

@@ -104,6 +104,8 @@ words! {
         PaymentActionExpired,
         PaymentOutcomeUnknown,
         PaymentProviderUnavailable,
+        /// The money that was held for the order is no longer held, or would not be for long enough.
+        PaymentHoldLost,
         InternalError,
         ItemUnavailable,
         ShopClosed,
@@ -155,6 +157,8 @@ pub enum Event {
     PaymentExpired,
     PaymentUnavailable,
     PaymentUnknown,
+    /// The hold was cancelled or has lapsed at the gateway, or it will before the money can be taken.
+    PaymentHoldLost,
     OrderDamaged,
     SlotDue,
     ShopAccepted {
@@ -204,6 +208,11 @@ pub enum Event {
     PaymentRefunded {
         amount: i64,
     },
+    /// A refund did not reach the customer: the gateway refused it, or its bank sent it back later. `amount` is all that
+    /// is refunded in spite of that.
+    RefundFailed {
+        amount: i64,
+    },
     /// What the gateway turned out to hold for an order that is already over.
     PaymentSurfaced {
         status: PaymentStatus,
@@ -216,6 +225,11 @@ pub enum Event {
         amount: i64,
     },
     RefundRequested {
+        amount: i64,
+        note: Option<String>,
+    },
+    /// An operator decides that so much of the debt is not refunded by the gateway after all.
+    RefundReduced {
         amount: i64,
         note: Option<String>,
     },
@@ -339,7 +353,7 @@ impl Reason {
 }
 
 /// One line of the table: from any of these, this event by one of these actors leads to one of those.
-/// Where two statuses are named, the order's own facts decide (see `machine`).
+/// Where several statuses are named, the order's own facts decide (see `machine`).
 #[derive(Debug)]
 pub struct Rule {
     pub from: &'static [Status],
@@ -362,12 +376,13 @@ pub const RULES: &[Rule] = {
     use Status as S;
     &[
         rule(&[], E::Created, &[Partner], &[S::New]),
-        rule(&[S::New, S::ActionRequired], E::PaymentAuthorized, PAYMENT, &[S::AwaitingShop, S::Scheduled]),
+        rule(&[S::New, S::ActionRequired], E::PaymentAuthorized, PAYMENT, &[S::AwaitingShop, S::Scheduled, S::Failed]),
         rule(&[S::New], E::PaymentActionRequired, PAYMENT, &[S::ActionRequired]),
         rule(&[S::New, S::ActionRequired, S::Scheduled, S::AwaitingShop], E::PaymentDeclined, PAYMENT, &[S::Failed]),
         rule(&[S::New, S::ActionRequired, S::Scheduled, S::AwaitingShop], E::PaymentExpired, PAYMENT, &[S::Failed]),
         rule(&[S::New, S::ActionRequired, S::Scheduled, S::AwaitingShop], E::PaymentUnavailable, PAYMENT, &[S::Failed]),
         rule(&[S::New, S::ActionRequired, S::Scheduled, S::AwaitingShop], E::PaymentUnknown, PAYMENT, &[S::Failed]),
+        rule(&[S::Scheduled, S::AwaitingShop, S::Accepted], E::PaymentHoldLost, PAYMENT, &[S::Failed]),
         rule(&[S::New, S::ActionRequired, S::Scheduled, S::AwaitingShop], E::OrderDamaged, &[Worker], &[S::Failed]),
         rule(&[S::Scheduled], E::SlotDue, &[Timer], &[S::AwaitingShop]),
         rule(&[S::AwaitingShop], E::ShopAccepted, &[Shop, Worker], &[S::Accepted]),
@@ -419,13 +434,14 @@ pub const PAYMENT_RULES: &[(PaymentStatus, &[PaymentStatus])] = {
         (ActionRequired, &[Authorizing, Authorized, Declined, Voided, Unknown]),
         (Authorized, &[Captured, Voided, CaptureFailed]),
         // Money that surfaces after all, on an order that is over: it is released again.
-        (Declined, &[Authorized, Captured]),
-        (Unknown, &[Authorized, ActionRequired, Declined, Voided, Captured, Refunded, PartiallyRefunded]),
-        (Voided, &[Authorized, Captured]),
+        (Declined, &[Authorized]),
+        (Unknown, &[Authorized, ActionRequired, Declined, Voided]),
+        (Voided, &[Authorized]),
         (Captured, &[PartiallyRefunded, Refunded]),
         (CaptureFailed, &[Captured, Voided]),
-        (PartiallyRefunded, &[PartiallyRefunded, Refunded]),
-        (Refunded, &[]),
+        // A refund may fail, even days later: then the money was not given back.
+        (PartiallyRefunded, &[PartiallyRefunded, Refunded, Captured]),
+        (Refunded, &[PartiallyRefunded, Captured]),
     ]
 };
 

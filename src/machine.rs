@@ -14,7 +14,7 @@ use crate::state::{Order, Payment, PendingOperation, Task};
 use crate::suspects;
 use crate::suspects::SUSPECTED;
 
-/// The reason an order shows after the event that closed it.
+/// The reason an order shows after the event that brought it to its status.
 fn reason(order: &Order, event: &Event, by: Actor) -> Option<Reason> {
     Some(match event {
         Event::ForceCompleted { .. } if by == Actor::Timer => Reason::AutoClosed,
@@ -24,6 +24,8 @@ fn reason(order: &Order, event: &Event, by: Actor) -> Option<Reason> {
         Event::PaymentUnavailable if order.task.parked_at.is_some() => Reason::InternalError,
         Event::PaymentUnavailable => Reason::PaymentProviderUnavailable,
         Event::PaymentUnknown => Reason::PaymentOutcomeUnknown,
+        Event::PaymentHoldLost => Reason::PaymentHoldLost,
+        Event::PaymentAuthorized { .. } if order.status == Status::Failed => Reason::PaymentHoldLost,
         Event::OrderDamaged => Reason::InternalError,
         Event::ShopTimedOut if order.offered_at.is_none() => Reason::ShopUnreachable,
         Event::ShopTimedOut => Reason::AcceptanceTimeout,
@@ -62,6 +64,8 @@ pub struct Deadlines {
     pub late_collection: Duration,
     /// From the end of an order whose payment was once unknown to the last look at the gateway.
     pub last_look: Duration,
+    /// How long before its hold lapses an order ends that was not begun: taking the money may need some tries.
+    pub hold_margin: Duration,
 }
 
 impl Default for Deadlines {
@@ -77,6 +81,7 @@ impl Default for Deadlines {
             untracked_collection: Duration::minutes(30),
             late_collection: Duration::hours(12),
             last_look: Duration::hours(24),
+            hold_margin: Duration::minutes(10),
         }
     }
 }
@@ -188,6 +193,7 @@ pub fn step(
         let targets = lifecycle::targets(Some(order.status), event.kind(), by).ok_or_else(illegal)?;
         next.status = match targets {
             [only] => *only,
+            _ if holds_too_short(order, event, now, deadlines) => Status::Failed,
             _ if order.offer_at.is_some_and(|at| at > now) => Status::Scheduled,
             _ => Status::AwaitingShop,
         };
@@ -278,7 +284,7 @@ pub fn step(
         {
             return Err(Refused::Mismatch(format!("a refund is between 0 and {}", order.amount_due())));
         }
-        Event::OperatorCancelled { refund: Refund::Partial(_), .. } if order.is_refund_due() => {
+        Event::OperatorCancelled { refund: Refund::Partial(_), .. } if order.is_taken() && order.owed() > 0 => {
             return Err(Refused::Mismatch("a refund of this order is under way: wait for it".into()));
         }
         Event::PaymentCaptured { amount } => {
@@ -290,9 +296,14 @@ pub fn step(
             }
             pay(&mut next, PaymentStatus::Captured)?;
             next.payment.captured = *amount;
-            // Whatever was taken beyond what is due goes back.
-            let excess = (amount - order.amount_due()).max(0);
-            next.payment.refund_target = next.payment.refund_target.max(excess);
+            // The outcome is known now for which an operator's choice was kept.
+            if let Some(choice) = next.payment.refund_choice.take() {
+                choose(&mut next.payment, choice);
+            }
+            // Taken money does not lapse: the order waits as long as any other.
+            if hold_end(order, deadlines).is_some_and(|end| order.deadline_at >= Some(end)) {
+                next.deadline_at = deadline(&next, order.entered_at, deadlines).max(order.deadline_at);
+            }
         }
         // An operator had it tried again, in vain.
         Event::CaptureRefused { refusal }
@@ -315,19 +326,36 @@ pub fn step(
             }
             // An older word may come after a newer one: what was given back is not taken again.
             let refunded = order.payment.refunded.max(*amount);
-            let all = refunded == order.payment.captured;
-            pay(&mut next, if all { PaymentStatus::Refunded } else { PaymentStatus::PartiallyRefunded })?;
+            if by == Actor::Operator {
+                next.payment.refunded_elsewhere += refunded - order.payment.refunded;
+            }
+            pay(&mut next, refund_status(order.payment.captured, refunded))?;
             next.payment.refunded = refunded;
         }
+        Event::RefundFailed { amount } => {
+            let Payment { captured, refunded, status, .. } = order.payment;
+            let wanted = refunded.max(order.must_go_back());
+            if !(0..=captured).contains(amount) || !(order.is_taken() || status == PaymentStatus::Refunded) {
+                return Err(illegal());
+            }
+            next.payment.pending_operation = None;
+            let after = refund_status(captured, *amount);
+            if after != status {
+                pay(&mut next, after)?;
+            }
+            next.payment.refunded = *amount;
+            next.payment.refund_attempt += 1;
+            next.task.last_error = Some(format!("a refund failed: of {wanted} only {amount} reached the customer"));
+            next.task.unresolved = next.owed() > 0;
+        }
         Event::PaymentSurfaced { status, amount } => {
-            if !order.status.is_undone() {
+            use PaymentStatus as P;
+            if !order.status.is_undone() || !matches!(status, P::Authorized | P::ActionRequired | P::Declined) {
                 return Err(illegal());
             }
             pay(&mut next, *status)?;
-            match status {
-                PaymentStatus::Authorized => next.payment.authorized = *amount,
-                PaymentStatus::Captured => (next.payment.authorized, next.payment.captured) = (*amount, *amount),
-                _ => {}
+            if *status == P::Authorized {
+                next.payment.authorized = *amount;
             }
         }
         Event::PaymentProven => {
@@ -346,15 +374,30 @@ pub fn step(
                 return Err(Refused::Mismatch(format!("{left} of this order can be refunded now, not {amount}")));
             }
             next.payment.refund_target = order.payment.refunded + amount;
+            // What was given up before is decided anew: so much goes back now, and no more.
+            next.payment.waived = 0;
+            next.payment.waived = (next.owed() - amount).max(0);
         }
+        Event::RefundReduced { amount, .. } => {
+            let owed = order.reducible();
+            if *amount <= 0 || *amount > owed {
+                return Err(Refused::Mismatch(format!("{owed} of a refund of this order is pending, not {amount}")));
+            }
+            next.payment.waived += amount;
+        }
+        Event::PaymentHoldLost if order.payment.status != PaymentStatus::Authorized => return Err(illegal()),
         Event::Offered if order.status == Status::AwaitingShop => next.offered_at = Some(now),
         Event::PickupChanged { pickup, offer_at } if order.is_ongoing() => {
+            let make = Duration::seconds(order.placed.make_seconds.into());
             if pickup.at != order.pickup.at {
                 if order.status != Status::Scheduled {
                     return Err(illegal());
                 }
+                let start = pickup.at.map(|slot| slot - make);
+                if let Some(end) = hold_end(order, deadlines).filter(|end| start >= Some(*end)) {
+                    return Err(Refused::Mismatch(format!("the money for this order is held only until {end}")));
+                }
                 next.offer_at = *offer_at;
-                let make = Duration::seconds(order.placed.make_seconds.into());
                 next.expected_ready_at = Some(pickup.at.unwrap_or(now + make));
                 next.pickup.at = pickup.at;
                 next.deadline_at = deadline(&next, now, deadlines);
@@ -369,10 +412,10 @@ pub fn step(
                 return Err(illegal());
             }
             next.task.parked_at = Some(now);
-            next.task.last_error = Some(why.clone());
+            (next.task.last_error, next.task.unresolved) = (Some(why.clone()), true);
         }
         Event::Contradicted { what } => {
-            next.task.last_error = Some(what.clone());
+            (next.task.last_error, next.task.unresolved) = (Some(what.clone()), true);
             if by == Actor::Worker && order.task.stage.is_some_and(Stage::may_be_parked) {
                 next.task.parked_at = Some(now);
             }
@@ -382,19 +425,25 @@ pub fn step(
                 next.payment.pending_operation =
                     Some(PendingOperation { operation: "capture".into(), amount: order.amount_due(), since: now });
             }
-            if pending_stage(&next).is_none() {
+            if pending_stage(&next).is_none() && !order.task.unresolved {
                 return Err(illegal());
             }
             // That the gateway may have been asked is not forgotten: `undo_payment` has to know.
             let attempts = order.task.attempts.min(1);
             // Nor is what was wrong with it, until it is done, nor that it may kill a process.
-            let (blame, last_error) = (order.task.blame.min(SUSPECTED), order.task.last_error.clone());
+            let blame = order.task.blame.min(SUSPECTED);
             let fence = order.task.fence;
-            next.task = Task { fence, attempts, blame, last_error, next_attempt_at: Some(now), ..Task::default() };
+            next.task = Task { fence, attempts, blame, ..Task::default() };
+            // Where nothing can be tried an operator has seen what is wrong.
+            if pending_stage(&next).is_some() {
+                let Task { last_error, unresolved, .. } = order.task.clone();
+                next.task = Task { last_error, unresolved, next_attempt_at: Some(now), ..next.task };
+            }
         }
         Event::DeadlineExtended { minutes } if order.can_wait_longer() => {
             let from = order.deadline_at.map_or(now, |deadline| deadline.max(now));
-            next.deadline_at = Some(from + Duration::minutes((*minutes).into()));
+            let later = from + Duration::minutes((*minutes).into());
+            next.deadline_at = Some(hold_end(order, deadlines).map_or(later, |end| later.min(end)));
         }
         Event::OfferRepeated if order.can_be_offered_again() => next.offered_at = None,
         Event::DeadlineExtended { .. }
@@ -409,6 +458,7 @@ pub fn step(
         Event::PaymentExpired
         | Event::PaymentUnavailable
         | Event::PaymentUnknown
+        | Event::PaymentHoldLost
         | Event::OrderDamaged
         | Event::SlotDue
         | Event::ShopRejected { .. }
@@ -426,7 +476,7 @@ pub fn step(
     }
 
     if next.status != order.status {
-        next.reason = reason(order, event, by);
+        next.reason = reason(&next, event, by);
         next.reason_by = next.reason.map(|_| by);
         next.entered_at = occurred;
         next.closed_at = next.status.is_over().then_some(now);
@@ -435,9 +485,12 @@ pub fn step(
             undo_payment(order, &mut next.payment, event, now);
         }
     }
-    let settled = next.payment.release && !is_unsettled(&next.payment);
-    if settled && next.payment.unknown_since.is_some() && is_unsettled(&order.payment) {
+    let is_settled = next.payment.release && !next.is_owing();
+    if is_settled && next.payment.unknown_since.is_some() && order.is_owing() {
         next.payment.last_look = true;
+    }
+    if resolves(event) && !next.is_owing() {
+        (next.task.last_error, next.task.unresolved) = (None, false);
     }
 
     let stage = pending_stage(&next);
@@ -445,11 +498,12 @@ pub fn step(
         let (before, fence) = (&order.task, order.task.fence + 1);
         next.task = if stage == before.stage {
             // The order went on, its work did not: what is known of that work still holds.
-            let Task { errors, blame, parked_at, last_error, .. } = next.task;
-            Task { fence, errors, blame, parked_at, last_error, ..Task::default() }
+            let Task { errors, blame, parked_at, last_error, unresolved, .. } = next.task;
+            Task { fence, errors, blame, parked_at, last_error, unresolved, ..Task::default() }
         } else {
-            let is_unresolved = before.parked_at.is_some() && stage.is_some();
-            Task { fence, last_error: next.task.last_error.filter(|_| is_unresolved), ..Task::default() }
+            // What it was parked for is resolved once nothing is pending; a contradiction is not.
+            let unresolved = next.task.unresolved && (before.parked_at.is_none() || stage.is_some());
+            Task { fence, last_error: next.task.last_error.filter(|_| unresolved), unresolved, ..Task::default() }
         };
     }
     next.task.stage = stage;
@@ -459,6 +513,35 @@ pub fn step(
     next.version = order.version + 1;
     next.updated_at = now;
     Ok(next)
+}
+
+/// Whether an event can end what was wrong with an order's payment: what the gateway says of it, or an operator decides.
+fn resolves(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::PaymentAuthorized { .. }
+            | Event::PaymentDeclined { .. }
+            | Event::PaymentCaptured { .. }
+            | Event::PaymentVoided
+            | Event::PaymentRefunded { .. }
+            | Event::PaymentProven
+            | Event::RefundReduced { .. }
+    )
+}
+
+/// When an order that is not begun ends because its hold is about to lapse; `None` if nothing is held, or it has begun.
+fn hold_end(order: &Order, deadlines: &Deadlines) -> Option<Instant> {
+    let waits = matches!(order.status, Status::Scheduled | Status::AwaitingShop | Status::Accepted);
+    let is_held = waits && order.payment.status == PaymentStatus::Authorized;
+    order.payment.capture_before.filter(|_| is_held).map(|lapses| lapses - deadlines.hold_margin)
+}
+
+/// Whether a hold would lapse before the order's making begins, which is when its money is taken.
+fn holds_too_short(order: &Order, event: &Event, now: Instant, deadlines: &Deadlines) -> bool {
+    let Event::PaymentAuthorized { capture_before: Some(lapses), .. } = event else { return false };
+    let make = Duration::seconds(order.placed.make_seconds.into());
+    let start = order.pickup.at.map_or(now, |slot| slot - make);
+    *lapses - deadlines.hold_margin <= start
 }
 
 /// When it is too late to begin with the order: so long after the time that its customer chose or, for as soon as
@@ -500,6 +583,9 @@ fn drop_lines(order: &mut Order, dropped_lines: &[usize]) -> Result<(), Refused>
 /// What the timer does when the order's deadline has come.
 pub fn deadline_event(order: &Order, now: Instant, deadlines: &Deadlines) -> Option<Event> {
     let tracked = order.placed.tracks_steps;
+    if hold_end(order, deadlines).is_some_and(|end| order.deadline_at >= Some(end)) {
+        return Some(Event::PaymentHoldLost);
+    }
     let slot_missed = order.pickup.at.is_some() && is_too_late(order, now, deadlines);
     Some(match order.status {
         Status::New if order.payment.status == PaymentStatus::Unknown || order.task.leased_until.is_some() => {
@@ -528,7 +614,7 @@ pub fn deadline(order: &Order, now: Instant, deadlines: &Deadlines) -> Option<In
     let promise = order.promise_at.unwrap_or(now);
     let make = Duration::seconds(order.placed.make_seconds.into());
     let not_too_late = |at| not_too_late(order, at, deadlines);
-    Some(match order.status {
+    let patience = match order.status {
         Status::New if order.payment.status == PaymentStatus::Unknown => {
             not_too_late(order.created_at + deadlines.unknown_outcome)
         }
@@ -547,7 +633,8 @@ pub fn deadline(order: &Order, now: Instant, deadlines: &Deadlines) -> Option<In
         Status::Ready if tracked => now + deadlines.collection,
         Status::Ready => now + deadlines.untracked_collection,
         _ => return None,
-    })
+    };
+    Some(hold_end(order, deadlines).map_or(patience, |end| patience.min(end)))
 }
 
 /// An event about the payment, as it has to be read for this order: on an order that is over it cannot
@@ -562,9 +649,6 @@ pub fn as_found(order: &Order, event: Event) -> Event {
             Event::PaymentSurfaced { status: PaymentStatus::ActionRequired, amount: 0 }
         }
         Event::PaymentDeclined { .. } => Event::PaymentSurfaced { status: PaymentStatus::Declined, amount: 0 },
-        Event::PaymentCaptured { amount } if order.payment.status == PaymentStatus::Unknown => {
-            Event::PaymentSurfaced { status: PaymentStatus::Captured, amount }
-        }
         other => other,
     }
 }
@@ -573,8 +657,7 @@ pub fn as_found(order: &Order, event: Event) -> Event {
 pub fn pending_stage(order: &Order) -> Option<Stage> {
     use PaymentStatus as P;
     let payment = &order.payment;
-    let refund_due = matches!(payment.status, P::Captured | P::PartiallyRefunded) && order.is_refund_due();
-    if refund_due || (payment.release && is_unsettled(payment)) {
+    if order.is_owing() {
         return Some(Stage::Release);
     }
     if payment.last_look {
@@ -665,27 +748,36 @@ pub fn rearmed(order: &Order, now: Instant, lease: Duration, skew: Duration, dea
     (next != *order).then_some(next)
 }
 
-/// Money may be held or taken that the gateway has not yet been seen to give back.
-fn is_unsettled(payment: &Payment) -> bool {
-    use PaymentStatus as P;
-    match payment.status {
-        P::None | P::Declined | P::Voided | P::Refunded => false,
-        P::Captured | P::PartiallyRefunded => payment.refunded < payment.captured,
-        P::Authorizing | P::ActionRequired | P::Authorized | P::Unknown | P::CaptureFailed => true,
+/// Where the money is once so much of what was captured was refunded.
+fn refund_status(captured: i64, refunded: i64) -> PaymentStatus {
+    match refunded {
+        0 => PaymentStatus::Captured,
+        all if all == captured => PaymentStatus::Refunded,
+        _ => PaymentStatus::PartiallyRefunded,
+    }
+}
+
+/// An operator cancelled an order whose money was taken: so much of it goes back.
+fn choose(payment: &mut Payment, choice: Refund) {
+    payment.release = choice == Refund::Full;
+    if let Refund::Partial(amount) = choice {
+        payment.refund_target = payment.refund_target.max(amount).min(payment.captured);
     }
 }
 
 /// The order has just ended without a sale: decide what must go back.
 fn undo_payment(before: &Order, payment: &mut Payment, event: &Event, now: Instant) {
     use PaymentStatus as P;
-    let captured = matches!(payment.status, P::Captured | P::PartiallyRefunded | P::Refunded);
-    match event {
-        Event::OperatorCancelled { refund: Refund::None, .. } if captured => return,
-        Event::OperatorCancelled { refund: Refund::Partial(amount), .. } if captured => {
-            payment.refund_target = payment.refund_target.max(*amount).min(payment.captured);
-            return;
+    payment.release = true;
+    if let Event::OperatorCancelled { refund: choice, .. } = event {
+        match payment.status {
+            P::Captured | P::PartiallyRefunded | P::Refunded => choose(payment, *choice),
+            // Its capture may be under way: what it comes to is found out by the release.
+            P::Authorized | P::CaptureFailed if matches!(before.status, Status::Preparing | Status::Ready) => {
+                payment.refund_choice = Some(*choice);
+            }
+            _ => {}
         }
-        _ => payment.release = true,
     }
     // A claim may have sent a request whose answer nobody will wait for any more.
     let attempted = payment.status == P::None && before.task.attempts > 0;

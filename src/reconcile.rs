@@ -90,18 +90,13 @@ pub fn judge(order: &Order, held: Option<&Held>, now: Instant) -> Finding {
     let payment = &order.payment;
     let says_money =
         matches!(payment.status, P::Authorized | P::Captured | P::CaptureFailed | P::PartiallyRefunded | P::Refunded);
-    let expected_net = match payment.status {
-        P::Captured | P::PartiallyRefunded | P::Refunded => payment.captured - payment.refunded,
-        _ => 0,
-    };
+    // What went back otherwise than through the gateway is still there.
+    let expected_net = payment.captured - (payment.refunded - payment.refunded_elsewhere);
     let is_held = matches!(payment.status, P::Authorized | P::CaptureFailed);
     let expected_held = if is_held { payment.authorized } else { 0 };
-    // What the events decided about a sale that took place.
-    let is_due = match order.status {
-        Status::Completed | Status::NotCollected => order.amount_due() - payment.refund_target,
-        _ if order.status.is_undone() && payment.release => 0,
-        _ => expected_net,
-    };
+    // A sale is paid for, and nothing is owed: more than is due, or what an undone order took, is a debt.
+    let is_sale = matches!(order.status, Status::Completed | Status::NotCollected);
+    let is_unpaid = is_sale && payment.status != P::CaptureFailed && payment.captured < order.amount_due();
     let is_pending = order.task.stage.is_some() && !payment.last_look;
     found.verdict = if order.task.parked_at.is_some() {
         Verdict::Parked
@@ -112,8 +107,9 @@ pub fn judge(order: &Order, held: Option<&Held>, now: Instant) -> Finding {
     } else if says_money && held.is_none() {
         Verdict::OrderWithoutMoney
     } else if found.net() != expected_net
-        || found.held != expected_held
-        || (payment.status != P::CaptureFailed && order.status.is_over() && found.net() != is_due)
+        // Nothing may be left of a hold that could not be taken.
+        || (found.held != expected_held && !(payment.status == P::CaptureFailed && found.held == 0))
+        || (order.status.is_over() && (is_unpaid || order.is_owing()))
     {
         Verdict::WrongAmount
     } else {

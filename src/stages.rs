@@ -1,6 +1,8 @@
 //! One act for each stage: ask the outside world, and say what came of it. An act never writes; the worker
 //! commits what it returns. Its undo stands beside it.
 
+#[cfg(test)]
+mod conservation;
 mod offer;
 mod payment;
 

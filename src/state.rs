@@ -3,7 +3,7 @@
 use chrono::Duration;
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::{Actor, PaymentStatus, Reason, Stage, Status};
+use crate::lifecycle::{Actor, PaymentStatus, Reason, Refund, Stage, Status};
 use crate::order::{Basket, CustomerId, Instant, Line, OrderId, PartnerId, PaymentAction, Pickup, Placed, ShopId};
 
 /// A capture, void or refund whose answer is missing.
@@ -31,8 +31,17 @@ pub struct Payment {
     pub refusal: Option<String>,
     /// The order is undone: all of its money goes back, whatever the gateway turns out to hold.
     pub release: bool,
-    /// How much of what was captured must go back in all, by decision of an operator.
+    /// How much of what was captured must go back in all, by decision of an operator. See [`Order::must_go_back`].
     pub refund_target: i64,
+    /// How much of what must go back an operator has given up refunding.
+    pub waived: i64,
+    /// How much of `refunded` reached the customer otherwise than through the gateway, on an operator's evidence.
+    pub refunded_elsewhere: i64,
+    /// The class of the key under which the gateway is next asked for a refund. Only a committed failure raises it: under
+    /// the old key the gateway would repeat its old answer.
+    pub refund_attempt: u32,
+    /// What an operator who cancelled wanted back if the money turns out to be taken: a capture was under way.
+    pub refund_choice: Option<Refund>,
     /// When the outcome of the authorization became unknown.
     pub unknown_since: Option<Instant>,
     /// A released order whose outcome was once unknown is looked at a last time, a day later.
@@ -54,6 +63,10 @@ impl Default for Payment {
             refusal: None,
             release: false,
             refund_target: 0,
+            waived: 0,
+            refunded_elsewhere: 0,
+            refund_attempt: 0,
+            refund_choice: None,
             unknown_since: None,
             last_look: false,
             capture_before: None,
@@ -80,6 +93,9 @@ pub struct Task {
     /// Set aside for an operator; deadlines and compensation still run.
     pub parked_at: Option<Instant>,
     pub last_error: Option<String>,
+    /// `last_error` tells of a contradiction, a failed refund or why the row was parked. It stays until the gateway's
+    /// word or an operator resolves it; no other event erases it.
+    pub unresolved: bool,
 }
 
 /// An order, as its row has it.
@@ -152,16 +168,23 @@ impl Order {
         self.promise_at.map(|at| at - Duration::seconds(self.placed.make_seconds.into()))
     }
 
+    /// How much of what was captured must have gone back in the end, whoever asks for it: all of it if the order is undone;
+    /// otherwise what operators decided, and at least what was captured beyond what is due. It is derived from amounts
+    /// alone, so that no order of events can hide a debt. Minor units.
+    pub fn must_go_back(&self) -> i64 {
+        let payment = &self.payment;
+        let excess = payment.captured - self.amount_due();
+        let all = if payment.release { payment.captured } else { payment.refund_target.max(excess) };
+        (all.min(payment.captured) - payment.waived).max(0)
+    }
+
     /// Money that must still go back to the customer: a debt until the gateway proves that it did. Minor units.
     pub fn owed(&self) -> i64 {
         use PaymentStatus as P;
         let payment = &self.payment;
         match payment.status {
             P::None | P::Declined | P::Voided | P::Refunded => 0,
-            P::Captured | P::PartiallyRefunded => {
-                let target = if payment.release { payment.captured } else { payment.refund_target };
-                (target - payment.refunded).max(0)
-            }
+            P::Captured | P::PartiallyRefunded => (self.must_go_back() - payment.refunded).max(0),
             P::Authorizing | P::ActionRequired | P::Authorized | P::Unknown | P::CaptureFailed if payment.release => {
                 payment.authorized.max(self.placed.total.amount)
             }
@@ -169,21 +192,30 @@ impl Order {
         }
     }
 
-    /// A part of what was taken must still go back. One refund comes after the other: two under way at once, at a gateway
-    /// that knows only steps, could add up to too much.
-    pub fn is_refund_due(&self) -> bool {
-        self.payment.refund_target > self.payment.refunded
+    /// Money is held or was taken that has to go back, and the gateway has not yet been seen to give it back.
+    pub fn is_owing(&self) -> bool {
+        use PaymentStatus as P;
+        let may_be_held = matches!(
+            self.payment.status,
+            P::Authorizing | P::ActionRequired | P::Authorized | P::Unknown | P::CaptureFailed
+        );
+        self.owed() > 0 || (self.payment.release && may_be_held)
     }
 
-    /// What an operator may give back of a sale now. Minor units.
+    /// Whether money was taken that has not all gone back.
+    pub fn is_taken(&self) -> bool {
+        matches!(self.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded)
+    }
+
+    /// What an operator may give back now, on top of what went back. One refund comes after the other: two under way at
+    /// once, at a gateway that knows only steps, could add up to too much. Minor units.
     pub fn refundable(&self) -> i64 {
-        let payment = &self.payment;
-        match payment.status {
-            PaymentStatus::Captured | PaymentStatus::PartiallyRefunded if !payment.release && !self.is_refund_due() => {
-                payment.captured - payment.refunded
-            }
-            _ => 0,
-        }
+        if self.is_taken() && self.owed() == 0 { self.payment.captured - self.payment.refunded } else { 0 }
+    }
+
+    /// What an operator may give up refunding: what the gateway owes and will not give. Minor units.
+    pub fn reducible(&self) -> i64 {
+        if self.is_taken() { self.owed() } else { 0 }
     }
 
     /// Whether an operator may put off its deadline. A scheduled order's is its time at the shop, which the customer

@@ -71,6 +71,8 @@ pub use audit::{AuditFilter, Entry, Logged};
 pub use backup::{Manifest, PutBack, backup, restore};
 pub use browse::{LOOKED_THROUGH, Lot, Sieve, Sifted};
 pub use bulk::{Asks, BulkJob, BulkState, Counted, Deed, Started, Sum};
+#[cfg(test)]
+pub(crate) use changes::worked;
 pub use claim::{Again, Claim, Claims, Lease, Outcome, Strike};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};

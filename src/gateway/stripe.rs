@@ -63,6 +63,7 @@ struct Listed {
 
 #[derive(Deserialize)]
 struct Refund {
+    id: String,
     amount: i64,
     payment_intent: String,
     status: String,
@@ -282,7 +283,7 @@ impl Gateway for Stripe {
         self.cancel(charge, &reference).await
     }
 
-    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
+    async fn refund(&self, charge: &Charge, total_refunded: i64, attempt: u32) -> Result<Held, Trouble> {
         let reference = charge.reference.as_deref().ok_or_else(nothing_confirmed)?;
         let held = self.retrieve(charge, reference).await?.held(false)?;
         if !is_of(charge, &held) {
@@ -296,19 +297,25 @@ impl Gateway for Stripe {
             HeldStatus::Captured => {}
             _ => return Err(Trouble::Refused("nothing was captured".into())),
         }
-        let key = format!("{}/refund/{}-{total_refunded}", charge.key, held.refunded);
+        // Another attempt is another request: under the key of one that failed its stored answer would be repeated.
+        let class = if attempt == 0 { String::new() } else { format!("{attempt}/") };
+        let key = format!("{}/refund/{class}{}-{total_refunded}", charge.key, held.refunded);
         let amount = written(charge, total_refunded - held.refunded)?.to_string();
         let order = charge.order_id.to_string();
         let form = [("payment_intent", reference), ("amount", &amount), (ORDER_ID, &order)];
         let trace = charge.traceparent.as_deref();
-        let refund: Refund = self.call(Method::POST, "refunds", &form, Some(&key), trace).await?;
+        let asked: Refund = self.call(Method::POST, "refunds", &form, Some(&key), trace).await?;
+        // The answer may be a stored one, from before the refund failed: only the refund itself says what became of it.
+        let path = format!("refunds/{}", in_path(&asked.id));
+        let refund: Refund = self.call(Method::GET, &path, &[], None, trace).await?;
         match refund.status.as_str() {
             _ if refund.payment_intent != reference => Err(Trouble::Unanswered("a refund of something else".into())),
             "succeeded" | "pending" => match units::read(refund.amount, charge.total.currency) {
                 Some(amount) => Ok(Held { refunded: held.refunded + amount, ..held }),
                 None => Err(Trouble::Unanswered("a refund of an amount that its currency has not".into())),
             },
-            status => Err(Trouble::Unanswered(format!("the refund is {status}"))),
+            "failed" | "canceled" => Ok(held),
+            status => Err(Trouble::Unanswered(format!("the refund is {status:.40}"))),
         }
     }
 

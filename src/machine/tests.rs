@@ -25,6 +25,7 @@ const TRANSITIONS: &str = "
     new action_required scheduled awaiting_shop | payment_expired | worker gateway timer | failed
     new action_required scheduled awaiting_shop | payment_unavailable | worker gateway timer | failed
     new action_required scheduled awaiting_shop | payment_unknown | worker gateway timer | failed
+    scheduled awaiting_shop accepted | payment_hold_lost | worker gateway timer | failed
     new action_required scheduled awaiting_shop | order_damaged | worker | failed
     scheduled | slot_due | timer | awaiting_shop
     awaiting_shop | shop_accepted | shop worker | accepted
@@ -501,6 +502,162 @@ fn what_was_taken_beyond_what_is_due_goes_back() {
 }
 
 #[test]
+fn what_is_taken_beyond_what_is_due_is_owed_whichever_event_comes_last() {
+    let dropping = Event::ShopAccepted { minutes: None, dropped_lines: vec![1] };
+    let taken = Event::PaymentCaptured { amount: TOTAL };
+    let waiting = order_in(Status::AwaitingShop);
+    let taken_first = after(&after(&waiting, &taken, Actor::Gateway, at(1)), &dropping, Actor::Shop, at(2));
+    let dropped_first = after(&after(&waiting, &dropping, Actor::Shop, at(1)), &taken, Actor::Gateway, at(2));
+    for order in [taken_first, dropped_first] {
+        assert_eq!((order.status, order.owed(), order.task.stage), (Status::Accepted, 250, Some(Stage::Release)));
+        let settled = after(&order, &Event::PaymentRefunded { amount: 250 }, Actor::Worker, at(3));
+        assert_eq!((settled.owed(), settled.refundable(), settled.task.stage), (0, TOTAL - 250, None));
+    }
+}
+
+#[rstest]
+#[case(Status::Scheduled)]
+#[case(Status::AwaitingShop)]
+#[case(Status::Accepted)]
+fn a_hold_that_is_lost_ends_the_order_before_anything_is_made(#[case] status: Status) {
+    let failed = after(&order_in(status), &Event::PaymentHoldLost, Actor::Gateway, at(1));
+    assert_eq!((failed.status, failed.reason), (Status::Failed, Some(Reason::PaymentHoldLost)));
+    assert_eq!(failed.task.stage, Some(Stage::Release), "until the gateway proves that nothing is held");
+    let taken = after(&order_in(status), &event(EventKind::PaymentCaptured), Actor::Gateway, at(1));
+    assert!(is_refused(&taken, &Event::PaymentHoldLost, Actor::Gateway), "what was taken is no hold");
+}
+
+fn held_until(lapses: Instant) -> Event {
+    Event::PaymentAuthorized { amount: TOTAL, reference: "ref_1".into(), capture_before: Some(lapses) }
+}
+
+#[test]
+fn an_order_that_waits_ends_before_its_hold_lapses() {
+    let margin = Deadlines::default().hold_margin;
+    let lapses = at(60) + margin;
+    let waiting = after(&order(), &held_until(lapses), Actor::Worker, at(1));
+    assert_eq!((waiting.status, waiting.deadline_at), (Status::AwaitingShop, Some(at(60))));
+    let more = after(&waiting, &Event::DeadlineExtended { minutes: 9 }, Actor::Operator, at(2));
+    assert_eq!(more.deadline_at, Some(at(60)), "no operator can lengthen a hold");
+    let accepted = after(&waiting, &event(EventKind::ShopAccepted), Actor::Shop, at(2));
+    for order in [waiting, accepted.clone()] {
+        assert_eq!(order.deadline_at, Some(at(60)));
+        assert_eq!(deadline_event(&order, at(60), &Deadlines::default()), Some(Event::PaymentHoldLost));
+    }
+    let making = after(&accepted, &Event::PreparationStarted, Actor::Shop, at(3));
+    assert!(making.deadline_at > Some(at(60)), "its money is taken now");
+    let taken = after(&accepted, &event(EventKind::PaymentCaptured), Actor::Gateway, at(3));
+    assert!(taken.deadline_at > Some(at(60)), "taken money does not lapse");
+    assert_eq!(deadline_event(&taken, at(60), &Deadlines::default()), Some(Event::Abandoned));
+}
+
+#[test]
+fn a_hold_that_lapses_before_the_order_can_be_made_is_refused_beforehand() {
+    let (slot, margin) = (at(4800), Deadlines::default().hold_margin);
+    let later = order_of(placed(), Pickup { at: Some(slot), ..Pickup::default() }, Some(at(3600)));
+    let too_short = after(&later, &held_until(slot - MAKE + margin), Actor::Worker, at(1));
+    assert_eq!((too_short.status, too_short.reason), (Status::Failed, Some(Reason::PaymentHoldLost)));
+    assert_eq!((too_short.owed(), too_short.task.stage), (TOTAL, Some(Stage::Release)), "it is held, and goes back");
+    let long_enough = after(&later, &held_until(slot - MAKE + margin + Duration::seconds(1)), Actor::Worker, at(1));
+    assert_eq!((long_enough.status, long_enough.reason), (Status::Scheduled, None));
+    let moved = Event::PickupChanged {
+        pickup: Pickup { at: Some(slot + Duration::hours(1)), ..Pickup::default() },
+        offer_at: Some(at(7200)),
+    };
+    assert!(is_refused(&long_enough, &moved, Actor::Partner), "the money is not held for so long");
+}
+
+#[test]
+fn a_refund_that_fails_is_owed_again_and_asked_for_under_another_key() {
+    let cancelled = after(&captured(Status::Preparing), &event(EventKind::ShopCancelled), Actor::Shop, at(2));
+    let refunded = after(&cancelled, &Event::PaymentRefunded { amount: TOTAL }, Actor::Worker, at(3));
+    assert_eq!((refunded.payment.status, refunded.owed(), refunded.task.stage), (PaymentStatus::Refunded, 0, None));
+    let failed = after(&refunded, &Event::RefundFailed { amount: 100 }, Actor::Gateway, at(90_000));
+    assert_eq!((failed.payment.status, failed.owed()), (PaymentStatus::PartiallyRefunded, TOTAL - 100));
+    assert_eq!((failed.task.stage, failed.payment.refund_attempt), (Some(Stage::Release), 1));
+    let retried = after(&failed, &Event::Retried { note: None }, Actor::Operator, at(90_001));
+    assert_eq!(retried.task.stage, Some(Stage::Release), "an operator can act");
+    let at_once = after(&cancelled, &Event::RefundFailed { amount: 0 }, Actor::Worker, at(3));
+    assert_eq!((at_once.payment.status, at_once.owed()), (PaymentStatus::Captured, TOTAL));
+    assert_eq!((at_once.task.stage, at_once.payment.refund_attempt), (Some(Stage::Release), 1));
+    assert!(is_refused(&order_in(Status::Preparing), &Event::RefundFailed { amount: 0 }, Actor::Gateway));
+}
+
+#[test]
+fn what_is_wrong_stays_visible_until_it_is_resolved() {
+    let failed = after(&captured(Status::Preparing), &event(EventKind::ShopCancelled), Actor::Shop, at(2));
+    let failed = after(&failed, &Event::RefundFailed { amount: 0 }, Actor::Worker, at(3));
+    let wrong = failed.task.last_error.clone();
+    assert!(wrong.as_ref().is_some_and(|wrong| wrong.contains("failed")), "{wrong:?}");
+    let unanswered = Event::OperationUnanswered { operation: "refund".into(), amount: TOTAL };
+    let still = after(&failed, &unanswered, Actor::Worker, at(4));
+    assert_eq!(still.task.last_error, wrong);
+    let part = after(&still, &Event::PaymentRefunded { amount: 100 }, Actor::Gateway, at(5));
+    assert_eq!(part.task.last_error, wrong, "the rest is still owed");
+    let all = after(&part, &Event::PaymentRefunded { amount: TOTAL }, Actor::Worker, at(6));
+    assert_eq!((all.task.last_error, all.task.unresolved), (None, false));
+
+    let parked = after(&order_in(Status::AwaitingShop), &event(EventKind::Parked), Actor::Worker, at(1));
+    let rejected = after(&parked, &Event::ShopTimedOut, Actor::Timer, at(180));
+    assert_eq!(rejected.task.last_error.as_deref(), Some("a test"), "another stage resolves nothing");
+    let voided = after(&rejected, &Event::PaymentVoided, Actor::Worker, at(181));
+    assert_eq!(voided.task.last_error, None);
+
+    let settled = after(&captured(Status::Completed), &event(EventKind::Contradicted), Actor::Gateway, at(2));
+    assert_eq!(settled.task.last_error.as_deref(), Some("a test"));
+    let seen = after(&settled, &Event::Retried { note: None }, Actor::Operator, at(3));
+    assert_eq!((seen.task.last_error, seen.task.stage), (None, None), "an operator has seen it");
+    assert!(is_refused(&captured(Status::Completed), &Event::Retried { note: None }, Actor::Operator));
+}
+
+#[test]
+fn an_operator_lowers_a_debt_that_cannot_be_paid_and_may_think_better_of_it() {
+    let asked = Event::RefundRequested { amount: 220, note: None };
+    let owing = after(&captured(Status::Completed), &asked, Actor::Operator, at(2));
+    let reduced = |amount| Event::RefundReduced { amount, note: None };
+    for amount in [0, -1, 221] {
+        assert!(is_refused(&owing, &reduced(amount), Actor::Operator), "{amount}");
+    }
+    let less = after(&owing, &reduced(100), Actor::Operator, at(3));
+    assert_eq!((less.owed(), less.task.stage), (120, Some(Stage::Release)));
+    let none = after(&less, &reduced(120), Actor::Operator, at(4));
+    assert_eq!((none.owed(), none.task.stage, none.refundable()), (0, None, TOTAL));
+    let again = after(&none, &Event::RefundRequested { amount: 50, note: None }, Actor::Operator, at(5));
+    assert_eq!(again.owed(), 50, "what was given up does not come back by itself");
+
+    let cancelled = after(&captured(Status::Preparing), &event(EventKind::ShopCancelled), Actor::Shop, at(2));
+    let closed = after(&cancelled, &reduced(TOTAL), Actor::Operator, at(3));
+    assert_eq!((closed.owed(), closed.task.stage, closed.refundable()), (0, None, TOTAL));
+    let again = after(&closed, &Event::RefundRequested { amount: 50, note: None }, Actor::Operator, at(4));
+    assert_eq!((again.owed(), again.task.stage), (50, Some(Stage::Release)));
+    assert!(is_refused(&order_in(Status::Cancelled), &reduced(1), Actor::Operator), "nothing was taken");
+}
+
+#[test]
+fn what_reached_the_customer_elsewhere_is_not_taken_back_by_the_gateway() {
+    let cancelled = after(&captured(Status::Preparing), &event(EventKind::ShopCancelled), Actor::Shop, at(2));
+    let in_cash = after(&cancelled, &Event::PaymentRefunded { amount: 300 }, Actor::Operator, at(3));
+    assert_eq!((in_cash.owed(), in_cash.payment.refunded_elsewhere), (TOTAL - 300, 300));
+    let rest = after(&in_cash, &Event::PaymentRefunded { amount: TOTAL }, Actor::Worker, at(4));
+    assert_eq!((rest.owed(), rest.payment.refunded_elsewhere), (0, 300));
+}
+
+#[rstest]
+#[case(Refund::None, 0)]
+#[case(Refund::Partial(100), 100)]
+#[case(Refund::Full, TOTAL)]
+fn an_operators_choice_is_kept_until_the_outcome_of_a_capture_is_known(#[case] refund: Refund, #[case] owed: i64) {
+    let unanswered = after(&order_in(Status::Ready), &event(EventKind::OperationUnanswered), Actor::Worker, at(1));
+    let cancel = Event::OperatorCancelled { reason: Reason::OperatorRequest, refund, note: None };
+    let cancelled = after(&unanswered, &cancel, Actor::Operator, at(2));
+    assert_eq!(cancelled.task.stage, Some(Stage::Release), "it is found out");
+    let taken = after(&cancelled, &event(EventKind::PaymentCaptured), Actor::Worker, at(3));
+    assert_eq!((taken.owed(), taken.task.stage), (owed, (owed > 0).then_some(Stage::Release)));
+    let free = after(&cancelled, &Event::PaymentVoided, Actor::Worker, at(3));
+    assert_eq!((free.owed(), free.task.stage), (0, None), "nothing was taken");
+}
+
+#[test]
 fn a_refused_capture_is_shown_and_tried_again_only_when_an_operator_says_so() {
     let refused = event(EventKind::CaptureRefused);
     let failed = after(&order_in(Status::Completed), &refused, Actor::Worker, at(1));
@@ -613,6 +770,8 @@ fn event_over(kind: EventKind, amount: i64) -> Event {
         }
         (EventKind::PaymentCaptured, _) => Event::PaymentCaptured { amount },
         (EventKind::PaymentRefunded, _) => Event::PaymentRefunded { amount },
+        (EventKind::RefundFailed, _) => Event::RefundFailed { amount },
+        (EventKind::RefundReduced, _) => Event::RefundReduced { amount, note: None },
         (EventKind::RefundRequested, _) => Event::RefundRequested { amount, note: None },
         (_, plain) => plain,
     }
@@ -654,8 +813,13 @@ fn assert_sound(order: &Order, gateway_asked: bool) {
     assert_eq!(order.is_ongoing(), order.closed_at.is_none());
     assert_eq!(order.is_ongoing(), order.deadline_at.is_some());
     assert_eq!(order.task.stage.is_some(), order.task.next_attempt_at.is_some());
-    assert!(0 <= payment.refunded && payment.refunded <= payment.captured && payment.captured <= payment.authorized);
+    let amounts = [0, payment.refunded, payment.captured, payment.authorized];
+    assert!(amounts.is_sorted(), "{payment:?}");
     assert!(order.owed() >= 0);
+    if order.is_taken() && !payment.release {
+        let kept = payment.captured - payment.refunded;
+        assert!(kept <= order.amount_due() + payment.waived || order.owed() > 0, "more is kept than is due");
+    }
     if matches!(payment.status, P::None | P::Declined | P::Voided | P::Refunded) {
         assert_eq!(order.owed(), 0);
     }
@@ -685,7 +849,9 @@ fn assert_legal(before: &Order, after: &Order) {
         assert!(after.task.fence > before.task.fence, "whoever worked on the old status must notice");
         assert!(lifecycle::status_pairs().contains(&(before.status, after.status)));
     }
-    assert!(after.payment.refunded >= before.payment.refunded);
+    let may_fall = before.payment.refunded > after.payment.refunded
+        && after.payment.refund_attempt > before.payment.refund_attempt;
+    assert!(after.payment.refunded >= before.payment.refunded || may_fall, "a refund is taken back only by a failure");
     let untouched = |order: &Order| (order.id, order.placed.clone(), order.number, order.created_at);
     assert_eq!(untouched(after), untouched(before));
 }

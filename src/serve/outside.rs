@@ -97,23 +97,26 @@ impl Hints {
     /// # Errors
     /// Why it could not be found out: a callback should be sent again.
     async fn follow(&self, order_id: OrderId) -> Result<Option<bool>, String> {
+        let mut is_news = false;
         for _ in 0..READINGS {
             let Some((order, _)) = self.store.order(order_id).await.map_err(|fault| fault.to_string())? else {
                 return Ok(None);
             };
             let news = timeout(self.patience, stages::news(&order, &*self.gateway)).await;
             let news = news.map_err(|_| "the gateway did not answer".to_owned())?.map_err(|fault| fault.to_string())?;
-            let Some(event) = news else { return Ok(Some(false)) };
+            let Some(event) = news else { return Ok(Some(is_news)) };
             let version = Some(order.version);
             let (scope, sender) = (Scope::Everyone, Sender::Gateway);
             let word = Word { order_id, scope, sender, event, version, now: now() };
             match self.store.receive(word).await.map_err(|fault| fault.to_string())? {
-                // Somebody was faster: look again at what is left to say.
-                Received::Stale(_) => continue,
+                // Another writer was faster: look again at what is left to say.
+                Received::Stale(_) => {}
+                // It was taken by hand and refunded since, perhaps: each look tells one step.
+                Received::Changed(after, _) if after.payment != order.payment => is_news = true,
                 _ => return Ok(Some(true)),
             }
         }
-        Err("the order changes too fast".into())
+        if is_news { Ok(Some(true)) } else { Err("the order changes too fast".into()) }
     }
 }
 

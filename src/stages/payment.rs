@@ -2,6 +2,9 @@
 //!
 //! Every call carries the order's one key, so that repeating it is safe; what the gateway says is compared with
 //! the order before it is believed.
+//!
+//! News of a payment counts in every status, and it does not matter who asked for what happened: [`difference`] compares
+//! the amounts that the gateway holds with those that the order knows. Stages, callbacks and look-ups all go through it.
 
 use std::cmp::Ordering;
 
@@ -54,7 +57,11 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
     }
     match ports.call(order, &peer(order), ports.gateway.look_up(&charge(order))).await {
         Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
-        Ok(held) if order.payment.last_look => last_look(held.as_ref()),
+        // A day after its release an order's money should be free. What is not has surfaced, and is released again.
+        Ok(held) if order.payment.last_look => {
+            let surfaced = held.as_ref().and_then(|held| difference(order, held));
+            happened(surfaced.unwrap_or(Event::PaymentProven))
+        }
         Ok(Some(held)) if held.status == HeldStatus::ActionRequired && order.status == Status::ActionRequired => {
             again(next, "the customer has not answered the bank yet")
         }
@@ -70,19 +77,6 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
     }
 }
 
-/// A day after its release an order's money should be free. What is not has surfaced, and is released again.
-fn last_look(held: Option<&Held>) -> Outcome {
-    let surfaced = held.and_then(|held| match held.status {
-        HeldStatus::Authorized | HeldStatus::ActionRequired => Some((PaymentStatus::Authorized, held.total.amount)),
-        HeldStatus::Captured if held.refunded < held.captured => Some((PaymentStatus::Captured, held.captured)),
-        HeldStatus::Prepared | HeldStatus::Captured | HeldStatus::Voided | HeldStatus::Declined => None,
-    });
-    happened(match surfaced {
-        Some((status, amount)) => Event::PaymentSurfaced { status, amount },
-        None => Event::PaymentProven,
-    })
-}
-
 /// Takes what is due of what is held, and lets go of the rest.
 pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
     if !order.intact {
@@ -90,11 +84,26 @@ pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
     }
     let amount = order.amount_due();
     match ports.call(order, &peer(order), ports.gateway.capture(&charge(order), amount)).await {
-        Ok(held) if is_ours(order, &held) => happened(Event::PaymentCaptured { amount: held.captured }),
-        Ok(held) => contradiction(order, &held),
-        Err(Trouble::Refused(refusal)) => happened(Event::CaptureRefused { refusal }),
+        Ok(held) => believed(order, &held, PATIENCE, "after its capture"),
+        // It may have been taken by hand, or the hold may be gone: the refusal alone does not say.
+        Err(Trouble::Refused(refusal)) => {
+            match ports.call(order, &peer(order), ports.gateway.look_up(&charge(order))).await {
+                Ok(Some(held)) if held.status == HeldStatus::Captured || !is_ours(order, &held) => {
+                    believed(order, &held, PATIENCE, "after its capture")
+                }
+                Ok(_) => happened(Event::CaptureRefused { refusal }),
+                Err(trouble) => try_again(backoff(order.task.attempts, PATIENCE), trouble),
+            }
+        }
         Err(trouble) => unanswered(order, "capture", amount, trouble, PATIENCE),
     }
+}
+
+/// What comes of an answer: the event that tells the order of it, if it is not what the order knew.
+fn believed(order: &Order, held: &Held, patience: Duration, when: &str) -> Outcome {
+    let why =
+        format!("{when} the gateway says {:?}, {} captured, {} refunded", held.status, held.captured, held.refunded);
+    Outcome { event: difference(order, held), ..again(backoff(order.task.attempts, patience), why) }
 }
 
 /// Gives the money back: by void or by refund, whichever the gateway's actual state asks for. Ends only with the
@@ -103,17 +112,28 @@ pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
 /// What is known to be taken is refunded; everything else is voided first, because a void binds the key even before
 /// its authorization arrives, and a gateway that has taken the money refuses it.
 pub(super) async fn release(order: &Order, ports: &Ports) -> Outcome {
-    let is_taken = matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded);
-    if is_taken { refund(order, ports).await } else { void(order, ports).await }
+    if order.is_taken() { refund(order, ports).await } else { void(order, ports).await }
 }
 
 async fn refund(order: &Order, ports: &Ports) -> Outcome {
-    let target = if order.payment.release { order.payment.captured } else { order.payment.refund_target };
-    match ports.call(order, &peer(order), ports.gateway.refund(&charge(order), target)).await {
-        Ok(held) if is_ours(order, &held) => happened(Event::PaymentRefunded { amount: held.refunded }),
-        Ok(held) => contradiction(order, &held),
+    let payment = &order.payment;
+    let target = order.must_go_back() - payment.refunded_elsewhere;
+    match ports.call(order, &peer(order), ports.gateway.refund(&charge(order), target, payment.refund_attempt)).await {
+        // It will not get there: that is committed, so that it is asked for anew under another key.
+        Ok(held) if is_ours(order, &held) && held.refunded < target => {
+            let amount = refunded(order, &held);
+            let again = again(backoff(order.task.attempts, RELEASE_PATIENCE), "the refund failed");
+            Outcome { event: Some(Event::RefundFailed { amount }), ..again }
+        }
+        Ok(held) => believed(order, &held, RELEASE_PATIENCE, "after its refund"),
+        Err(Trouble::Refused(why)) => found_out(order, ports, &why).await,
         Err(trouble) => unanswered(order, "refund", target, trouble, RELEASE_PATIENCE),
     }
+}
+
+/// All that the customer was given back, as the gateway says now.
+fn refunded(order: &Order, held: &Held) -> i64 {
+    (held.refunded + order.payment.refunded_elsewhere).min(order.payment.captured)
 }
 
 async fn void(order: &Order, ports: &Ports) -> Outcome {
@@ -127,57 +147,87 @@ async fn void(order: &Order, ports: &Ports) -> Outcome {
         Err(Trouble::Refused(why)) => why,
         Err(trouble) => return unanswered(order, "void", order.placed.total.amount, trouble, RELEASE_PATIENCE),
     };
-    match ports.call(order, &peer(order), ports.gateway.look_up(&charge)).await {
-        Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
-        // The answer to a capture was lost: write down what was taken before any of it is given back.
-        Ok(Some(held)) if held.status == HeldStatus::Captured => Outcome {
-            event: Some(Event::PaymentCaptured { amount: held.captured }),
-            ..again(Duration::zero(), "the money was taken: now it can be refunded")
-        },
-        Ok(Some(held)) if held.status == HeldStatus::Declined => {
+    found_out(order, ports, &refused).await
+}
+
+/// What the gateway refuses, it refuses because the payment is not what the order knows: what that is, the order has to
+/// be told before anything else is tried.
+async fn found_out(order: &Order, ports: &Ports, refused: &str) -> Outcome {
+    match ports.call(order, &peer(order), ports.gateway.look_up(&charge(order))).await {
+        Ok(Some(held)) if held.status == HeldStatus::Declined && is_ours(order, &held) && !order.is_taken() => {
             happened(Event::PaymentDeclined { refusal: held.refusal.unwrap_or_default() })
         }
-        Ok(_) => again(backoff(order.task.attempts, RELEASE_PATIENCE), format!("the void was refused: {refused}")),
+        Ok(held) => {
+            let event = held.as_ref().and_then(|held| difference(order, held));
+            let is_known = !matches!(event, None | Some(Event::Contradicted { .. }));
+            let after = if is_known { Duration::zero() } else { backoff(order.task.attempts, RELEASE_PATIENCE) };
+            Outcome { event, ..again(after, format!("the gateway refused: {refused}")) }
+        }
         Err(trouble) => try_again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble),
     }
 }
 
 /// What has become of an order's payment by now that the order does not know yet; `None` if there is no such thing.
-/// Whoever asks was given a hint by the gateway: the hint itself is not believed.
+/// A hint of the gateway's is not believed, only what a look-up says. Where several things happened each look tells
+/// one of them, in the order in which they must have happened.
 pub(super) async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>, Trouble> {
+    let held = gateway.look_up(&charge(order)).await?;
+    Ok(held.and_then(|held| difference(order, &held)))
+}
+
+/// The next event that brings what an order knows of its payment to what the gateway holds; `None` if they agree, or if
+/// what differs is for a stage to find out that is pending.
+fn difference(order: &Order, held: &Held) -> Option<Event> {
+    use HeldStatus as H;
     use PaymentStatus as P;
-    let Some(held) = gateway.look_up(&charge(order)).await? else { return Ok(None) };
-    if !is_ours(order, &held) {
-        return Ok(contradiction(order, &held).event);
+    if !is_ours(order, held) {
+        return contradiction(order, held).event;
     }
-    let known = order.payment.status;
-    let is_open = matches!(known, P::None | P::Authorizing | P::ActionRequired | P::Unknown);
-    let was_freed = matches!(known, P::Declined | P::Voided);
-    Ok(match held.status {
-        HeldStatus::Authorized if is_open || was_freed => found(order, &held).event,
-        // The money of an order that is over is released until that is proven, whoever says what meanwhile.
-        HeldStatus::Declined | HeldStatus::Voided if is_open && order.is_ongoing() => found(order, &held).event,
-        HeldStatus::ActionRequired if is_open && known != P::ActionRequired && order.is_ongoing() => {
-            found(order, &held).event
+    match (order.payment.status, held.status) {
+        // What was taken was held before, whoever took it: the order learns of the hold first.
+        (P::None | P::Authorizing | P::ActionRequired | P::Unknown, H::Authorized | H::Captured)
+        | (P::Declined | P::Voided, H::Authorized | H::Captured | H::ActionRequired) => Some(authorized(held)),
+        // The money of an order that is over is released until that is proven, whatever the gateway says meanwhile.
+        (P::None | P::Authorizing | P::ActionRequired | P::Unknown, H::Declined | H::Voided) if order.is_ongoing() => {
+            found(order, held).event
         }
-        HeldStatus::Captured if matches!(known, P::Authorized | P::CaptureFailed) => {
-            Some(Event::PaymentCaptured { amount: held.captured })
-        }
-        HeldStatus::Captured if matches!(known, P::Captured | P::PartiallyRefunded | P::Refunded) => {
-            let (given, said) = (held.refunded, order.payment.refunded);
-            match given.cmp(&said) {
-                Ordering::Greater => Some(Event::PaymentRefunded { amount: given }),
+        (P::None | P::Authorizing | P::Unknown, H::ActionRequired) if order.is_ongoing() => found(order, held).event,
+        (P::Authorized | P::CaptureFailed, H::Captured) => Some(Event::PaymentCaptured { amount: held.captured }),
+        (P::Authorized | P::CaptureFailed, H::Declined | H::Voided) => lost(order, held),
+        (P::Captured | P::PartiallyRefunded | P::Refunded, H::Captured) if held.captured == order.payment.captured => {
+            let (says, knows) = (refunded(order, held), order.payment.refunded);
+            match says.cmp(&knows) {
+                Ordering::Greater => Some(Event::PaymentRefunded { amount: says }),
                 Ordering::Equal => None,
                 // Banks send some refunds back days later.
-                Ordering::Less => contradicted(order, format!("of {said} given back only {given} arrived")).event,
+                Ordering::Less => Some(Event::RefundFailed { amount: says }),
             }
         }
-        HeldStatus::Captured if order.status.is_undone() && (was_freed || known == P::Unknown) => (held.refunded
-            < held.captured)
-            .then_some(Event::PaymentSurfaced { status: P::Captured, amount: held.captured }),
-        HeldStatus::Captured if is_open => contradiction(order, &held).event,
-        _ => None,
-    })
+        // What was taken cannot be taken differently, nor be held again.
+        (P::Captured | P::PartiallyRefunded | P::Refunded, _) => contradiction(order, held).event,
+        (_, H::Prepared | H::ActionRequired)
+        | (P::None | P::Authorizing | P::ActionRequired | P::Unknown, H::Declined | H::Voided)
+        | (P::Authorized | P::CaptureFailed, H::Authorized)
+        | (P::Declined | P::Voided, H::Declined | H::Voided) => None,
+    }
+}
+
+/// The hold of an order is gone. Nothing is made for it if that is known in time; otherwise the sale is unpaid.
+fn lost(order: &Order, held: &Held) -> Option<Event> {
+    match order.status {
+        status if status.is_undone() => Some(Event::PaymentVoided),
+        Status::Scheduled | Status::AwaitingShop | Status::Accepted => Some(Event::PaymentHoldLost),
+        _ if order.payment.status == PaymentStatus::CaptureFailed => None,
+        _ => Some(Event::CaptureRefused { refusal: held.refusal.clone().unwrap_or_else(|| "the hold is gone".into()) }),
+    }
+}
+
+fn authorized(held: &Held) -> Event {
+    Event::PaymentAuthorized {
+        amount: held.total.amount,
+        reference: held.reference.clone(),
+        capture_before: held.capture_before,
+    }
 }
 
 /// Gives back what is held for an order that there is no more: by void or by refund, as the gateway's actual state asks
@@ -201,7 +251,7 @@ pub(super) async fn give_back(listed: &Held, gateway: &dyn Gateway) -> Result<Fr
     let same = |held: &Held| held.order_id == listed.order_id && held.reference == listed.reference;
     let held = gateway.look_up(&charge).await?.filter(same);
     let held = held.ok_or_else(|| Trouble::Unanswered("the gateway does not know what it listed".into()))?;
-    let refunded = gateway.refund(&charge, held.captured).await?.refunded;
+    let refunded = gateway.refund(&charge, held.captured, 0).await?.refunded;
     if refunded >= held.captured {
         return Ok(Freed::Refunded);
     }
@@ -241,16 +291,13 @@ fn found(order: &Order, held: &Held) -> Outcome {
         HeldStatus::Prepared => {
             return again(backoff(order.task.attempts, PATIENCE), "the gateway has not begun with it yet");
         }
-        HeldStatus::Authorized => {
-            Event::PaymentAuthorized { amount: held.total.amount, reference, capture_before: held.capture_before }
-        }
+        HeldStatus::Authorized | HeldStatus::Captured => authorized(held),
         HeldStatus::ActionRequired => match &held.action {
             Some(action) => Event::PaymentActionRequired { action: action.clone(), reference },
             None => return contradiction(order, held),
         },
         HeldStatus::Declined => Event::PaymentDeclined { refusal: held.refusal.clone().unwrap_or_default() },
         HeldStatus::Voided => Event::PaymentDeclined { refusal: "voided".into() },
-        HeldStatus::Captured => return contradiction(order, held),
     })
 }
 
@@ -288,10 +335,11 @@ fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, pat
     }
 }
 
-/// Tries again after this time, or later if the gateway says so.
+/// Tries again after this time, or exactly when the gateway says: what it says is obeyed, and our own patience with its
+/// silence has nothing to do with it.
 fn try_again(after: Duration, trouble: Trouble) -> Outcome {
     let after = match &trouble {
-        Trouble::Later { after: told, .. } => after.max(Duration::from_std(*told).unwrap_or(RELEASE_PATIENCE)),
+        Trouble::Later { after: told, .. } => Duration::from_std(*told).unwrap_or(RELEASE_PATIENCE),
         Trouble::Unavailable(_) | Trouble::Unanswered(_) | Trouble::Refused(_) | Trouble::Invalid(_) => after,
     };
     again(after, trouble.to_string())
@@ -327,7 +375,7 @@ mod tests {
         async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
             self.authorize(charge).await
         }
-        async fn refund(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
+        async fn refund(&self, charge: &Charge, _: i64, _: u32) -> Result<Held, Trouble> {
             self.authorize(charge).await
         }
         async fn list(&self, _: &Range<Instant>, _: Option<&str>) -> Result<Page, Trouble> {
@@ -357,6 +405,10 @@ mod tests {
         after(&order_in(Status::Rejected), &event(EventKind::PaymentVoided), Actor::Worker, at(1))
     }
 
+    fn failed_to_capture() -> Order {
+        after(&order_in(Status::Ready), &event(EventKind::CaptureRefused), Actor::Worker, at(1))
+    }
+
     #[rstest]
     #[case::prepared(order_in(Status::New), HeldStatus::Prepared, 0, None)]
     #[case::authorized(order_in(Status::New), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
@@ -365,16 +417,30 @@ mod tests {
     #[case::approved(order_in(Status::ActionRequired), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
     #[case::declined(order_in(Status::ActionRequired), HeldStatus::Declined, 0, Some(EventKind::PaymentDeclined))]
     #[case::known(order_in(Status::AwaitingShop), HeldStatus::Authorized, 0, None)]
+    #[case::lost_while_scheduled(order_in(Status::Scheduled), HeldStatus::Voided, 0, Some(EventKind::PaymentHoldLost))]
+    #[case::lost_while_offered(order_in(Status::AwaitingShop), HeldStatus::Voided, 0, Some(EventKind::PaymentHoldLost))]
+    #[case::lost_once_accepted(order_in(Status::Accepted), HeldStatus::Declined, 0, Some(EventKind::PaymentHoldLost))]
+    #[case::lost_while_made(order_in(Status::Preparing), HeldStatus::Voided, 0, Some(EventKind::CaptureRefused))]
+    #[case::lost_after_hand_over(order_in(Status::Completed), HeldStatus::Voided, 0, Some(EventKind::CaptureRefused))]
+    #[case::lost_and_known(failed_to_capture(), HeldStatus::Voided, 0, None)]
     #[case::taken(order_in(Status::Preparing), HeldStatus::Captured, 0, Some(EventKind::PaymentCaptured))]
+    #[case::taken_early(order_in(Status::Scheduled), HeldStatus::Captured, 0, Some(EventKind::PaymentCaptured))]
+    #[case::taken_after_a_refusal(failed_to_capture(), HeldStatus::Captured, 0, Some(EventKind::PaymentCaptured))]
     #[case::taken_already(captured(), HeldStatus::Captured, 0, None)]
     #[case::given_back_by_hand(captured(), HeldStatus::Captured, 100, Some(EventKind::PaymentRefunded))]
     #[case::given_back_already(refunded(), HeldStatus::Captured, 100, None)]
-    #[case::sent_back_by_the_bank(refunded(), HeldStatus::Captured, 0, Some(EventKind::Contradicted))]
-    #[case::released(order_in(Status::Rejected), HeldStatus::Voided, 0, None)]
+    #[case::sent_back_by_the_bank(refunded(), HeldStatus::Captured, 0, Some(EventKind::RefundFailed))]
+    #[case::held_again_though_taken(captured(), HeldStatus::Authorized, 0, Some(EventKind::Contradicted))]
+    #[case::released(order_in(Status::Rejected), HeldStatus::Voided, 0, Some(EventKind::PaymentVoided))]
     #[case::freed(voided(), HeldStatus::Voided, 0, None)]
     #[case::held_after_all(voided(), HeldStatus::Authorized, 0, Some(EventKind::PaymentAuthorized))]
-    #[case::taken_after_all(voided(), HeldStatus::Captured, 0, Some(EventKind::PaymentSurfaced))]
-    #[case::taken_before_it_was_held(order_in(Status::New), HeldStatus::Captured, 0, Some(EventKind::Contradicted))]
+    #[case::taken_after_all(voided(), HeldStatus::Captured, 0, Some(EventKind::PaymentAuthorized))]
+    #[case::taken_before_it_was_held(
+        order_in(Status::New),
+        HeldStatus::Captured,
+        0,
+        Some(EventKind::PaymentAuthorized)
+    )]
     #[tokio::test]
     async fn only_what_is_new_is_told_and_the_machine_takes_it(
         #[case] order: Order,
@@ -386,6 +452,14 @@ mod tests {
         assert_eq!(news.as_ref().map(Event::kind), told);
         if let Some(event) = news {
             after(&order, &machine::as_found(&order, event), Actor::Gateway, at(9));
+        }
+    }
+
+    #[test]
+    fn what_the_gateway_says_of_when_to_come_back_is_obeyed_however_often_it_was_asked() {
+        let told = Trouble::Later { after: std::time::Duration::from_secs(1), why: "429".into() };
+        for patience in [Duration::milliseconds(20), Duration::minutes(15)] {
+            assert_eq!(try_again(patience, told.clone()).again.unwrap().after, Duration::seconds(1));
         }
     }
 

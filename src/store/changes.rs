@@ -29,7 +29,7 @@ pub(super) fn apply(
 }
 
 /// One step of an order, as the log is to have it.
-pub(super) struct Step {
+pub(crate) struct Step {
     row: NewEventRow,
     happened: Happened,
 }
@@ -55,7 +55,7 @@ fn change(
 }
 
 /// What a worker's result makes of an order. `blamed_before` is what the order was blamed with when it was claimed.
-pub(super) fn worked(
+pub(crate) fn worked(
     before: &Order,
     outcome: &Outcome,
     blamed_before: i32,
@@ -91,8 +91,8 @@ pub(super) fn worked(
         task.leased_until = None;
         task.next_attempt_at = task.stage.map(|_| now + after);
         task.errors += i32::from(strike == Strike::Error);
-        // Whoever has to look at a contradiction needs to know what it was.
-        if task.last_error == before.task.last_error {
+        // An operator who looks at a contradiction or a failed refund needs to know what it was.
+        if task.last_error == before.task.last_error && !task.unresolved {
             task.last_error = Some(why.to_owned());
         }
         if task.parked_at.is_none() && claim::is_poison(&order) {

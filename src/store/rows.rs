@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::sql::{Json, Millis, RawId};
 use super::statements::{columns, rows};
 use super::{Error, Result};
-use crate::lifecycle::Actor;
+use crate::lifecycle::{Actor, Refund};
 use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, PaymentAction, Pickup, Placed, ShopId};
 use crate::state::{Order, Payment, PendingOperation, Task};
 
@@ -165,6 +165,14 @@ struct Details {
     release: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     refund_target: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    waived: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    refunded_elsewhere: i64,
+    #[serde(default, skip_serializing_if = "is_first")]
+    refund_attempt: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refund_choice: Option<Refund>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown_since: Option<Millis>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -173,6 +181,8 @@ struct Details {
     capture_before: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unresolved: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dropped_lines: Vec<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,6 +209,10 @@ fn is_zero(amount: &i64) -> bool {
     *amount == 0
 }
 
+fn is_first(attempt: &u32) -> bool {
+    *attempt == 0
+}
+
 impl Details {
     fn of(order: &Order) -> Self {
         let payment = order.payment.clone();
@@ -212,10 +226,15 @@ impl Details {
             refusal: payment.refusal,
             release: payment.release,
             refund_target: payment.refund_target,
+            waived: payment.waived,
+            refunded_elsewhere: payment.refunded_elsewhere,
+            refund_attempt: payment.refund_attempt,
+            refund_choice: payment.refund_choice,
             unknown_since: payment.unknown_since.map(millis),
             last_look: payment.last_look,
             capture_before: payment.capture_before.map(millis),
             last_error: order.task.last_error.clone(),
+            unresolved: order.task.unresolved,
             dropped_lines: order.dropped_lines.clone(),
             offer_at: order.offer_at.map(millis),
             offered_at: order.offered_at.map(millis),
@@ -327,6 +346,10 @@ impl OrderRow {
                 refusal: details.refusal,
                 release: details.release,
                 refund_target: details.refund_target,
+                waived: details.waived,
+                refunded_elsewhere: details.refunded_elsewhere,
+                refund_attempt: details.refund_attempt,
+                refund_choice: details.refund_choice,
                 unknown_since: details.unknown_since.map(instant),
                 last_look: details.last_look,
                 capture_before: details.capture_before.map(instant),
@@ -341,6 +364,7 @@ impl OrderRow {
                 leased_until: self.leased_until.map(instant),
                 parked_at: self.parked_at.map(instant),
                 last_error: details.last_error,
+                unresolved: details.unresolved,
             },
             entered_at: instant(details.entered_at),
             deadline_at: self.deadline_at.map(instant),

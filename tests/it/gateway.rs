@@ -149,10 +149,10 @@ contract! {
             assert_eq!((held.status, held.captured, held.refunded), (HeldStatus::Captured, 1000, 0));
         }
         for (total, refunded) in [(300, 300), (300, 300), (200, 300), (1000, 1000), (1000, 1000)] {
-            assert_eq!(gateway.port.refund(&charge, total).await.unwrap().refunded, refunded);
+            assert_eq!(gateway.port.refund(&charge, total, 0).await.unwrap().refunded, refunded);
             assert_eq!(gateway.port.look_up(&charge).await.unwrap().unwrap().refunded, refunded);
         }
-        assert_refused(gateway.port.refund(&charge, 1001).await);
+        assert_refused(gateway.port.refund(&charge, 1001, 0).await);
         let held = gateway.entry(charge.order_id).unwrap().held;
         assert_eq!((held.captured, held.refunded), (1000, 1000));
     }
@@ -162,7 +162,7 @@ contract! {
         for wrong in [-1, 0, TOTAL + 1] {
             assert_refused(gateway.port.capture(&charge, wrong).await);
         }
-        assert_refused(gateway.port.refund(&charge, 1).await);
+        assert_refused(gateway.port.refund(&charge, 1, 0).await);
         assert_eq!(gateway.status(&charge).await, Some(HeldStatus::Authorized));
     }
 
@@ -284,7 +284,7 @@ contract! {
             let charge = gateway.prepared(method).await;
             assert_eq!(insist!(gateway.port.authorize(&charge)).status, HeldStatus::Authorized);
             assert_eq!(insist!(gateway.port.capture(&charge, TOTAL)).captured, TOTAL);
-            assert_eq!(insist!(gateway.port.refund(&charge, 100)).refunded, 100);
+            assert_eq!(insist!(gateway.port.refund(&charge, 100, 0)).refunded, 100);
             let other = gateway.prepared(method).await;
             assert_eq!(insist!(gateway.port.void(&other)).status, HeldStatus::Voided);
         }
@@ -298,7 +298,7 @@ contract! {
         };
         let captured = at_once(|port, charge| tokio::spawn(async move { port.capture(&charge, 1000).await.is_ok() })).await;
         assert!(captured.into_iter().any(|done| done.unwrap()));
-        let refunded = at_once(|port, charge| tokio::spawn(async move { port.refund(&charge, 400).await.is_ok() })).await;
+        let refunded = at_once(|port, charge| tokio::spawn(async move { port.refund(&charge, 400, 0).await.is_ok() })).await;
         assert!(refunded.into_iter().any(|done| done.unwrap()));
         let held = gateway.entry(charge.order_id).unwrap().held;
         assert_eq!((held.captured, held.refunded), (1000, 400));

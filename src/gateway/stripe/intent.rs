@@ -55,6 +55,7 @@ enum LatestCharge {
 
 #[derive(Clone, Debug, Deserialize)]
 struct Charge {
+    amount_captured: Option<i64>,
     #[serde(default)]
     amount_refunded: i64,
     #[serde(default)]
@@ -76,6 +77,8 @@ struct CardDetails {
 #[derive(Clone, Debug, Deserialize)]
 struct Refunds {
     data: Vec<Refund>,
+    #[serde(default)]
+    has_more: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -87,7 +90,8 @@ struct Refund {
 }
 
 impl Refund {
-    /// Made for an order. What is left after a partial capture appears as a refund too, which nobody asked for.
+    /// Made by this service. What a person refunds by hand is not, and neither is what appears as a refund after a partial
+    /// capture: the rest, which was never taken.
     fn is_asked_for(&self) -> bool {
         self.metadata.contains_key("order_id")
     }
@@ -156,23 +160,31 @@ impl Intent {
     }
 
     fn captured(&self) -> i64 {
-        let refunds = self.charge().and_then(|charge| charge.refunds.as_ref()).into_iter().flat_map(|list| &list.data);
-        let left: i64 = refunds.filter(|refund| !refund.is_asked_for()).map(|refund| refund.amount).sum();
-        self.amount_received.unwrap_or(self.amount - left)
+        let told = self.amount_received.or_else(|| self.charge()?.amount_captured);
+        told.unwrap_or_else(|| {
+            let refunds = self.charge().and_then(|charge| charge.refunds.as_ref());
+            let rest = refunds.into_iter().flat_map(|list| &list.data).filter(|refund| !refund.is_asked_for());
+            self.amount - rest.map(|refund| refund.amount).sum::<i64>()
+        })
     }
 
-    /// After a partial capture what was left counts as refunded too, although it was never taken: then only what was
-    /// asked for counts.
+    /// All that went back, whoever asked for it. After a partial capture the rest, which was never taken, appears among
+    /// the refunds as well, and is no refund.
     fn refunded(&self, captured: i64) -> Result<i64, Trouble> {
-        match self.charge() {
-            Some(Charge { refunded: true, .. }) => Ok(captured),
-            Some(charge) if captured == self.amount => Ok(charge.amount_refunded),
-            Some(Charge { refunds: Some(refunds), .. }) => {
-                let given = refunds.data.iter().filter(|refund| refund.is_asked_for() && !refund.has_failed());
-                Ok(given.map(|refund| refund.amount).sum())
+        let rest = self.amount - captured;
+        let (sum, has_rest) = match self.charge() {
+            Some(Charge { refunds: Some(Refunds { data, has_more: false }), .. }) if !data.is_empty() => {
+                let given = data.iter().filter(|refund| !refund.has_failed());
+                let has_rest = data.iter().any(|refund| !refund.is_asked_for() && refund.amount == rest);
+                (given.map(|refund| refund.amount).sum(), has_rest)
             }
-            _ => Err(Trouble::Unanswered("the intent does not say what was refunded".into())),
-        }
+            Some(Charge { refunded: true, .. }) => (captured, false),
+            // Only the newest refunds are listed; the rest of a partial capture would be the oldest.
+            Some(Charge { refunds: Some(_), amount_refunded: sum, .. }) => (*sum, *sum >= rest),
+            Some(Charge { amount_refunded: sum, .. }) if rest == 0 => (*sum, false),
+            _ => return Err(Trouble::Unanswered("the intent does not say what was refunded".into())),
+        };
+        Ok((sum - if has_rest { rest } else { 0 }).clamp(0, captured))
     }
 
     fn capture_before(&self) -> Option<Instant> {
@@ -266,6 +278,24 @@ mod tests {
         let all_back = json!({"amount": 820, "amount_refunded": 820, "refunded": true});
         let taken = json!({"status": "succeeded", "amount_received": 400, "latest_charge": all_back});
         assert_eq!(intent(taken).held(false).unwrap().refunded, 400);
+    }
+
+    #[test]
+    fn a_refund_made_by_hand_counts_after_a_partial_capture_too() {
+        let rest = json!({"amount": 250, "status": "succeeded", "metadata": {}});
+        let by_hand = json!({"amount": 100, "status": "succeeded", "metadata": {}});
+        let ours = json!({"amount": 50, "status": "pending", "metadata": {"order_id": "x"}});
+        let refunded = |refunds: Value, has_more: bool| {
+            let sum: i64 = refunds.as_array().unwrap().iter().map(|refund| refund["amount"].as_i64().unwrap()).sum();
+            let charge = json!({"amount_refunded": if has_more { 400 } else { sum }, "refunded": false,
+                                "refunds": {"data": refunds, "has_more": has_more}});
+            let taken = json!({"status": "succeeded", "amount_received": 570, "latest_charge": charge});
+            intent(taken).held(false).unwrap().refunded
+        };
+        assert_eq!(refunded(json!([rest, by_hand]), false), 100);
+        assert_eq!(refunded(json!([by_hand, ours, rest]), false), 150);
+        assert_eq!(refunded(json!([by_hand, ours]), false), 150, "the rest does not appear everywhere");
+        assert_eq!(refunded(json!([by_hand]), true), 150, "the list goes on: the sum counts");
     }
 
     #[test]

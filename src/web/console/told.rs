@@ -41,6 +41,8 @@ pub fn event(event: &Event, order: &Order) -> String {
             },
             written(note),
         ],
+        Event::RefundReduced { amount, note } => vec![format!("{} less to refund", money(*amount)), written(note)],
+        Event::RefundFailed { amount } => vec![format!("a refund failed, {} refunded in all", money(*amount))],
         Event::RefundRequested { amount, note } => vec![format!("refund {}", money(*amount)), written(note)],
         Event::ForceCompleted { note } | Event::Retried { note } => vec![written(note)],
         Event::PaymentPrepared { reference } => vec![format!("reference {reference}")],
@@ -70,6 +72,7 @@ pub fn event(event: &Event, order: &Order) -> String {
         | Event::PaymentExpired
         | Event::PaymentUnavailable
         | Event::PaymentUnknown
+        | Event::PaymentHoldLost
         | Event::OrderDamaged
         | Event::SlotDue
         | Event::ShopTimedOut
