@@ -294,6 +294,10 @@ pub fn step(
                     order.payment.authorized
                 )));
             }
+            // The way back to `captured` is that of a failed refund: what is taken is not taken again.
+            if order.is_taken() || order.payment.status == PaymentStatus::Refunded {
+                return Err(illegal());
+            }
             pay(&mut next, PaymentStatus::Captured)?;
             next.payment.captured = *amount;
             // The outcome is known now for which an operator's choice was kept.

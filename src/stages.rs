@@ -194,6 +194,14 @@ pub fn is_of(order: &Order, held: &Held) -> bool {
     payment::is_ours(order, held)
 }
 
+/// What the gateway holds under a name of its own.
+///
+/// # Errors
+/// Why the gateway gave no answer.
+pub async fn named(reference: &str, gateway: &dyn Gateway) -> Result<Option<Held>, Trouble> {
+    payment::named(reference, gateway).await
+}
+
 /// Gives up what is held for an order, whatever the order says of it.
 ///
 /// # Errors

@@ -39,12 +39,40 @@ pub struct Entry {
     pub held: Held,
     /// The authorization as it was asked for; `None` while the key is only known from a void.
     pub charge: Option<Charge>,
+    /// All that was ever given back of it, failed or not, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<Refund>,
     /// When it was first heard of.
     #[serde(default)]
     pub made_at: Instant,
     /// Whose it is, where several share the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installation: Option<String>,
+}
+
+/// One refund of a charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    pub amount: i64,
+    /// Whether the service asked for it; otherwise a person did at the gateway.
+    pub is_ours: bool,
+    /// It did not reach the customer.
+    pub has_failed: bool,
+}
+
+/// What happens to a charge at the gateway without the service: it learns of it only by looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByHand {
+    /// A person or the bank cancels the authorization.
+    Cancel,
+    /// A person takes so much of what is held.
+    Capture(i64),
+    /// A person gives so much back.
+    Refund(i64),
+    /// The bank sends the newest refund back.
+    FailRefund,
+    /// The authorization expires.
+    Lapse,
 }
 
 /// What changed a charge. What changes nothing leaves no line.
@@ -58,6 +86,9 @@ pub enum Operation {
     Capture,
     Void,
     Refund,
+    /// A refund failed, at once or later.
+    RefundFailed,
+    Lapse,
 }
 
 /// The simulated gateway. These payment methods decide what becomes of a charge:
@@ -73,6 +104,9 @@ pub enum Operation {
 /// | `pm_error_after_charge` | held, but every `authorize` is answered by an error that says nothing |
 /// | `pm_flaky` | every second call of each kind fails without effect, the first one included |
 /// | `pm_busy` | every second call of each kind is put off for a second, the first one included |
+/// | `pm_short_hold` | authorized for a quarter of an hour |
+/// | `pm_refund_fails` | authorized, and the first refund fails at once |
+/// | `pm_refund_fails_later` | authorized, and the first refund fails a second later (behind the simulator's server) |
 /// | anything else | declined as `unknown_method` |
 pub struct GatewaySimulator {
     ledger: Arc<Ledger>,
@@ -105,7 +139,8 @@ impl GatewaySimulator {
                     let (key, at) = (charge.key.clone(), Utc::now());
                     let held = Held { status: HeldStatus::Prepared, ..nothing_held(&charge) };
                     let (operation, charge) = (Operation::Prepare, Some(charge));
-                    let entry = Entry { seq: 1, at, key, operation, held, charge, made_at: at, installation };
+                    let refunds = Vec::new();
+                    let entry = Entry { seq: 1, at, key, operation, held, charge, refunds, made_at: at, installation };
                     ledger.append(entry, None).await
                 }
             }
@@ -150,21 +185,60 @@ impl GatewaySimulator {
         }
     }
 
-    /// Gives back until so much has been given back in all as `total` makes of what has been so far.
+    /// Gives back until so much has been given back in all as `total` makes of what has been so far. `is_ours` tells a
+    /// refund of the service from one by hand. The result is the charge, with the new refund as its last if there is one.
     ///
     /// # Errors
     /// As the port's calls.
     pub async fn give_back(
         &self,
         key: &str,
+        is_ours: bool,
         total: impl FnOnce(&Held) -> i64 + Send + 'static,
-    ) -> Result<Held, Trouble> {
+    ) -> Result<Entry, Trouble> {
         let key = key.to_owned();
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
-            let entry = ledger.find_if_willing(Kind::Refund, &key)?.ok_or_else(no_charge)?;
-            match refunded(&entry.held, total(&entry.held))? {
-                Some(held) => ledger.write(entry, Operation::Refund, held).await,
+            let mut entry = ledger.find_if_willing(Kind::Refund, &key)?.ok_or_else(no_charge)?;
+            let Some(held) = refunded(&entry.held, total(&entry.held))? else { return Ok(entry) };
+            let method = entry.charge.as_ref().map(|charge| charge.method.as_str());
+            let has_failed = method == Some("pm_refund_fails") && entry.refunds.is_empty();
+            entry.refunds.push(Refund { amount: held.refunded - entry.held.refunded, is_ours, has_failed });
+            let (operation, held) =
+                if has_failed { (Operation::RefundFailed, entry.held.clone()) } else { (Operation::Refund, held) };
+            ledger.write(entry.clone(), operation, held.clone()).await?;
+            Ok(Entry { held, ..entry })
+        })
+        .await
+    }
+
+    /// Something happens at the gateway that the service did not ask for.
+    ///
+    /// # Errors
+    /// [`Trouble::Refused`] where it cannot happen.
+    pub async fn by_hand(&self, key: &str, what: ByHand) -> Result<Held, Trouble> {
+        if let ByHand::Refund(amount) = what {
+            let total = move |held: &Held| held.refunded.saturating_add(amount.max(0));
+            return self.give_back(key, false, total).await.map(|entry| entry.held);
+        }
+        let key = key.to_owned();
+        self.call(Duration::ZERO, move |ledger| async move {
+            let _turn = ledger.turn(&key).await;
+            let mut entry = ledger.find(&key)?.ok_or_else(no_charge)?;
+            let (operation, held) = match what {
+                ByHand::Cancel => (Operation::Void, voided(&entry.held, entry.held.order_id)?),
+                ByHand::Lapse => (Operation::Lapse, voided(&entry.held, entry.held.order_id)?),
+                ByHand::Capture(amount) => (Operation::Capture, captured(&entry.held, amount)?),
+                ByHand::Refund(_) | ByHand::FailRefund => {
+                    let newest = entry.refunds.iter_mut().rfind(|refund| !refund.has_failed);
+                    let newest = newest.ok_or_else(|| Trouble::Refused("nothing was refunded".into()))?;
+                    newest.has_failed = true;
+                    let refunded = entry.held.refunded - newest.amount;
+                    (Operation::RefundFailed, Some(Held { refunded, ..entry.held.clone() }))
+                }
+            };
+            match held {
+                Some(held) => ledger.write(entry, operation, held).await,
                 None => Ok(entry.held),
             }
         })
@@ -299,7 +373,7 @@ impl Gateway for GatewaySimulator {
         self.call(self.delay(), move |ledger| async move {
             let _turn = ledger.turn(&key).await;
             let entry = ledger.find_if_willing(Kind::Capture, &key)?.ok_or_else(no_charge)?;
-            match captured(&entry.held, amount, Utc::now())? {
+            match captured(&entry.held, amount)? {
                 Some(held) => ledger.write(entry, Operation::Capture, held).await,
                 None => Ok(entry.held),
             }
@@ -323,7 +397,7 @@ impl Gateway for GatewaySimulator {
     }
 
     async fn refund(&self, charge: &Charge, total_refunded: i64, _: u32) -> Result<Held, Trouble> {
-        self.give_back(&charge.key, move |_| total_refunded).await
+        self.give_back(&charge.key, true, move |_| total_refunded).await.map(|entry| entry.held)
     }
 
     /// Everything is of one installation here: nobody else has this ledger.

@@ -120,6 +120,18 @@ impl Hints {
     }
 }
 
+impl Hints {
+    /// The order that a payment of that name was made for, as the gateway says; `None` if it knows of none.
+    async fn order_of(&self, reference: &str) -> Result<Option<OrderId>, String> {
+        let nobody = OrderId(uuid::Uuid::nil());
+        let held = timeout(self.patience, stages::named(reference, &*self.gateway)).await;
+        match held.map_err(|_| "the gateway did not answer".to_owned())? {
+            Ok(held) => Ok(held.map(|held| held.order_id).filter(|order| *order != nobody)),
+            Err(trouble) => Err(trouble.to_string()),
+        }
+    }
+}
+
 /// How often an order is read again that changes meanwhile.
 const READINGS: usize = 5;
 /// How many callbacks may be looked into at once: each holds a connection to the gateway.
@@ -151,7 +163,12 @@ impl Callbacks for StripeCallbacks {
             Unheard::Unreadable(fault.to_string())
         })?;
         let (event, kind) = (&notice.id, &notice.kind);
-        let Some(order_id) = notice.order_id() else {
+        let named = match (notice.order_id(), notice.reference()) {
+            (Some(order_id), _) => Some(order_id),
+            (None, Some(reference)) => self.hints.order_of(reference).await.map_err(Unheard::Later)?,
+            (None, None) => None,
+        };
+        let Some(order_id) = named else {
             METERS.callbacks.of(Callback::Foreign).increment(1);
             tracing::info!(event, kind, "callback.foreign");
             return Ok(());

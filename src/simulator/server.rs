@@ -1,6 +1,8 @@
 //! The simulated gateway as a server of its own, behind the part of Stripe's HTTP API that `gateway::stripe` uses:
-//! PaymentIntents with manual capture, refunds, idempotency keys, test keys, and signed callbacks. It keeps the
-//! simulator's ledger, which has minor units, while requests and answers have Stripe's. Its payment methods decide what becomes of a payment.
+//! PaymentIntents with manual capture, refunds, idempotency keys, test keys, and signed callbacks. What people and banks do
+//! there by hand is done with `POST /simulator/payments/{id}/{cancel, capture, refund, fail_refund, lapse}`. It keeps the
+//! simulator's ledger, which has minor units, while requests and answers have Stripe's. Its payment methods decide what
+//! becomes of a payment.
 //!
 //! Answers are stored under their keys for as long as the process lives.
 
@@ -13,6 +15,7 @@ use std::future::pending;
 use std::io;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data};
@@ -24,15 +27,17 @@ use uuid::Uuid;
 use self::callbacks::Callbacks;
 pub use self::callbacks::Subscriber;
 use crate::app::Bank;
-use crate::gateway::simulator::{Delivery, Entry, GatewaySimulator, SLOW};
+use crate::gateway::simulator::{ByHand, Delivery, Entry, GatewaySimulator, SLOW};
 use crate::gateway::stripe::{INSTALLATION, ORDER_ID, units};
-use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
+use crate::gateway::{Charge, Gateway, HeldStatus, Trouble};
 use crate::order::{Currency, Hash, Money, OrderId};
 use crate::web::bank;
 use crate::web::problem::Problem;
 
 /// Bytes a request may hold.
 const LARGEST: usize = 64 * 1024;
+/// When the first refund of `pm_refund_fails_later` fails.
+const LATER: Duration = Duration::from_secs(1);
 /// Keys that are remembered: a simulator is not for ever.
 const MOST_KEYS: usize = 1_000_000;
 
@@ -54,7 +59,9 @@ pub async fn serve(
             .app_data(web::PayloadConfig::new(LARGEST))
             .route("/v1/payment_intents", web::get().to(listing::list))
             .route("/v1/payment_intents/{id}", web::get().to(retrieve))
+            .route("/v1/refunds/{id}", web::get().to(retrieve_refund))
             .route("/v1/{what:.*}", web::post().to(post))
+            .route("/simulator/payments/{id}/{what}", web::post().to(by_hand))
             .route("/simulator/bank/{key:.*}", web::get().to(get_challenge))
             .route("/simulator/bank/{key:.*}", web::post().to(answer_challenge))
             .default_service(web::to(async || Answer::of(&Refusal::missing()).send()))
@@ -197,11 +204,45 @@ async fn retrieve(desk: Data<Desk>, request: HttpRequest, id: web::Path<String>)
         return unauthorized();
     }
     let answer = match desk.gateway.look_up(&named(&id, OrderId(Uuid::nil()))).await {
-        Ok(Some(held)) => Answer::ok(objects::intent(&id, &held)),
-        Ok(None) => Answer::of(&Refusal::missing()),
+        Ok(_) => {
+            desk.entry(&id).map_or_else(|refusal| Answer::of(&refusal), |entry| Answer::ok(objects::intent(&entry)))
+        }
         Err(trouble) => Answer::of(&Refusal::of(trouble)),
     };
     answer.send()
+}
+
+async fn retrieve_refund(desk: Data<Desk>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+    if !is_permitted(&request) {
+        return unauthorized();
+    }
+    let refund = objects::refund_of(&id).and_then(|(key, n)| objects::refund(&desk.entry(key).ok()?, n));
+    refund.map_or_else(|| Answer::of(&Refusal::missing()), Answer::ok).send()
+}
+
+/// What a person does in the gateway's dashboard, or a bank by itself.
+async fn by_hand(
+    desk: Data<Desk>,
+    request: HttpRequest,
+    what: web::Path<(String, String)>,
+    body: Bytes,
+) -> HttpResponse {
+    if !is_permitted(&request) {
+        return unauthorized();
+    }
+    let (id, what) = what.into_inner();
+    let form = Form(form_urlencoded::parse(&body).into_owned().collect());
+    let amount = || form.amount("amount")?.ok_or_else(|| Refusal::invalid("parameter_missing"));
+    let what = match what.as_str() {
+        "cancel" => Ok(ByHand::Cancel),
+        "capture" => amount().map(ByHand::Capture),
+        "refund" => amount().map(ByHand::Refund),
+        "fail_refund" => Ok(ByHand::FailRefund),
+        "lapse" => Ok(ByHand::Lapse),
+        _ => Err(Refusal::missing()),
+    };
+    let done = async { desk.gateway.by_hand(&id, what?).await.map_err(Refusal::of).and_then(|_| desk.changed(&id)) };
+    done.await.map_or_else(|refusal| Answer::of(&refusal), |(intent, _)| Answer::ok(intent)).send()
 }
 
 /// Every POST goes through the stored answers; what it does is done to its end, whether or not the caller still listens.
@@ -217,6 +258,7 @@ async fn post(desk: Data<Desk>, request: HttpRequest, what: web::Path<String>, b
         return answer.send();
     }
     let form = Form(form_urlencoded::parse(&body).into_owned().collect());
+    let desk = desk.into_inner();
     let work = async move {
         let (answer, delivery) = match desk.carry_out(&what, &form, key.as_deref()).await {
             Ok((body, delivery)) => (Answer::ok(body), delivery),
@@ -272,7 +314,7 @@ impl Desk {
         }
     }
 
-    async fn carry_out(&self, what: &str, form: &Form, key: Option<&str>) -> Done {
+    async fn carry_out(self: &Arc<Self>, what: &str, form: &Form, key: Option<&str>) -> Done {
         let parts: Vec<&str> = what.split('/').collect();
         let prompt = |refusal| (refusal, Delivery::Prompt);
         match parts[..] {
@@ -318,9 +360,9 @@ impl Desk {
             method: form.get("payment_method").ok_or_else(missing)?.to_owned(),
             ..named(&id, order_id)
         };
-        let held = self.gateway.prepare(&charge, form.get(INSTALLATION).map(str::to_owned)).await;
-        let held = held.map_err(Refusal::of)?;
-        Ok((objects::intent(&id, &held), Delivery::Prompt))
+        let prepared = self.gateway.prepare(&charge, form.get(INSTALLATION).map(str::to_owned)).await;
+        prepared.map_err(Refusal::of)?;
+        Ok((objects::intent(&self.entry(&id)?), Delivery::Prompt))
     }
 
     async fn confirm(&self, id: &str, entry: Entry) -> Done {
@@ -328,8 +370,7 @@ impl Desk {
         let charge = entry.charge.filter(|_| entry.held.status == HeldStatus::Prepared).ok_or_else(unexpected)?;
         let (result, delivery) = self.gateway.charge(&charge).await;
         let held = result.map_err(|trouble| (Refusal::of(trouble), delivery))?;
-        self.tell(id, &held);
-        let intent = objects::intent(id, &held);
+        let (intent, _) = self.changed(id).map_err(|refusal| (refusal, delivery))?;
         if held.status != HeldStatus::Declined {
             return Ok((intent, delivery));
         }
@@ -344,8 +385,8 @@ impl Desk {
             return Err(Refusal::unexpected_state());
         }
         let amount = form.money("amount_to_capture", held.total.currency)?.unwrap_or(held.total.amount);
-        let held = self.gateway.capture(&named(id, held.order_id), amount).await;
-        self.changed(id, held.map_err(Refusal::of)?)
+        self.gateway.capture(&named(id, held.order_id), amount).await.map_err(Refusal::of)?;
+        self.changed(id)
     }
 
     async fn cancel(&self, id: &str, form: &Form) -> Result<(Value, Delivery), Refusal> {
@@ -354,11 +395,11 @@ impl Desk {
         if matches!(held.status, HeldStatus::Voided | HeldStatus::Captured) {
             return Err(Refusal::unexpected_state());
         }
-        let held = self.gateway.void(&named(id, held.order_id)).await;
-        self.changed(id, held.map_err(Refusal::of)?)
+        self.gateway.void(&named(id, held.order_id)).await.map_err(Refusal::of)?;
+        self.changed(id)
     }
 
-    async fn refund(&self, form: &Form) -> Result<(Value, Delivery), Refusal> {
+    async fn refund(self: &Arc<Self>, form: &Form) -> Result<(Value, Delivery), Refusal> {
         form.only(&["payment_intent", "amount", ORDER_ID])?;
         let id = form.get("payment_intent").ok_or_else(|| Refusal::invalid("parameter_missing"))?;
         let held = self.entry(id)?.held;
@@ -366,29 +407,39 @@ impl Desk {
         if amount <= 0 {
             return Err(Refusal::invalid("parameter_invalid_integer"));
         }
-        let held = self.gateway.give_back(id, move |held| held.refunded.saturating_add(amount)).await;
-        let held = held.map_err(|trouble| match trouble {
+        let is_ours = form.get(ORDER_ID).is_some();
+        let given = self.gateway.give_back(id, is_ours, move |held| held.refunded.saturating_add(amount)).await;
+        let entry = given.map_err(|trouble| match trouble {
             Trouble::Refused(_) => Refusal::invalid("charge_already_refunded"),
             other => Refusal::of(other),
         })?;
-        self.tell(id, &held);
-        Ok((objects::refund(id, amount, &held), Delivery::Prompt))
+        self.changed(id)?;
+        let method = entry.charge.as_ref().map(|charge| charge.method.as_str());
+        if method == Some("pm_refund_fails_later") && entry.refunds.len() == 1 {
+            let (desk, id) = (self.clone(), id.to_owned());
+            actix_web::rt::spawn(async move {
+                tokio::time::sleep(LATER).await;
+                if desk.gateway.by_hand(&id, ByHand::FailRefund).await.is_ok() {
+                    let _ = desk.changed(&id);
+                }
+            });
+        }
+        let refund = objects::refund(&entry, entry.refunds.len().saturating_sub(1)).ok_or_else(Refusal::broken)?;
+        Ok((refund, Delivery::Prompt))
     }
 
-    fn changed(&self, id: &str, held: Held) -> Result<(Value, Delivery), Refusal> {
-        self.tell(id, &held);
-        Ok((objects::intent(id, &held), Delivery::Prompt))
+    /// What has become of a payment, which the subscriber is told of.
+    fn changed(&self, id: &str) -> Result<(Value, Delivery), Refusal> {
+        let entry = self.entry(id)?;
+        if let Some(callbacks) = &self.callbacks {
+            callbacks.send(objects::event(&entry));
+        }
+        Ok((objects::intent(&entry), Delivery::Prompt))
     }
 
     fn entry(&self, id: &str) -> Result<Entry, Refusal> {
         let found = self.gateway.entry(id).map_err(Refusal::of)?;
         found.ok_or_else(Refusal::missing)
-    }
-
-    fn tell(&self, id: &str, held: &Held) {
-        if let Some(callbacks) = &self.callbacks {
-            callbacks.send(objects::event(id, held));
-        }
     }
 }
 
@@ -402,8 +453,8 @@ impl Bank for Desk {
 
     async fn answer(&self, key: &str, approve: bool) -> Result<bool, String> {
         let held = self.gateway.answer_bank(key, approve).await.map_err(|trouble| trouble.to_string())?;
-        if let Some(held) = &held {
-            self.tell(key, held);
+        if held.is_some() {
+            let _ = self.changed(key);
         }
         Ok(held.is_some())
     }

@@ -376,6 +376,9 @@ impl World {
         let before = self.order.clone();
         let (after, _) = worked(&before, &outcome, 0, self.now, &self.policy).expect("a sound row");
         self.log.push(format!("{:?} by a worker", outcome.event));
+        if let Some(event) = &outcome.event {
+            self.decide(&before, &after, event);
+        }
         self.order = after;
         self.check(&before, outcome.event.as_ref());
     }

@@ -9,11 +9,13 @@
 use std::cmp::Ordering;
 
 use chrono::Duration;
+use uuid::Uuid;
 
 use super::{Freed, Ports, again, backoff, happened};
 use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
 use crate::lifecycle::{Event, PaymentStatus, Stage, Status};
 use crate::machine;
+use crate::order::{Money, OrderId};
 use crate::state::{Order, authorization_key};
 use crate::store::Outcome;
 use crate::turns::Peer;
@@ -228,6 +230,14 @@ fn authorized(held: &Held) -> Event {
         reference: held.reference.clone(),
         capture_before: held.capture_before,
     }
+}
+
+/// What the gateway holds under a name of its own, of which no order is known.
+pub(super) async fn named(reference: &str, gateway: &dyn Gateway) -> Result<Option<Held>, Trouble> {
+    let order_id = OrderId(Uuid::nil());
+    let total = Money { amount: 0, currency: "XXX".parse().expect("ISO 4217 has a code for no currency") };
+    let (key, method, reference) = (authorization_key(order_id), String::new(), Some(reference.to_owned()));
+    gateway.look_up(&Charge { key, order_id, total, method, traceparent: None, reference }).await
 }
 
 /// Gives back what is held for an order that there is no more: by void or by refund, as the gateway's actual state asks

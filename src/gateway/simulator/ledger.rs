@@ -15,8 +15,9 @@ use crate::gateway::{Charge, Held, HeldStatus, Trouble};
 use crate::journal::{Index, Journal};
 use crate::order::{Hash, Instant, Money, OrderId, PaymentAction};
 
-/// Holds lapse after this many days.
-const HOLD_DAYS: i64 = 7;
+/// After this time holds lapse.
+const HOLD: TimeDelta = TimeDelta::days(7);
+const SHORT_HOLD: TimeDelta = TimeDelta::minutes(15);
 /// Charges are changed one caller at a time; those that share a turn wait for each other without need.
 const TURNS: usize = 1024;
 
@@ -76,7 +77,8 @@ impl Ledger {
 
     pub fn find(&self, key: &str) -> Result<Option<Entry>, Trouble> {
         let offset = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(&name(key));
-        offset.map(|offset| self.journal.read_at(offset)).transpose().map_err(unwritten)
+        let found: Option<Entry> = offset.map(|offset| self.journal.read_at(offset)).transpose().map_err(unwritten)?;
+        Ok(found.map(|entry| Entry { held: lapsed(entry.held, Utc::now()), ..entry }))
     }
 
     pub fn find_if_willing(&self, kind: Kind, key: &str) -> Result<Option<Entry>, Trouble> {
@@ -109,7 +111,9 @@ impl Ledger {
         let at = Utc::now();
         let (key, held) = (charge.key.clone(), decide(&charge, at, bank_page));
         let (operation, charge) = (Operation::Authorize, Some(charge));
-        self.append(Entry { seq: 1, at, key, operation, held, charge, made_at: at, installation: None }, None).await
+        let refunds = Vec::new();
+        self.append(Entry { seq: 1, at, key, operation, held, charge, refunds, made_at: at, installation: None }, None)
+            .await
     }
 
     /// An authorization under a key that is known: nothing is held twice, nor after a void.
@@ -143,7 +147,17 @@ impl Ledger {
             refusal: None,
         };
         let (at, operation) = (Utc::now(), Operation::Void);
-        let entry = Entry { seq: 1, at, key, operation, held, charge: None, made_at: at, installation: None };
+        let entry = Entry {
+            seq: 1,
+            at,
+            key,
+            operation,
+            held,
+            charge: None,
+            refunds: Vec::new(),
+            made_at: at,
+            installation: None,
+        };
         self.append(entry, None).await
     }
 
@@ -167,16 +181,23 @@ impl Ledger {
 pub(super) fn decide(charge: &Charge, at: Instant, bank_page: String) -> Held {
     let (status, refusal) = match charge.method.as_str() {
         _ if charge.total.amount <= 0 => (HeldStatus::Declined, Some("invalid_amount")),
-        "pm_card_visa" | "pm_slow" | "pm_timeout_after_charge" | "pm_error_after_charge" | "pm_flaky" | "pm_busy" => {
-            (HeldStatus::Authorized, None)
-        }
+        "pm_card_visa"
+        | "pm_slow"
+        | "pm_timeout_after_charge"
+        | "pm_error_after_charge"
+        | "pm_flaky"
+        | "pm_busy"
+        | "pm_short_hold"
+        | "pm_refund_fails"
+        | "pm_refund_fails_later" => (HeldStatus::Authorized, None),
         "pm_action_required" => (HeldStatus::ActionRequired, None),
         "pm_declined" => (HeldStatus::Declined, Some("card_declined")),
         _ => (HeldStatus::Declined, Some("unknown_method")),
     };
+    let lasts = if charge.method == "pm_short_hold" { SHORT_HOLD } else { HOLD };
     Held {
         status,
-        capture_before: (status != HeldStatus::Declined).then(|| at + TimeDelta::days(HOLD_DAYS)),
+        capture_before: (status != HeldStatus::Declined).then(|| at + lasts),
         action: (status == HeldStatus::ActionRequired).then(|| PaymentAction::redirect(bank_page)),
         refusal: refusal.map(str::to_owned),
         ..nothing_held(charge)
@@ -198,16 +219,19 @@ pub(super) fn nothing_held(charge: &Charge) -> Held {
     }
 }
 
+/// The charge as it is now: a hold ends by itself.
+pub(super) fn lapsed(held: Held, now: Instant) -> Held {
+    let has_ended = held.status == HeldStatus::Authorized && held.capture_before.is_some_and(|end| now >= end);
+    if has_ended { Held { status: HeldStatus::Voided, capture_before: None, ..held } } else { held }
+}
+
 /// The charge after taking `amount`; `None` if it is so already.
-pub(super) fn captured(held: &Held, amount: i64, now: Instant) -> Result<Option<Held>, Trouble> {
+pub(super) fn captured(held: &Held, amount: i64) -> Result<Option<Held>, Trouble> {
     match held.status {
         HeldStatus::Captured if held.captured == amount => Ok(None),
         HeldStatus::Captured => Err(Trouble::Refused(format!("already captured with {}", held.captured))),
         HeldStatus::Authorized if !(1..=held.total.amount).contains(&amount) => {
             Err(Trouble::Refused(format!("{amount} is not between 1 and the authorized {}", held.total.amount)))
-        }
-        HeldStatus::Authorized if held.capture_before.is_some_and(|end| now >= end) => {
-            Err(Trouble::Refused("the hold has lapsed".into()))
         }
         HeldStatus::Authorized => Ok(Some(Held { status: HeldStatus::Captured, captured: amount, ..held.clone() })),
         HeldStatus::Prepared | HeldStatus::ActionRequired | HeldStatus::Declined | HeldStatus::Voided => {

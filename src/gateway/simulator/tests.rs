@@ -88,8 +88,11 @@ async fn capture_is_once_and_never_more_than_authorized() {
 async fn a_lapsed_hold_cannot_be_captured() {
     let held = in_memory().authorize(&charge("pm_card_visa")).await.unwrap();
     let end = held.capture_before.unwrap();
-    assert!(captured(&held, 1, end - TimeDelta::milliseconds(1)).is_ok());
-    assert!(is_refused(captured(&held, 1, end)));
+    let before = lapsed(held.clone(), end - TimeDelta::milliseconds(1));
+    assert!(captured(&before, 1).is_ok());
+    let after = lapsed(held, end);
+    assert_eq!(after.status, HeldStatus::Voided);
+    assert!(is_refused(captured(&after, 1)));
 }
 
 #[tokio::test]

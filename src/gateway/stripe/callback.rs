@@ -23,12 +23,19 @@ struct Data {
 #[derive(Debug, Deserialize)]
 struct Object {
     metadata: Option<BTreeMap<String, String>>,
+    payment_intent: Option<String>,
 }
 
 impl Notice {
     /// The order it is about, if it is about one of ours: intents, their charges and our refunds carry its id.
     pub fn order_id(&self) -> Option<OrderId> {
         self.data.object.metadata.as_ref()?.get("order_id")?.parse().ok()
+    }
+
+    /// The payment it is about, as the gateway calls it. A refund that a person made by hand names nothing else.
+    pub fn reference(&self) -> Option<&str> {
+        let is_refund = self.kind.starts_with("refund.") || self.kind.starts_with("charge.refund");
+        self.data.object.payment_intent.as_deref().filter(|_| is_refund)
     }
 }
 
@@ -55,6 +62,10 @@ mod tests {
         for foreign in ["{}", "{\"metadata\":null}", "{\"metadata\":{}}", "{\"metadata\":{\"order_id\":\"42\"}}"] {
             assert_eq!(order_of(foreign).unwrap(), None, "{foreign}");
         }
+        let by_hand =
+            br#"{"id":"evt_1","type":"refund.failed","data":{"object":{"metadata":{},"payment_intent":"pi_1"}}}"#;
+        let notice = read(by_hand).unwrap();
+        assert_eq!((notice.order_id(), notice.reference()), (None, Some("pi_1")));
         for garbage in ["", "[]", "{}", "{\"id\":1}"] {
             assert!(read(garbage.as_bytes()).is_err(), "{garbage}");
         }

@@ -41,7 +41,7 @@ impl Desk {
 }
 
 fn listed(entry: &Entry) -> Value {
-    let mut intent = objects::intent(&entry.key, &entry.held);
+    let mut intent = objects::intent(entry);
     intent["created"] = json!(entry.made_at.timestamp());
     if let Some(installation) = &entry.installation {
         intent["metadata"]["installation"] = json!(installation);

@@ -4,12 +4,14 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::gateway::simulator::{Entry, Operation, Refund};
 use crate::gateway::stripe::units;
 use crate::gateway::{Held, HeldStatus};
 use crate::order::Money;
 
 /// A PaymentIntent, with its latest charge and the charge's refunds.
-pub fn intent(id: &str, held: &Held) -> Value {
+pub fn intent(entry: &Entry) -> Value {
+    let (id, held) = (&entry.key, &entry.held);
     let status = match held.status {
         HeldStatus::Prepared => "requires_confirmation",
         HeldStatus::ActionRequired => "requires_action",
@@ -35,7 +37,7 @@ pub fn intent(id: &str, held: &Held) -> Value {
         "client_secret": format!("{id}_secret_simulated"),
         "currency": held.total.currency.as_str().to_lowercase(),
         "last_payment_error": error,
-        "latest_charge": is_charged.then(|| charge(id, held)),
+        "latest_charge": is_charged.then(|| charge(entry)),
         "livemode": false,
         "metadata": metadata(held),
         "next_action": next_action,
@@ -43,14 +45,14 @@ pub fn intent(id: &str, held: &Held) -> Value {
     })
 }
 
-/// What was left after a partial capture shows as refunded, as it does at Stripe.
-fn charge(id: &str, held: &Held) -> Value {
+/// What was left after a partial capture shows as refunded, as it does at Stripe. The newest refund stands first.
+fn charge(entry: &Entry) -> Value {
+    let (id, held) = (&entry.key, &entry.held);
     let is_captured = held.status == HeldStatus::Captured;
     let left = if is_captured { held.total.amount - held.captured } else { 0 };
-    let asked_for = (held.refunded > 0).then(|| refund(id, held.refunded, held));
     let released = (left > 0)
         .then(|| json!({"id": "re_left", "amount": written(left, held), "status": "succeeded", "metadata": {}}));
-    let refunds: Vec<Value> = asked_for.into_iter().chain(released).collect();
+    let refunds: Vec<Value> = (0..entry.refunds.len()).rev().filter_map(|n| refund(entry, n)).chain(released).collect();
     json!({
         "id": id.replacen("pi_", "ch_", 1),
         "object": "charge",
@@ -66,30 +68,39 @@ fn charge(id: &str, held: &Held) -> Value {
     })
 }
 
-/// A refund of so much.
-pub fn refund(id: &str, amount: i64, held: &Held) -> Value {
-    json!({
-        "id": format!("re_{}", Uuid::now_v7().simple()),
+/// The n-th refund of a charge. Only those of the service name its order.
+pub fn refund(entry: &Entry, n: usize) -> Option<Value> {
+    let Refund { amount, is_ours, has_failed } = entry.refunds.get(n)?;
+    Some(json!({
+        "id": format!("re_{n}_{}", entry.key),
         "object": "refund",
-        "amount": written(amount, held),
-        "metadata": metadata(held),
-        "payment_intent": id,
-        "status": "succeeded",
-    })
+        "amount": written(*amount, &entry.held),
+        "metadata": if *is_ours { metadata(&entry.held) } else { json!({}) },
+        "payment_intent": entry.key,
+        "status": if *has_failed { "failed" } else { "succeeded" },
+    }))
+}
+
+/// The charge and the place of a refund of that id.
+pub fn refund_of(id: &str) -> Option<(&str, usize)> {
+    let (n, key) = id.strip_prefix("re_")?.split_once('_')?;
+    Some((key, n.parse().ok()?))
 }
 
 /// What is sent to a subscriber once a payment stands so.
-pub fn event(id: &str, held: &Held) -> Value {
-    let kind = match held.status {
-        HeldStatus::Prepared => "payment_intent.created",
-        HeldStatus::ActionRequired => "payment_intent.requires_action",
-        HeldStatus::Authorized => "payment_intent.amount_capturable_updated",
-        HeldStatus::Declined => "payment_intent.payment_failed",
-        HeldStatus::Voided => "payment_intent.canceled",
-        HeldStatus::Captured if held.refunded > 0 => "charge.refunded",
-        HeldStatus::Captured => "payment_intent.succeeded",
+pub fn event(entry: &Entry) -> Value {
+    let last = entry.refunds.len().checked_sub(1);
+    let failed = entry.refunds.iter().rposition(|refund| refund.has_failed);
+    let (kind, object) = match (entry.held.status, entry.operation) {
+        (_, Operation::RefundFailed) => ("refund.failed", failed.and_then(|n| refund(entry, n)).unwrap_or_default()),
+        (HeldStatus::Prepared, _) => ("payment_intent.created", intent(entry)),
+        (HeldStatus::ActionRequired, _) => ("payment_intent.requires_action", intent(entry)),
+        (HeldStatus::Authorized, _) => ("payment_intent.amount_capturable_updated", intent(entry)),
+        (HeldStatus::Declined, _) => ("payment_intent.payment_failed", intent(entry)),
+        (HeldStatus::Voided, _) => ("payment_intent.canceled", intent(entry)),
+        (HeldStatus::Captured, _) if last.is_some() => ("charge.refunded", charge(entry)),
+        (HeldStatus::Captured, _) => ("payment_intent.succeeded", intent(entry)),
     };
-    let object = if kind == "charge.refunded" { charge(id, held) } else { intent(id, held) };
     json!({
         "id": format!("evt_{}", Uuid::now_v7().simple()),
         "object": "event",
