@@ -37,6 +37,8 @@ pub enum Command {
     /// Gives back this much more, in minor units. `lines` are the lines whose price that is, where lines were chosen.
     #[strum_discriminants(strum(serialize = "refund_order"))]
     Refund { amount: i64, lines: Vec<usize> },
+    /// Gives up refunding this much of what is owed, in minor units.
+    ReduceRefund { amount: i64 },
     /// Puts the deadline off.
     ExtendDeadline { minutes: u32 },
     /// Tells the shop of the order once more.
@@ -67,6 +69,7 @@ impl Command {
             Self::Retry => Event::Retried { note },
             Self::ForceComplete => Event::ForceCompleted { note },
             Self::Refund { amount, .. } => Event::RefundRequested { amount: *amount, note },
+            Self::ReduceRefund { amount } => Event::RefundReduced { amount: *amount, note },
             Self::ExtendDeadline { minutes } => Event::DeadlineExtended { minutes: *minutes },
             Self::RepeatOffer => Event::OfferRepeated,
             Self::SettlePayment { event, .. } => event.clone(),
@@ -79,6 +82,7 @@ impl Command {
         let mut detail = match self {
             Self::Cancel { reason, refund } => json!({"reason": reason, "refund": refund}),
             Self::Refund { amount, lines } => json!({"amount": amount, "lines": lines}),
+            Self::ReduceRefund { amount } => json!({"amount": amount}),
             Self::ExtendDeadline { minutes } => json!({"minutes": minutes}),
             Self::SettlePayment { event, agrees_to } => {
                 let amount = match event {
@@ -91,7 +95,7 @@ impl Command {
             Self::Retry | Self::ForceComplete | Self::RepeatOffer => json!({}),
         };
         let moves_money =
-            matches!(self, Self::Cancel { .. } | Self::Refund { .. } | Self::SettlePayment { .. } | Self::VoidPayment);
+            !matches!(self, Self::Retry | Self::ForceComplete | Self::ExtendDeadline { .. } | Self::RepeatOffer);
         if let Some(order) = order.filter(|_| moves_money) {
             detail["currency"] = json!(order.placed.total.currency.to_string());
         }
@@ -105,17 +109,25 @@ impl CommandKind {
     pub fn needs_reason(self) -> bool {
         match self {
             Self::Cancel | Self::Retry | Self::RepeatOffer => false,
-            Self::ForceComplete | Self::Refund | Self::ExtendDeadline | Self::VoidPayment | Self::SettlePayment => true,
+            Self::ForceComplete
+            | Self::Refund
+            | Self::ReduceRefund
+            | Self::ExtendDeadline
+            | Self::VoidPayment
+            | Self::SettlePayment => true,
         }
     }
 
     /// Whether the order as it stands allows it. Buttons, `operator_actions` and counts derive from this.
     pub fn allowed(self, order: &Order) -> bool {
         match self {
+            // A contradiction where nothing is pending: whoever has seen to it says so.
+            Self::Retry if order.task.unresolved => true,
             Self::Cancel | Self::Retry | Self::ForceComplete | Self::VoidPayment | Self::SettlePayment => {
                 self.allowed_in(order.status, order.payment.status, order.task.stage)
             }
             Self::Refund => order.refundable() > 0,
+            Self::ReduceRefund => order.reducible() > 0,
             Self::ExtendDeadline => order.can_wait_longer(),
             Self::RepeatOffer => order.can_be_offered_again(),
         }
@@ -137,7 +149,7 @@ impl CommandKind {
                 P::CaptureFailed | P::Captured | P::PartiallyRefunded => true,
                 _ => false,
             },
-            Self::Refund => matches!(payment, P::Captured | P::PartiallyRefunded),
+            Self::Refund | Self::ReduceRefund => matches!(payment, P::Captured | P::PartiallyRefunded),
             Self::ExtendDeadline => status.is_ongoing(),
             Self::RepeatOffer => status == Status::AwaitingShop,
         }
@@ -156,6 +168,7 @@ mod tests {
             Command::Retry,
             Command::ForceComplete,
             Command::Refund { amount: 1, lines: vec![] },
+            Command::ReduceRefund { amount: 1 },
             Command::ExtendDeadline { minutes: 1 },
             Command::RepeatOffer,
             Command::VoidPayment,

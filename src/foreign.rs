@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Url, redirect, retry};
 use thiserror::Error;
@@ -140,6 +141,22 @@ pub struct Answer {
     pub status: u16,
     /// As it was sent.
     pub retry_after: Option<String>,
+}
+
+/// The soonest that a receiver is asked again which asks for no time at all …
+const SHORTEST_ASKED: Duration = Duration::from_secs(1);
+/// … and the latest, whatever it asks for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+
+impl Answer {
+    /// How long it asks to be left alone, by seconds or a date in `Retry-After` of 429 or 503; `None` if it does not, or
+    /// not in a way that can be read.
+    pub fn asks_for(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let text = self.retry_after.as_deref().filter(|_| matches!(self.status, 429 | 503))?.trim();
+        let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
+        let until = || Some((DateTime::parse_from_rfc2822(text).ok()?.to_utc() - now).to_std().unwrap_or_default());
+        Some(seconds.or_else(until)?.clamp(SHORTEST_ASKED, LONGEST_ASKED))
+    }
 }
 
 /// Why there is no answer.

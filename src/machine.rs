@@ -440,8 +440,8 @@ pub fn step(
             next.task = Task { fence, attempts, blame, ..Task::default() };
             // Where nothing can be tried an operator has seen what is wrong.
             if pending_stage(&next).is_some() {
-                let Task { last_error, unresolved, .. } = order.task.clone();
-                next.task = Task { last_error, unresolved, next_attempt_at: Some(now), ..next.task };
+                let last_error = order.task.last_error.clone();
+                next.task = Task { last_error, next_attempt_at: Some(now), ..next.task };
             }
         }
         Event::DeadlineExtended { minutes } if order.can_wait_longer() => {

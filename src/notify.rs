@@ -199,8 +199,9 @@ impl Notifier {
         }
         let asked = made.iter().filter_map(|made| made.asked).max();
         if standing.failures >= FAILING || asked.is_some() {
-            let rest = rhythm::rest(standing.failures.saturating_sub(FAILING), rand::random());
-            standing.rests_until = Some(Monotonic::now() + rest.max(asked.unwrap_or_default()));
+            // What it asks for is obeyed as it is, neither more nor less.
+            let rest = || rhythm::rest(standing.failures.saturating_sub(FAILING), rand::random());
+            standing.rests_until = Some(Monotonic::now() + asked.unwrap_or_else(rest));
         }
         let is_back = was_failing && any(Told::Delivered);
         let attempted = made.into_iter().map(|made| made.attempted).collect();
@@ -233,8 +234,7 @@ impl Notifier {
         METERS.deliveries.of((receiver, told)).increment(1);
         let (status, trouble, asked) = match &sent {
             Ok(answer) => {
-                let asked = answer.retry_after.as_deref().and_then(|text| rhythm::asked(text, ended));
-                let asked = asked.filter(|_| matches!(answer.status, 429 | 503));
+                let asked = answer.asks_for(ended);
                 (Some(answer.status), said_of(answer), asked)
             }
             Err(trouble) => (None, Some(trouble.to_string()), None),
@@ -246,7 +246,7 @@ impl Notifier {
                 Then::GivenUp
             }
             _ => {
-                let pause = rhythm::pause(delivery.attempts, rand::random()).max(asked.unwrap_or_default());
+                let pause = asked.unwrap_or_else(|| rhythm::pause(delivery.attempts, rand::random()));
                 let pause = chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::MAX);
                 Then::Again((ended + pause).min(delivery.give_up_at))
             }

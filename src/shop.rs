@@ -3,6 +3,8 @@
 pub mod simulator;
 pub mod webhook;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -42,8 +44,18 @@ pub enum Answer {
 
 /// The shop could not be reached, or did not answer: the offer is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the shop did not answer: {0}")]
-pub struct Unreachable(pub String);
+#[error("the shop did not answer: {why}")]
+pub struct Unreachable {
+    pub why: String,
+    /// When it asks to be offered the order again, if it says so.
+    pub after: Option<Duration>,
+}
+
+impl Unreachable {
+    pub fn new(why: String) -> Self {
+        Self { why, after: None }
+    }
+}
 
 /// Whoever brings offers to shops. Repeating an offer is safe: a shop knows an order by its id.
 #[async_trait]

@@ -142,10 +142,10 @@ impl Silence for Unreachable {
         true
     }
     fn unavailable(why: String) -> Self {
-        Unreachable(why)
+        Unreachable::new(why)
     }
     fn unanswered(why: String) -> Self {
-        Unreachable(why)
+        Unreachable::new(why)
     }
     // Whatever a shop did not answer is offered again: there is nothing to tell apart.
     fn counted(&self) -> Called {

@@ -122,6 +122,7 @@ pub fn configure(app: &mut ServiceConfig) {
                 .route(post().to(admin::orders::force_complete_order)),
         )
         .service(resource("/v1/admin/orders/{order_id}/refund").route(post().to(admin::orders::refund_order)))
+        .service(resource("/v1/admin/orders/{order_id}/reduce-refund").route(post().to(admin::orders::reduce_refund)))
         .service(read("/v1/admin/webhooks", receivers::list_all_webhooks).route(post().to(receivers::create_receiver)))
         .service(
             read("/v1/admin/webhooks/{webhook_id}", receivers::inspect_webhook)

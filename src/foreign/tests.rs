@@ -240,3 +240,17 @@ async fn https_is_tls_and_a_certificate_that_nobody_vouches_for_is_refused() {
     assert!(matches!(answer, Err(Trouble::Unreachable(_) | Trouble::Unanswered(_))), "{answer:?}");
     assert!(heard.all().iter().all(|heard| heard == "TLS"), "nothing is said in the open: {:?}", heard.all());
 }
+
+#[test]
+fn what_is_asked_for_is_obeyed_within_bounds() {
+    let now = "2026-01-02T03:04:05Z".parse().unwrap();
+    let read =
+        |status, text: &str| Answer { status, retry_after: Some(text.into()) }.asks_for(now).map(|wait| wait.as_secs());
+    assert_eq!([read(429, "7"), read(503, "7"), read(500, "7")], [Some(7), Some(7), None]);
+    assert_eq!([read(429, "99999999"), read(429, "0")], [Some(3600), Some(1)]);
+    assert_eq!(read(429, "Fri, 02 Jan 2026 03:04:35 GMT"), Some(30));
+    assert_eq!(read(429, "Thu, 01 Jan 2026 00:00:00 GMT"), Some(1));
+    for garbage in ["", "soon", "-1", "1e9", "99999999999999999999999"] {
+        assert_eq!(read(429, garbage), None, "{garbage}");
+    }
+}

@@ -2,17 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
-
-use crate::order::Instant;
-
 /// The longest that a receiver is left alone which fails all the time.
 pub const LONGEST_REST: Duration = Duration::from_secs(60);
 const FIRST_REST: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2 * 3600);
-/// A receiver that asks for more is asked again all the same.
-const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// Until the next attempt of a delivery that was tried in vain so many times before this one: 5 s, doubled each time up
 /// to 2 h, of which chance takes up to a half.
@@ -28,14 +22,6 @@ pub fn rest(beyond: u32, chance: f64) -> Duration {
 fn spread(first: Duration, doublings: u32, longest: Duration, chance: f64) -> Duration {
     let whole = first.saturating_mul(1 << doublings.min(20)).min(longest);
     whole.mul_f64(1.0 - chance / 2.0)
-}
-
-/// What a `Retry-After` asks for, as seconds or as a date, but no more than an hour; `None` if it cannot be read.
-pub fn asked(text: &str, now: Instant) -> Option<Duration> {
-    let seconds = text.trim().parse::<u64>().ok().map(Duration::from_secs);
-    let until =
-        || DateTime::parse_from_rfc2822(text.trim()).ok().map(|at| (at.to_utc() - now).to_std().unwrap_or_default());
-    Some(seconds.or_else(until)?.min(LONGEST_ASKED))
 }
 
 #[cfg(test)]
@@ -57,18 +43,5 @@ mod tests {
     #[test]
     fn a_failing_receiver_is_asked_once_a_minute() {
         assert_eq!([0, 1, 5, 6, 99].map(|beyond| rest(beyond, 0.0).as_secs()), [1, 2, 32, 60, 60]);
-    }
-
-    #[test]
-    fn what_is_asked_for_is_bounded() {
-        let now = "2026-01-02T03:04:05Z".parse().unwrap();
-        let read = |text| asked(text, now).map(|wait| wait.as_secs());
-        assert_eq!(read("7"), Some(7));
-        assert_eq!(read("99999999"), Some(3600));
-        assert_eq!(read("Fri, 02 Jan 2026 03:04:35 GMT"), Some(30));
-        assert_eq!(read("Thu, 01 Jan 2026 00:00:00 GMT"), Some(0));
-        for garbage in ["", "soon", "-1", "1e9", "99999999999999999999999"] {
-            assert_eq!(read(garbage), None, "{garbage}");
-        }
     }
 }

@@ -71,10 +71,10 @@ impl Shops for Shopfronts {
             return self.simulated.offer(offer).await;
         }
         let Some(receiver) = self.app.shop_webhook(offer.shop_id) else { return Ok(Answer::Received) };
-        let read = self.app.store.order(offer.order_id).await.map_err(|fault| Unreachable(fault.to_string()))?;
+        let read = self.app.store.order(offer.order_id).await.map_err(|fault| Unreachable::new(fault.to_string()))?;
         // It may have ended since it was claimed, and then its shop must not hear of it any more.
         let Some((order, _)) = read.filter(|(order, _)| order.status == Status::AwaitingShop) else {
-            return Err(Unreachable("the order is no longer on offer".into()));
+            return Err(Unreachable::new("the order is no longer on offer".into()));
         };
         let now = now();
         let Letter { id, body } = letters::offer(&order, now);

@@ -141,7 +141,9 @@ impl Shops for ShopSimulator {
         let floor = self.floor.clone();
         let receive = floor.receive(offer.clone());
         // A task of its own: the shop takes the offer in whether or not the caller still listens.
-        tokio::spawn(receive).await.unwrap_or_else(|error| Err(Unreachable(format!("the simulator stopped: {error}"))))
+        tokio::spawn(receive)
+            .await
+            .unwrap_or_else(|error| Err(Unreachable::new(format!("the simulator stopped: {error}"))))
     }
 }
 
@@ -182,14 +184,14 @@ impl Floor {
                 return Ok(self.answer());
             }
             if !orders.arriving.insert(order_id) {
-                return Err(Unreachable("the same offer is just being written down".into()));
+                return Err(Unreachable::new("the same offer is just being written down".into()));
             }
         }
         let at = Utc::now();
         let written = self.write(&offer, at, Note::Received { offer: offer.clone() }).await;
         let mut orders = self.orders();
         orders.arriving.remove(&order_id);
-        written.map_err(|error| Unreachable(format!("the shop's journal: {error}")))?;
+        written.map_err(|error| Unreachable::new(format!("the shop's journal: {error}")))?;
         orders.known.insert(order_id, ());
         let life = Life::new(offer, at);
         if self.speed != Speed::Zero && life.next_event().is_some() {

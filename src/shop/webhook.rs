@@ -18,12 +18,15 @@ pub async fn offer(
     body: Vec<u8>,
     now: Instant,
 ) -> Result<Answer, Unreachable> {
-    let unreachable = |why: &dyn std::fmt::Display| Unreachable(format!("the shop's URL: {why}"));
+    let unreachable = |why: &dyn std::fmt::Display| Unreachable::new(format!("the shop's URL: {why}"));
     let url = ForeignUrl::parse(url, caller.rules()).map_err(|unfit| unreachable(&unfit))?;
     let headers = signing::headers(secrets, id, now, &body);
     match caller.post(&url, &headers, body).await {
         Ok(answer) if (200..300).contains(&answer.status) => Ok(Answer::Received),
-        Ok(answer) => Err(unreachable(&format_args!("it answered {}", answer.status))),
+        Ok(answer) => {
+            let after = answer.asks_for(now);
+            Err(Unreachable { after, ..unreachable(&format_args!("it answered {}", answer.status)) })
+        }
         Err(trouble) => Err(unreachable(&trouble)),
     }
 }

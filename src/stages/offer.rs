@@ -7,6 +7,9 @@ use crate::state::Order;
 use crate::store::Outcome;
 use crate::turns::Peer;
 
+/// The longest pause between two tries, unless the shop asks for another one.
+const PATIENCE: chrono::Duration = chrono::Duration::seconds(15);
+
 pub(super) fn peer(order: &Order) -> Peer {
     Peer::Shop(order.shop_id)
 }
@@ -31,6 +34,9 @@ pub(super) async fn offer(order: &Order, ports: &Ports) -> Outcome {
         Ok(Answer::Received) => happened(Event::Offered),
         Ok(Answer::Accepted { minutes, dropped_lines }) => happened(Event::ShopAccepted { minutes, dropped_lines }),
         Ok(Answer::Rejected { reason }) => happened(Event::ShopRejected { reason }),
-        Err(unreachable) => again(backoff(order.task.attempts, chrono::Duration::seconds(15)), unreachable.to_string()),
+        Err(unreachable) => {
+            let told = unreachable.after.map(|after| chrono::Duration::from_std(after).unwrap_or(PATIENCE));
+            again(told.unwrap_or_else(|| backoff(order.task.attempts, PATIENCE)), unreachable.to_string())
+        }
     }
 }

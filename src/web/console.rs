@@ -80,6 +80,9 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(resource("/console/orders/{order_id}/cancel").route(act(Action::CancelOrder, deeds::cancel)))
         .service(resource("/console/orders/{order_id}/complete").route(act(Action::ForceComplete, deeds::complete)))
         .service(resource("/console/orders/{order_id}/refund").route(act(Action::RefundOrder, deeds::refund)))
+        .service(
+            resource("/console/orders/{order_id}/reduce-refund").route(act(Action::ReduceRefund, deeds::reduce_refund)),
+        )
         .service(resource("/console/orders/{order_id}/extend").route(act(Action::ExtendDeadline, deeds::extend)))
         .service(resource("/console/orders/{order_id}/offer").route(act(Action::RepeatOffer, deeds::repeat_offer)))
         .service(resource("/console/orders/{order_id}/note").route(act(Action::NoteOrder, deeds::note)))

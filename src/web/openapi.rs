@@ -112,6 +112,7 @@ use crate::web::{admin, callbacks, catalogue, events, orders, shop, webhooks};
         admin::orders::retry_order,
         admin::orders::force_complete_order,
         admin::orders::refund_order,
+        admin::orders::reduce_refund,
         admin::webhooks::list_all_webhooks,
         admin::webhooks::create_receiver,
         admin::webhooks::inspect_webhook,

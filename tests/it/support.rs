@@ -261,7 +261,7 @@ pub struct NoShops;
 #[async_trait]
 impl Shops for NoShops {
     async fn offer(&self, _: &Offer) -> Result<Answer, Unreachable> {
-        Err(Unreachable("there are no shops in this test".into()))
+        Err(Unreachable::new("there are no shops in this test".into()))
     }
 }
 

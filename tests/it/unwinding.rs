@@ -139,7 +139,7 @@ impl Gateway for World {
 #[async_trait]
 impl Shops for World {
     async fn offer(&self, _: &Offer) -> Result<Answer, Unreachable> {
-        self.call("offer", Unreachable, Unreachable, async { Ok(self.shop.clone()) }).await
+        self.call("offer", Unreachable::new, Unreachable::new, async { Ok(self.shop.clone()) }).await
     }
 }
 

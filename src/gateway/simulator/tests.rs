@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use rstest::rstest;
 use tokio::time::{Instant as Clock, timeout};
 
+use super::ledger::lapsed;
 use super::*;
 use crate::order::{Money, OrderId};
 

@@ -101,7 +101,9 @@ pub(super) fn read<T: DeserializeOwned>(head: Head, body: &[u8]) -> Result<T, Fa
     let is_method = param.as_deref() == Some("payment_method");
     let what = decline_code.or(code).or(kind.clone()).unwrap_or_else(|| "no reason".into());
     let what = param.map_or(what.clone(), |param| format!("{what} ({param})"));
-    let told = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    // "At once" would be asked again and again.
+    let told = retry_after.and_then(|text| text.trim().parse().ok()).filter(|seconds| *seconds > 0);
+    let told = told.map(Duration::from_secs);
     Err(match status {
         400 if kind.as_deref() == Some("idempotency_error") => Fault::KeyReused(what),
         400 if is_method => Fault::Declined { refusal: what, intent: None },
@@ -184,6 +186,8 @@ mod tests {
     #[rstest]
     #[case(Some("7"), "later 7")]
     #[case(Some("99999999"), "later 900")]
+    #[case(Some("1"), "later 1")]
+    #[case(Some("0"), "later 2")]
     #[case(Some("-1"), "later 2")]
     #[case(Some("Sat, 21 Nov 2026 21:00:00 GMT"), "later 2")]
     fn it_is_asked_again_when_it_says_so(#[case] retry_after: Option<&str>, #[case] means: &str) {

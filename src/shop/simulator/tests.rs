@@ -218,7 +218,7 @@ async fn parallel_offers_of_one_order_are_one_order() {
         .collect();
     for one in offers {
         // Whoever comes while it is being written down has to come again: it is not durable yet.
-        assert!(matches!(one.await.unwrap(), Ok(Answer::Received) | Err(Unreachable(_))));
+        assert!(matches!(one.await.unwrap(), Ok(Answer::Received) | Err(Unreachable { .. })));
     }
     assert_eq!(shops.offer(&offer).await, Ok(Answer::Received));
     assert_eq!(entries(&path).unwrap().len(), 1);

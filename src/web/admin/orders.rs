@@ -91,10 +91,13 @@ pub struct GatewayView {
     /// The hold lapses by itself then.
     #[schema(required)]
     capture_before: Option<Timestamp>,
-    /// How much must go back in all by decision of operators. Minor units.
+    /// How much must have gone back in the end: what operators decided, and what was taken beyond what is due. Minor
+    /// units.
     refund_target: i64,
     /// How much can still be refunded. Minor units.
     refundable: i64,
+    /// How much of the pending refund an operator can give up. Minor units.
+    reducible: i64,
 }
 
 /// What an operator may do with an order now.
@@ -105,6 +108,7 @@ pub enum OperatorAction {
     Retry,
     ForceComplete,
     Refund,
+    ReduceRefund,
 }
 
 impl AdminOrderView {
@@ -129,8 +133,9 @@ impl AdminOrderView {
                 key: order.authorization_key(),
                 reference: payment.reference.clone(),
                 capture_before: Timestamp::maybe(payment.capture_before),
-                refund_target: payment.refund_target,
+                refund_target: order.must_go_back(),
                 refundable: order.refundable(),
+                reducible: order.reducible(),
             },
             deadline_at: Timestamp::maybe(order.deadline_at),
             offer_at: Timestamp::maybe(order.offer_at),
@@ -150,6 +155,7 @@ impl OperatorAction {
             (Self::Retry, CommandKind::Retry),
             (Self::ForceComplete, CommandKind::ForceComplete),
             (Self::Refund, CommandKind::Refund),
+            (Self::ReduceRefund, CommandKind::ReduceRefund),
         ];
         actions.into_iter().filter_map(|(action, command)| command.allowed(order).then_some(action)).collect()
     }
@@ -316,7 +322,7 @@ pub struct OperatorReason {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"amount": 100, "note": "it was cold"}))]
 pub struct OperatorRefund {
-    /// Minor units of the order's currency, on top of what was refunded before.
+    /// Minor units of the order's currency: on top of what was refunded before, or off what is pending.
     #[schema(minimum = 1, maximum = 1000000000)]
     amount: i64,
     #[schema(
@@ -460,6 +466,25 @@ pub async fn refund_order(
     Body(body): Body<OperatorRefund>,
 ) -> Result<HttpResponse, Problem> {
     let command = Command::Refund { amount: body.amount, lines: Vec::new() };
+    decide(admin, &app, &order_id, &request, command, Some(body.note)).await
+}
+
+/// Gives up a part, or all, of a refund that is pending, such as one that the gateway refuses for good. So much less goes
+/// back, and is no longer owed. It needs `If-Match`, as a refund does.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{order_id}/reduce-refund", operation_id = "reduceRefund", tag = "admin",
+    security(("adminKey" = [])),
+    params(("order_id" = Uuid, Path), ("If-Match" = String, Header, description = "The version that this was decided on.")),
+    request_body = OperatorRefund, responses((status = 200, description = "The order.", body = AdminOrderView))
+)]
+pub async fn reduce_refund(
+    admin: AsAdmin,
+    app: web::Data<App>,
+    order_id: web::Path<String>,
+    request: HttpRequest,
+    Body(body): Body<OperatorRefund>,
+) -> Result<HttpResponse, Problem> {
+    let command = Command::ReduceRefund { amount: body.amount };
     decide(admin, &app, &order_id, &request, command, Some(body.note)).await
 }
 

@@ -558,6 +558,29 @@ async fn an_operator_completes_and_refunds() {
 }
 
 #[actix_web::test]
+async fn an_operator_gives_up_a_refund_that_the_gateway_refuses() {
+    let house = House::open().await;
+    let id = house.awaiting().await;
+    house.hear(id, Actor::Shop, Event::ShopAccepted { minutes: None, dropped_lines: vec![] }).await;
+    house.hear(id, Actor::Shop, Event::PreparationStarted).await;
+    house.hear(id, Actor::Worker, Event::PaymentCaptured { amount: 570 }).await;
+    let owing = house.hear(id, Actor::Operator, Event::RefundRequested { amount: 220, note: None }).await;
+    let reduce = |version: i64, amount: i64| {
+        let uri = format!("/v1/admin/orders/{id}/reduce-refund");
+        let request = TestRequest::post().uri(&uri).insert_header(("if-match", format!("\"{version}\"")));
+        request.set_json(json!({"amount": amount, "note": "the charge is disputed"}))
+    };
+    let blind = house.order_act(id, "reduce-refund", json!({"amount": 100})).await;
+    assert_eq!((blind.status, blind.code()), (400, "invalid_request"));
+    assert_eq!(house.send(reduce(owing.version, 221), &house.admin).await.status, 422);
+    let done = house.send(reduce(owing.version, 220), &house.admin).await;
+    assert_eq!((done.status, &done.body["payment"]["owed"]["amount"]), (200, &json!(0)), "{done:?}");
+    assert_eq!(done.body["gateway"]["refundable"], 570, "an operator may think better of it");
+    let twice = house.send(reduce(owing.version, 220), &house.admin).await;
+    assert_eq!((twice.status, twice.code()), (412, "stale_version"));
+}
+
+#[actix_web::test]
 async fn an_operator_cancels_with_a_part_of_the_money() {
     let house = House::open().await;
     let id = house.awaiting().await;

@@ -48,6 +48,7 @@ actions! {
     CancelOrder     [Support]                   why   "cancel an order";
     ForceComplete   [Support, ShopOps]          why   "end an order as handed over";
     RefundOrder     [Support, Finance]          why   "give money back";
+    ReduceRefund    [Finance]                   why   "give up a refund that the gateway refuses";
     ExtendDeadline  [Support, ShopOps]          why   "give an order more time";
     RepeatOffer     [Support, ShopOps]          why   "have the shop told of an order once more";
     NoteOrder       [Support, Finance, ShopOps] why   "write a note on an order";

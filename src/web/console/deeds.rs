@@ -66,6 +66,16 @@ pub async fn refund(app: Data<App>, id: Path<String>, posted: Posted) -> Result<
     give(&app, &id, posted, command).await
 }
 
+/// `POST /console/orders/{order_id}/reduce-refund`: gives up a part of a pending refund, or all of it.
+pub async fn reduce_refund(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
+    let command = |posted: &Posted, order: &Order| -> Given {
+        let amount = amount(posted, order)?;
+        let told = show::amount(amount, order.placed.total.currency.as_str());
+        Ok((Command::ReduceRefund { amount }, format!("{told} less go back to the customer.")))
+    };
+    give(&app, &id, posted, command).await
+}
+
 /// `POST /console/orders/{order_id}/extend`
 pub async fn extend(app: Data<App>, id: Path<String>, posted: Posted) -> Result<HttpResponse, Problem> {
     let command = |posted: &Posted, _: &Order| -> Given {

@@ -116,6 +116,8 @@ struct Deeds {
     has_taken: bool,
     complete: bool,
     refundable: Option<String>,
+    /// How much of a pending refund can be given up.
+    reducible: Option<String>,
     extend: bool,
     offer: bool,
     note: bool,
@@ -286,9 +288,9 @@ fn lines_of(order: &Order) -> Vec<LineRow> {
     order.placed.lines.iter().enumerate().map(line).collect()
 }
 
-/// Whether there is money that was taken already.
+/// Whether there is money that was taken already, or may be just now.
 pub fn has_taken(order: &Order) -> bool {
-    matches!(order.payment.status, PaymentStatus::Captured | PaymentStatus::PartiallyRefunded)
+    order.is_taken() || matches!(order.status, Status::Preparing | Status::Ready)
 }
 
 fn deeds_of(visitor: &Visitor, order: Order, mut filled: Filled) -> Deeds {
@@ -296,6 +298,7 @@ fn deeds_of(visitor: &Visitor, order: Order, mut filled: Filled) -> Deeds {
     let (retry, cancel) = (may(Action::RetryOrder, CommandKind::Retry), may(Action::CancelOrder, CommandKind::Cancel));
     let complete = may(Action::ForceComplete, CommandKind::ForceComplete);
     let refund = may(Action::RefundOrder, CommandKind::Refund);
+    let reduce = may(Action::ReduceRefund, CommandKind::ReduceRefund);
     let extend = may(Action::ExtendDeadline, CommandKind::ExtendDeadline);
     let offer = may(Action::RepeatOffer, CommandKind::RepeatOffer);
     filled.offers(&[
@@ -303,6 +306,7 @@ fn deeds_of(visitor: &Visitor, order: Order, mut filled: Filled) -> Deeds {
         (Action::CancelOrder, cancel),
         (Action::ForceComplete, complete),
         (Action::RefundOrder, refund),
+        (Action::ReduceRefund, reduce),
         (Action::ExtendDeadline, extend),
         (Action::RepeatOffer, offer),
     ]);
@@ -313,6 +317,7 @@ fn deeds_of(visitor: &Visitor, order: Order, mut filled: Filled) -> Deeds {
         has_taken: has_taken(&order),
         complete,
         refundable: refund.then(|| show::amount(order.refundable(), &currency)),
+        reducible: reduce.then(|| show::amount(order.reducible(), &currency)),
         extend,
         offer,
         note: visitor.may(Action::NoteOrder),
@@ -338,6 +343,9 @@ pub fn money(order: &Order, now: Instant) -> Vec<(&'static str, String)> {
     ];
     if order.owed() > 0 {
         facts.push(("Owed to the customer", amount(order.owed())));
+    }
+    if payment.waived > 0 {
+        facts.push(("Not to be refunded, as an operator decided", amount(payment.waived)));
     }
     if let Some(pending) = &payment.pending_operation {
         let since = show::span(now - pending.since);
