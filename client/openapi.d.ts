@@ -510,7 +510,7 @@ export interface components {
          * @description What happened to an order.
          * @enum {string}
          */
-        EventKind: "created" | "payment_authorized" | "payment_action_required" | "payment_declined" | "payment_expired" | "payment_unavailable" | "payment_unknown" | "order_damaged" | "slot_due" | "shop_accepted" | "shop_rejected" | "shop_timed_out" | "slot_missed" | "preparation_started" | "made" | "recalled" | "collected" | "not_collected" | "abandoned" | "customer_cancelled" | "shop_cancelled" | "force_completed" | "operator_cancelled" | "payment_prepared" | "payment_attempted" | "payment_unanswered" | "payment_captured" | "capture_refused" | "payment_voided" | "payment_refunded" | "payment_surfaced" | "payment_proven" | "operation_unanswered" | "refund_requested" | "offered" | "pickup_changed" | "arrived" | "deleted" | "parked" | "retried" | "deadline_extended" | "offer_repeated" | "contradicted" | "found_begun" | "found_sold" | "found_undone";
+        EventKind: "created" | "payment_authorized" | "payment_action_required" | "payment_declined" | "payment_expired" | "payment_unavailable" | "payment_unknown" | "payment_hold_lost" | "order_damaged" | "slot_due" | "shop_accepted" | "shop_rejected" | "shop_timed_out" | "slot_missed" | "preparation_started" | "made" | "recalled" | "collected" | "not_collected" | "abandoned" | "customer_cancelled" | "shop_cancelled" | "force_completed" | "operator_cancelled" | "payment_prepared" | "payment_attempted" | "payment_unanswered" | "payment_captured" | "capture_refused" | "payment_voided" | "payment_refunded" | "refund_failed" | "payment_surfaced" | "payment_proven" | "operation_unanswered" | "refund_requested" | "refund_reduced" | "offered" | "pickup_changed" | "arrived" | "deleted" | "parked" | "retried" | "deadline_extended" | "offer_repeated" | "contradicted" | "found_begun" | "found_sold" | "found_undone";
         /** @description A page of the feed. */
         EventPage: {
             /**
@@ -921,7 +921,7 @@ export interface components {
          * @description Why an order failed, was rejected, cancelled or not collected.
          * @enum {string}
          */
-        Reason: "payment_declined" | "payment_action_expired" | "payment_outcome_unknown" | "payment_provider_unavailable" | "internal_error" | "item_unavailable" | "shop_closed" | "shop_paused" | "shop_too_busy" | "shop_unreachable" | "acceptance_timeout" | "cannot_fulfil_request" | "customer_request" | "duplicate_order" | "equipment_failure" | "not_prepared" | "slot_missed" | "operator_request" | "no_show" | "auto_closed" | "history_lost";
+        Reason: "payment_declined" | "payment_action_expired" | "payment_outcome_unknown" | "payment_provider_unavailable" | "payment_hold_lost" | "internal_error" | "item_unavailable" | "shop_closed" | "shop_paused" | "shop_too_busy" | "shop_unreachable" | "acceptance_timeout" | "cannot_fulfil_request" | "customer_request" | "duplicate_order" | "equipment_failure" | "not_prepared" | "slot_missed" | "operator_request" | "no_show" | "auto_closed" | "history_lost";
         /** @description Why an order ended as it did. */
         ReasonView: {
             actor: components["schemas"]["Actor"] | null;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lungo::config::Secret;
-use lungo::gateway::simulator::{Entry, GatewaySimulator};
+use lungo::gateway::simulator::{ByHand, Entry, GatewaySimulator};
 use lungo::gateway::stripe::Stripe;
 use lungo::gateway::{Charge, Gateway, HeldStatus, Trouble};
 use lungo::order::{Money, OrderId};
@@ -103,6 +103,18 @@ impl Counterpart {
         let charge = self.prepared(method).await;
         assert_eq!(self.port.authorize(&charge).await.expect("an answer").total, charge.total);
         charge
+    }
+
+    /// Something happens at the gateway that nobody here asked for.
+    async fn by_hand(&self, charge: &Charge, what: ByHand) {
+        let key = charge.reference.as_ref().unwrap_or(&charge.key);
+        self.witness.by_hand(key, what).await.unwrap_or_else(|trouble| panic!("{what:?}: {trouble}"));
+    }
+
+    /// What was taken and given back, as the port says.
+    async fn amounts(&self, charge: &Charge) -> (i64, i64) {
+        let held = self.port.look_up(charge).await.expect("an answer").expect("it is known");
+        (held.captured, held.refunded)
     }
 
     async fn status(&self, charge: &Charge) -> Option<HeldStatus> {
@@ -288,6 +300,42 @@ contract! {
             let other = gateway.prepared(method).await;
             assert_eq!(insist!(gateway.port.void(&other)).status, HeldStatus::Voided);
         }
+    }
+
+    what_is_done_by_hand_counts_whoever_did_it(gateway) {
+        let charge = gateway.authorized("pm_card_visa").await;
+        gateway.by_hand(&charge, ByHand::Capture(1000)).await;
+        assert_eq!(gateway.amounts(&charge).await, (1000, 0));
+        gateway.by_hand(&charge, ByHand::Refund(100)).await;
+        assert_eq!(gateway.amounts(&charge).await, (1000, 100), "though only a part was taken");
+        assert_eq!(gateway.port.refund(&charge, 300, 0).await.unwrap().refunded, 300);
+        assert_eq!(gateway.amounts(&charge).await, (1000, 300));
+        gateway.by_hand(&charge, ByHand::Refund(50)).await;
+        assert_eq!(gateway.port.refund(&charge, 300, 0).await.unwrap().refunded, 350, "it was more already");
+        for what in [ByHand::Cancel, ByHand::Lapse] {
+            let charge = gateway.authorized("pm_card_visa").await;
+            gateway.by_hand(&charge, what).await;
+            assert_eq!(gateway.status(&charge).await, Some(HeldStatus::Voided));
+            assert_refused(gateway.port.capture(&charge, TOTAL).await);
+        }
+    }
+
+    a_refund_that_failed_is_given_under_another_attempt_only(gateway) {
+        let at_once = gateway.authorized("pm_refund_fails").await;
+        gateway.port.capture(&at_once, TOTAL).await.unwrap();
+        assert_eq!(gateway.port.refund(&at_once, 300, 0).await.unwrap().refunded, 0, "it failed at once");
+        assert_eq!(gateway.port.refund(&at_once, 300, 1).await.unwrap().refunded, 300);
+        let later = gateway.authorized("pm_card_visa").await;
+        gateway.port.capture(&later, TOTAL).await.unwrap();
+        assert_eq!(gateway.port.refund(&later, 300, 0).await.unwrap().refunded, 300);
+        gateway.by_hand(&later, ByHand::FailRefund).await;
+        assert_eq!(gateway.amounts(&later).await, (TOTAL, 0));
+        if gateway.url.is_some() {
+            let stored = gateway.port.refund(&later, 300, 0).await.unwrap().refunded;
+            assert_eq!(stored, 0, "the stored answer of the old key is not believed");
+        }
+        assert_eq!(gateway.port.refund(&later, 300, 1).await.unwrap().refunded, 300);
+        assert_eq!(gateway.amounts(&later).await, (TOTAL, 300));
     }
 
     many_at_once_move_money_once(gateway) {

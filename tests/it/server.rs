@@ -263,6 +263,8 @@ pub fn database(data: &Path) -> Vec<(String, String)> {
 /// The simulated gateway as a process of its own, which speaks like Stripe. It keeps its ledger among the data of the
 /// server that works with it, where `lungo simulator` finds it.
 pub struct GatewayProcess {
+    /// Where it is reached, by whoever has a test key.
+    client: Client,
     command: Box<dyn Fn() -> Command>,
     process: Option<Process>,
 }
@@ -285,6 +287,7 @@ impl GatewayProcess {
         ];
         let server = Server::start_with(flags, &environment);
         let (ledger, url) = (server.data().join("gateway-ledger.jsonl"), server.url.clone());
+        let gateway_url = format!("http://{address}");
         let command = Box::new(move || {
             let mut command = lungo();
             command
@@ -293,9 +296,17 @@ impl GatewayProcess {
             command.env("LUNGO_WEBHOOK_SECRET", WEBHOOK_SECRET).arg("--ledger").arg(&ledger);
             command
         });
-        let mut gateway = Self { command, process: None };
+        let client = Client { url: gateway_url, key: Some("sk_test_by_hand".into()) };
+        let mut gateway = Self { client, command, process: None };
         gateway.restart();
         (server, gateway)
+    }
+
+    /// A person, or a bank, does something to the payment of that name at the gateway.
+    pub fn by_hand(&self, reference: &str, what: &str, amount: Option<i64>) {
+        let form = amount.map(|amount| format!("amount={amount}")).unwrap_or_default();
+        let call = self.client.call("POST", &format!("/simulator/payments/{reference}/{what}"));
+        call.body("application/x-www-form-urlencoded", form).send().expect(200);
     }
 
     pub fn kill_9(&mut self) {

@@ -144,6 +144,7 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("retryOrder", A_DEED),
         ("forceCompleteOrder", A_DEED),
         ("refundOrder", A_DEED),
+        ("reduceRefund", A_DEED),
         ("getSettings", &[]),
         ("getStages", &[DatabaseUnavailable, Overloaded]),
         ("getLifecycle", &[]),
