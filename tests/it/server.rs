@@ -263,8 +263,7 @@ pub fn database(data: &Path) -> Vec<(String, String)> {
 /// The simulated gateway as a process of its own, which speaks like Stripe. It keeps its ledger among the data of the
 /// server that works with it, where `lungo simulator` finds it.
 pub struct GatewayProcess {
-    /// Where it is reached, by whoever has a test key.
-    client: Client,
+    url: String,
     command: Box<dyn Fn() -> Command>,
     process: Option<Process>,
 }
@@ -296,8 +295,7 @@ impl GatewayProcess {
             command.env("LUNGO_WEBHOOK_SECRET", WEBHOOK_SECRET).arg("--ledger").arg(&ledger);
             command
         });
-        let client = Client { url: gateway_url, key: Some("sk_test_by_hand".into()) };
-        let mut gateway = Self { client, command, process: None };
+        let mut gateway = Self { url: gateway_url, command, process: None };
         gateway.restart();
         (server, gateway)
     }
@@ -305,8 +303,9 @@ impl GatewayProcess {
     /// A person, or a bank, does something to the payment of that name at the gateway.
     pub fn by_hand(&self, reference: &str, what: &str, amount: Option<i64>) {
         let form = amount.map(|amount| format!("amount={amount}")).unwrap_or_default();
-        let call = self.client.call("POST", &format!("/simulator/payments/{reference}/{what}"));
-        call.body("application/x-www-form-urlencoded", form).send().expect(200);
+        let request = HTTP.post(format!("{}/simulator/payments/{reference}/{what}", self.url)).bearer_auth("sk_test_1");
+        let answer = request.header("content-type", "application/x-www-form-urlencoded").body(form).send();
+        assert_eq!(answer.expect("an answer").status(), 200, "{what}");
     }
 
     pub fn kill_9(&mut self) {

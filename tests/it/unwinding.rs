@@ -445,14 +445,15 @@ impl<'b> Run<'b> {
             return order.amount_due() - refunds.sum::<i64>();
         }
         let by_an_operator = events.windows(2).find_map(|pair| match pair[1].event().unwrap() {
-            Event::OperatorCancelled { refund, .. } if pair[0].payment_status == PaymentStatus::Captured => {
+            // Its capture may have been under way: what the operator chose counts if it was taken.
+            Event::OperatorCancelled { refund, .. } if matches!(pair[0].to, Status::Preparing | Status::Ready) => {
                 Some(refund)
             }
             _ => None,
         });
         match by_an_operator {
             Some(Refund::None) => order.payment.captured,
-            Some(Refund::Partial(amount)) => order.payment.captured - amount,
+            Some(Refund::Partial(amount)) => (order.payment.captured - amount).max(0),
             Some(Refund::Full) | None => 0,
         }
     }
