@@ -446,8 +446,13 @@ pub const PAYMENT_RULES: &[(PaymentStatus, &[PaymentStatus])] = {
 };
 
 /// Events of no line of [`RULES`] that only an operator causes: money and patience are not given by anyone else …
-const OF_OPERATORS: &[EventKind] =
-    &[EventKind::Retried, EventKind::RefundRequested, EventKind::DeadlineExtended, EventKind::OfferRepeated];
+const OF_OPERATORS: &[EventKind] = &[
+    EventKind::Retried,
+    EventKind::RefundRequested,
+    EventKind::RefundReduced,
+    EventKind::DeadlineExtended,
+    EventKind::OfferRepeated,
+];
 /// … but a comparison after a restore, which speaks for the gateway, asks a shop again whose answer the backup lacks.
 const AFTER_A_RESTORE: &[EventKind] = &[EventKind::DeadlineExtended, EventKind::OfferRepeated];
 

@@ -147,7 +147,7 @@ fn refunds_that_fail_are_given_again_and_those_by_hand_count() {
     let refund = |id: &str, amount: i64| {
         let version = format!("\"{}\"", inspected(&server, id)["version"]);
         let call = admin.call("POST", &format!("/v1/admin/orders/{id}/refund")).header("If-Match", &version);
-        call.json(&json!({"amount": amount})).send().expect(200);
+        call.json(&json!({"amount": amount, "note": "it was cold"})).send().expect(200);
     };
     let failures = |id: &str| server.events(id).iter().filter(|event| event["type"] == "refund_failed").count();
     for method in ["pm_refund_fails", "pm_refund_fails_later"] {
