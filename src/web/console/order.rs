@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::command::{CommandKind, LONGEST_EXTENSION};
 use crate::error::{Code, Failure};
-use crate::lifecycle::{PaymentStatus, Reason, Status};
+use crate::lifecycle::{Reason, Status};
 use crate::order::{Instant, Line, OrderId, PickupType};
 use crate::state::Order;
 use crate::store::{AuditFilter, Logged, Recorded, order_subject};
