@@ -393,7 +393,7 @@ async fn a_request_that_stripe_rejects_is_a_fault_of_ours_and_no_decline() {
     assert_eq!((parked.status, parked.payment.status), (Status::New, PaymentStatus::None));
     let why = parked.task.last_error.expect("an operator sees why");
     assert!(parked.task.parked_at.is_some() && why.contains("amount_too_small (amount)"), "{why}");
-    bench.store.expire(10, at(60)).await.unwrap();
+    bench.store.expire(10, at(60), None).await.unwrap();
     let failed = bench.order(order.id).await;
     assert_eq!((failed.status, failed.reason), (Status::Failed, Some(Reason::InternalError)));
     let released = work(60).await;

@@ -135,7 +135,12 @@ fn decide(
         }
     };
     let (scope, actor) = (Scope::Everyone, Actor::Operator);
-    said(tx, &Said { order_id, scope, actor, event: &event, version: Some(version), when: by.at.into() }, cluster, policy)
+    said(
+        tx,
+        &Said { order_id, scope, actor, event: &event, version: Some(version), when: by.at.into() },
+        cluster,
+        policy,
+    )
 }
 
 /// What refuses a command before the machine is asked; `None` if nothing does. The same check keeps a
