@@ -35,11 +35,12 @@ use lives::{accept, catalogue, event, now, take};
 use lungo::admission::Verdict;
 use lungo::catalogue::Catalogue;
 use lungo::catalogue::demo::{PARTNER, demo};
-use lungo::lifecycle::{Actor, Event, Stage};
+use lungo::lifecycle::{Event, Stage};
 use lungo::load::report::Machine;
 use lungo::order::{CustomerId, Instant as At, OrderId};
 use lungo::store::{
-    Admitted, Again, Claim, Claims, Committed, FILE, Options, Outcome, Policy, Received, Scope, Store, Strike, Word,
+    Admitted, Again, Claim, Claims, Committed, FILE, Options, Outcome, Policy, Received, Scope, Sender, Store, Strike,
+    Word,
 };
 use rand::seq::index::sample;
 use servers::{Cluster, Database, ask};
@@ -246,7 +247,7 @@ impl Alone {
             self.store.receive(Word {
                 order_id,
                 scope: Scope::Everyone,
-                actor: Actor::Shop,
+                sender: Sender::Shop,
                 event,
                 version: None,
                 now: at,
