@@ -210,7 +210,10 @@ mod tests {
                 for by in Actor::VARIANTS.iter().filter(|by| **by != Actor::Operator) {
                     let step = crate::machine::step(&order_in(*status), &event, *by, at(1), &deadlines);
                     let by_the_timer = matches!(event, Event::ForceCompleted { .. }) && *by == Actor::Timer;
-                    assert!(step.is_err() || by_the_timer, "{event:?} by {by} in {status}");
+                    // A comparison after a restore speaks for the gateway.
+                    let after_a_restore =
+                        matches!(event, Event::DeadlineExtended { .. } | Event::OfferRepeated) && *by == Actor::Gateway;
+                    assert!(step.is_err() || by_the_timer || after_a_restore, "{event:?} by {by} in {status}");
                 }
             }
         }

@@ -13,7 +13,8 @@
 //! # What always holds
 //! - No transaction is open during a network call: transactions do not leave `store`, and `store` knows no network.
 //! - A status changes in one function only (`machine::step`), which is reached through one private function of the
-//!   store with three doors: `commit` (a worker with a claim), `receive` (word from outside), `expire` (the timer).
+//!   store. Its doors: `commit` (a worker with a claim), `claim` (sets an order aside), `receive` (word from outside),
+//!   `command` (an operator), `expire` (the timer).
 //!   Each change reads and writes the row and appends one row to `order_events`, in one transaction of the one writer.
 //! - A [`store::Claim`] can be made only by the queue and is consumed by `commit`: acting without a lease, or
 //!   committing twice, does not compile.
@@ -25,6 +26,8 @@
 //! - Money that is owed to the customer or to the shop is never set aside: a release, a look-up and a capture are tried
 //!   until they are done ([`lifecycle::Stage::may_be_parked`]). An order is set aside for what it did itself, never for
 //!   a process that died (`suspects`). What set it aside stays visible until that is resolved.
+//! - News of a payment counts in every status, and it does not matter who asked for what happened: what must go back follows from amounts
+//!   alone (captured, refunded, due).
 //! - What a gateway says by itself is a hint: it is looked up before anything is done about it.
 //! - A restored database is behind its world: nothing acts on its orders before each was compared with the gateway.
 //! - Receivers of webhooks are told from the log of events, by `notify`, which nothing waits for: an order that changes
@@ -42,8 +45,8 @@
 //!
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `command`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`,
-//! `suspects`, `gaps`, `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web`
-//! knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
+//! `suspects`, `gaps`, `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never
+//! meet; `stages` and `worker` bring them together. `web` knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
 //! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
 //! asks what an operator holds, `instance` where each process says what it is doing; `zones` looks for the newest rules
 //! of time zones; `lost` gives back money whose order the database has

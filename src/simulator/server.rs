@@ -343,6 +343,7 @@ impl Desk {
             INSTALLATION,
         ])?;
         let missing = || Refusal::invalid("parameter_missing");
+        form.amount("amount")?.ok_or_else(missing)?;
         let currency = form.get("currency").ok_or_else(missing)?.to_uppercase();
         let currency: Currency = currency.parse().map_err(|_| Refusal::invalid("parameter_invalid"))?;
         if !currency.is_in_use() {

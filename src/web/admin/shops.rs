@@ -252,12 +252,14 @@ pub async fn put_shop(
     responses((status = 200, description = "The shop as it is now.", body = AdminShopView))
 )]
 pub async fn end_shop_heartbeats(
-    _: AsAdmin,
+    admin: AsAdmin,
     app: web::Data<App>,
+    request: HttpRequest,
     shop_id: web::Path<String>,
 ) -> Result<web::Json<AdminShopView>, Problem> {
     let (now, id) = (now(), ShopId(path_id(&shop_id)?));
-    let ended = app.store.change_shop(id, move |shop| shop.end_watch(now)).await.map_err(Failure::from)?;
+    let store = recording(&app, admin, &request, "end_shop_watch", format!("shop:{id}"), json!({})).await?;
+    let ended = store.change_shop(id, move |shop| shop.end_watch(now)).await.map_err(Failure::from)?;
     let shop = ended.ok_or_else(unknown_shop)?;
     app.take_effect().await;
     Ok(web::Json(AdminShopView::new(&app.catalogue(), &shop, now)))

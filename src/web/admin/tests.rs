@@ -698,6 +698,7 @@ async fn every_operation_that_changes_something_is_in_the_audit_log() {
     let made = send("POST", "/v1/admin/shops", shop()).await;
     let shop_uri = format!("/v1/admin/shops/{}", made["shop_id"].as_str().unwrap());
     send("PUT", &shop_uri, shop()).await;
+    send("DELETE", &format!("{shop_uri}/heartbeat"), json!({})).await;
     send("PUT", &format!("{shop_uri}/items/tea"), json!({"price": 310})).await;
     send("PUT", &format!("{shop_uri}/calendar"), json!({"exceptions": []})).await;
     send("PUT", &format!("/v1/admin/partners/{}/calendar", demo::PARTNER), json!({"exceptions": []})).await;
@@ -717,6 +718,7 @@ async fn every_operation_that_changes_something_is_in_the_audit_log() {
         ("cancel", json!({"reason": "operator_request"})),
         ("force-complete", json!({"note": "x"})),
         ("refund", json!({"amount": 1, "note": "x"})),
+        ("reduce-refund", json!({"amount": 1, "note": "x"})),
     ] {
         send("POST", &format!("/v1/admin/orders/{id}/{action}"), body).await;
     }
@@ -731,6 +733,7 @@ async fn every_operation_that_changes_something_is_in_the_audit_log() {
         "edit_item",
         "make_shop",
         "edit_shop",
+        "end_shop_watch",
         "set_shop_item",
         "edit_calendar",
         "edit_calendar",
@@ -745,6 +748,7 @@ async fn every_operation_that_changes_something_is_in_the_audit_log() {
         "cancel_order",
         "force_complete",
         "refund_order",
+        "reduce_refund",
     ];
     assert_eq!(actions, wanted);
     let mine = house.app.store.keys().await.unwrap().into_iter().find(|key| key.owner == Owner::Admin).unwrap();
