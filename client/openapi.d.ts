@@ -759,6 +759,11 @@ export interface components {
             revision?: string | null;
             /** Format: uuid */
             shop_id: string;
+            /**
+             * @description What the shop's ticket shows and the barista calls, beside `pickup.name`: short, and not unique for ever.
+             * @example BEEF
+             */
+            short_code: string;
             status: components["schemas"]["Status"];
             /** @description As it was ordered. */
             total: components["schemas"]["Money"];
@@ -958,7 +963,8 @@ export interface components {
         RotateSecret: {
             /**
              * Format: int32
-             * @description How long the present secret signs as well: 0 to 10080; a day by default. One before it ends at once.
+             * @description How long the present secret signs as well: 0 to 10080; a day by default. Those before it sign until their own time
+             *     is over, so a rotation may be repeated at once. At most 10 sign besides the new one.
              */
             keep_old_minutes?: number | null;
         };
@@ -1191,7 +1197,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The revision, in quotes, of the list that the customer has seen. */
+                /** @description The `revision`, in quotes, of the list that the customer has seen. A weak tag says the same. */
                 "If-Match"?: string | null;
             };
             path: {
@@ -1280,9 +1286,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key and request give the same order, for ever. */
+                /** @description The same key and request give the same order, for ever. A key belongs to one partner and one `customer_id`: the same key for another customer is another order. So repeat a request with the `customer_id` it had first, also for a guest whom the app gives an id of its own. */
                 "Idempotency-Key"?: string | null;
-                /** @description The revision, in quotes, of the list that the customer has seen. */
+                /** @description The `revision`, in quotes, of the list that the customer has seen. A weak tag says the same. */
                 "If-Match"?: string | null;
             };
             path?: never;
@@ -1501,7 +1507,7 @@ export interface operations {
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
                 "Lungo-Position"?: string | null;
-                /** @description The order's version, in quotes. */
+                /** @description The order's `ETag`, or its `version` in quotes: an order that has changed since is left as it is. A weak tag, as a compressing proxy makes it, says the same. */
                 "If-Match"?: string | null;
             };
             path: {
