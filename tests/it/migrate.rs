@@ -239,6 +239,10 @@ fn the_service_goes_on_there() {
         ];
         let feed = format!("/v1/events?cursor={}", text(&feed["cursor"]));
         let mut seen: Vec<_> = paths.iter().map(|path| server.get(path).expect(200).body).collect();
+        // How long an order would take depends on what the shop was last counted to have in hand.
+        for shop in seen.last_mut().and_then(|shops| shops["shops"].as_array_mut()).expect("shops") {
+            shop["expected_wait_seconds"] = Value::Null;
+        }
         seen.push(server.get(&feed).expect(200).body["events"].clone());
         seen
     };

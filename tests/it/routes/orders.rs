@@ -37,6 +37,7 @@ mod creating {
         let order = answer.body.clone();
 
         let id = answer.id();
+        let short_code = id[id.len() - 4..].to_uppercase();
         assert_eq!(answer.header("location"), format!("/v1/orders/{id}"));
         assert_eq!(answer.header("etag"), "\"1\"");
         assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
@@ -56,7 +57,7 @@ mod creating {
         assert_eq!(
             order,
             json!({
-                "order_id": id, "status": "new", "ongoing": true, "revision": order["revision"],
+                "order_id": id, "short_code": short_code, "status": "new", "ongoing": true, "revision": order["revision"],
                 "progress": {
                     "percent": percent, "expected_ready_at": order["progress"]["expected_ready_at"],
                     "expected_ready_latest_at": order["progress"]["expected_ready_latest_at"], "late": false,
