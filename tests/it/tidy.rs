@@ -302,9 +302,10 @@ fn only_the_store_names_the_database() {
 fn only_the_web_names_its_framework() {
     // The simulated gateway's server is an outside actor with an API of its own.
     let may = ["web", "lib", "serve", "simulator"];
-    let outside = |line: &Line| !may.contains(&line.top()) && names_crate(line, "actix_web");
+    let names = |line: &Line| ["actix_web", "actix_http", "actix_service"].iter().any(|name| names_crate(line, name));
+    let outside = |line: &Line| !may.contains(&line.top()) && names(line);
     assert_none(
-        "`actix_web` is named only in `web` and the wiring",
+        "`actix_web` and what lies below it are named only in `web` and the wiring",
         code().iter().filter(|l| outside(l)).map(Line::place),
     );
 }
