@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use clap::Parser;
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::{Result, bail, eyre};
 use lungo::load::client::{Target, loopback};
 use lungo::load::report::Machine;
 use lungo::load::server::make_room;

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::{Result, bail, eyre};
 use futures_util::future::try_join_all;
 use indicatif::ProgressBar;
 use lives::{accept, catalogue, event, now, take};

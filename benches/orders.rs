@@ -26,7 +26,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, DATE};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use clap::Parser;
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::{Result, bail, eyre};
 use futures_util::future::try_join_all;
 use hyper::Uri;
 use lives::{accept, catalogue, event, now, take};

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::{Result, bail, eyre};
 use hyper::{StatusCode, Uri};
 use lungo::lifecycle::Status;
 use lungo::load::client::{Connection, Pool, Target};
@@ -199,7 +199,7 @@ fn silent_bank(sustainable: f64, stretch: Duration) -> Result<Vec<Goal>> {
             run.report.new_to_accepted_ms,
             run.sending.turned_away.len()
         );
-        Ok::<_, color_eyre::Report>(served)
+        Ok::<_, eyre::Report>(served)
     };
     let without = measure("visa=1", rate)?;
     let with = measure("visa=5,silent=1", rate * 1.2)?;

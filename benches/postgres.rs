@@ -23,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::{Result, bail, eyre};
 use hyper::Uri;
 use lungo::load::client::{Connection, Target};
 use lungo::load::plan::Arrivals;

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use color_eyre::eyre::Result;
+use eyre::Result;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
@@ -38,6 +38,7 @@ use crate::load::feed::{Life, Reader};
 use crate::load::on_one_thread;
 use crate::load::report::Machine;
 use crate::load::server::{Server, Setup};
+use crate::terminal::{self, say};
 use app::{App, Fate};
 use report::Report;
 
@@ -150,9 +151,9 @@ pub fn collisions(args: &CollisionsArgs) -> Result<ExitCode> {
         fs::write(file, report.figure().svg()?)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        print!("{report}");
+        terminal::print(format_args!("{report}"))?;
     }
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -97,6 +97,7 @@ pub mod stages;
 pub mod state;
 pub mod store;
 pub mod suspects;
+pub mod terminal;
 pub mod tls;
 pub mod turns;
 pub mod web;

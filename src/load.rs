@@ -33,13 +33,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use color_eyre::eyre::Result;
+use eyre::Result;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use uuid::Uuid;
 
 use crate::config::Span;
 use crate::lifecycle::Status;
 use crate::order::{self, ShopId};
+use crate::terminal::{self, say};
 use client::Target;
 use drive::Sending;
 use feed::{Life, Reader, Seen};
@@ -148,9 +149,9 @@ impl LoadArgs {
 pub fn load(args: &LoadArgs) -> Result<ExitCode> {
     let report = run(args)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        print!("{report}");
+        terminal::print(format_args!("{report}"))?;
     }
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,14 +1,15 @@
 //! The command line. Everything it does is in the library.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use color_eyre::config::{HookBuilder, Theme};
-use color_eyre::eyre::{Result, eyre};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use eyre::Result;
 use lungo::config::{self, LogFormat, Settings};
 use lungo::serve::Running;
+use lungo::terminal::{self, Refusal};
 use tracing_subscriber::EnvFilter;
 
 /// An order service for coffee chains that never makes the second coffee.
@@ -55,15 +56,32 @@ enum Command {
 /// How long threads that do not listen may hold up the end of the process.
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
-fn main() -> Result<ExitCode> {
-    let theme = if std::io::stderr().is_terminal() { Theme::dark() } else { Theme::new() };
-    HookBuilder::default().theme(theme).display_env_section(false).install()?;
-    let declared = Cli::command();
-    let matches = declared.clone().get_matches();
+fn main() -> ExitCode {
+    let (words, is_verbose) = without_verbose(std::env::args_os());
+    run(words).unwrap_or_else(|fault| {
+        terminal::complain(&fault, is_verbose);
+        ExitCode::FAILURE
+    })
+}
+
+/// The words of the command line, and whether `-v` was among them. It may stand anywhere, which clap does not allow of
+/// an option of the whole program beside the settings of the service.
+fn without_verbose(words: impl Iterator<Item = OsString>) -> (Vec<OsString>, bool) {
+    let (verbose, words): (Vec<_>, Vec<_>) = words.partition(|word| word == "-v" || word == "--verbose");
+    (words, !verbose.is_empty())
+}
+
+fn verbose() -> Arg {
+    let help = "Show all causes of an error, and the place in the program";
+    Arg::new("verbose").short('v').long("verbose").global(true).action(ArgAction::SetTrue).help(help)
+}
+
+fn run(words: Vec<OsString>) -> Result<ExitCode> {
+    let matches = Cli::command().arg(verbose()).get_matches_from(&words);
     let cli = Cli::from_arg_matches(&matches).map_err(|fault| fault.exit())?;
     match cli.command {
-        None => serve(cli.serve, false),
-        Some(Command::Serve(settings)) => serve(*settings, true),
+        None => serve(cli.serve, words.into_iter().skip(1)),
+        Some(Command::Serve(settings)) => serve(*settings, words.into_iter().skip(2)),
         Some(Command::Keys(command)) => block_on(lungo::operator::keys(command)),
         Some(Command::Load(args)) => {
             start_logging(&args.log, LogFormat::Text)?;
@@ -90,21 +108,21 @@ fn main() -> Result<ExitCode> {
         Some(Command::Restored(args)) => block_on(lungo::operator::restored(args)),
         Some(Command::Migrate(args)) => lungo::operator::migrate(&args),
         Some(Command::Lifecycle) => {
-            print!("{}", lungo::lifecycle::diagram());
+            terminal::print(format_args!("{}", lungo::lifecycle::diagram()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
 /// Runs the service with the settings of the command line, the environment and the settings file.
-fn serve(settings: Settings, has_command: bool) -> Result<ExitCode> {
+fn serve(settings: Settings, flags: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     let declared = Settings::augment_args(clap::Command::new("lungo serve")).no_binary_name(true);
     let read = match &settings.config {
-        Some(file) => config::with_file(declared.clone(), file).map_err(|fault| eyre!(fault))?,
+        Some(file) => config::with_file(declared.clone(), file).map_err(unfit)?,
         None => declared.clone(),
     };
-    let matches = read.clone().get_matches_from(std::env::args_os().skip(if has_command { 2 } else { 1 }));
-    config::exposed(&declared, &matches).map_err(|fault| eyre!(fault))?;
+    let matches = read.clone().arg(verbose()).get_matches_from(flags);
+    config::exposed(&declared, &matches).map_err(unfit)?;
     let settings = Settings::from_arg_matches(&matches)?;
     start_logging(&settings.log, settings.log_format)?;
     let in_force = config::in_force(&declared, &read, &matches);
@@ -114,17 +132,24 @@ fn serve(settings: Settings, has_command: bool) -> Result<ExitCode> {
     })
 }
 
+fn unfit(fault: String) -> Refusal {
+    Refusal::new(fault, "`lungo serve --help` explains each setting.")
+}
+
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(work);
-    // Whoever is still at work by now was told to stop, and waited for.
+    // Tasks that still run were told to stop, and waited for.
     runtime.shutdown_timeout(LAST_WAIT);
     done
 }
 
 /// Logs go to standard error, so that standard output stays for people.
 fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|fault| eyre!("the setting `log`: {fault}"))?;
+    let filter = EnvFilter::try_new(filter).map_err(|fault| {
+        let hint = "Write a filter such as `info` or `info,lungo::store=debug`.";
+        Refusal::new(format!("the setting `log` cannot be read: {fault}"), hint)
+    })?;
     let logging = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

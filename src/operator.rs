@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::Result;
 use uuid::Uuid;
 
 use crate::access;
@@ -22,6 +22,7 @@ use crate::reconcile::{Finding, Verdict, reconcile as compare};
 use crate::serve::GATEWAY_LEDGER;
 use crate::simulator::server::{self, Subscriber};
 use crate::store::{self, Changed, Entry, Policy, Revoked, Store, StoredKey};
+use crate::terminal::{Refusal, say};
 
 pub use backup::{BackupArgs, RestoreArgs, RestoredArgs, backup, restore, restored};
 pub use migrate::{MigrateArgs, migrate};
@@ -121,17 +122,25 @@ pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
                 (KeyKind::Partner, Some(partner), None) => {
                     let partners = store.partners().await?;
                     if !partners.iter().any(|known| known.partner_id == partner) {
-                        bail!("there is no partner {partner}");
+                        let hint = "GET /v1/admin/partners lists them, and so does the console.";
+                        return Err(Refusal::new(format!("there is no partner {partner}"), hint).into());
                     }
                     Owner::Partner(partner)
                 }
                 (KeyKind::Shop, None, Some(shop_id)) => {
                     let shops = store.catalogue().await?.shops;
                     let shop = shops.iter().find(|known| known.shop_id == shop_id);
-                    let shop = shop.ok_or_else(|| eyre!("there is no shop {shop_id}"))?;
+                    let shop = shop.ok_or_else(|| {
+                        let hint = "GET /v1/admin/shops lists them, and so does the console.";
+                        Refusal::new(format!("there is no shop {shop_id}"), hint)
+                    })?;
                     Owner::Shop { shop_id, partner_id: shop.partner_id }
                 }
-                _ => bail!("a partner key needs --partner, a shop key needs --shop, an admin key neither"),
+                _ => {
+                    let what = "the owner does not fit the kind of key";
+                    let hint = "A partner key needs --partner, a shop key needs --shop, an admin key neither.";
+                    return Err(Refusal::new(what, hint).into());
+                }
             };
             let secret = owner.kind().generate();
             let key = StoredKey {
@@ -143,18 +152,24 @@ pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
                 revoked_at: None,
             };
             store.add_key(key, None).await?;
-            println!("{secret}");
+            say!("{secret}")?;
         }
         KeysCommand::List { data } => {
             for key in open(&data)?.keys().await? {
                 let state = key.revoked_at.map_or("valid".into(), |at| format!("revoked {at}"));
-                println!("{}  {:7}  {}  {}  {}", key.key_id, key.owner.kind(), key.created_at, state, key.label);
+                say!("{}  {:7}  {}  {}  {}", key.key_id, key.owner.kind(), key.created_at, state, key.label)?;
             }
         }
         KeysCommand::Revoke { data, key_id } => match open(&data)?.revoke_key(key_id, now()).await? {
             Revoked::Done => {}
-            Revoked::Already | Revoked::Unknown => bail!("there is no valid key {key_id}"),
-            Revoked::LastAdmin => bail!("this is the last valid key of an operator: make another one first"),
+            Revoked::Already | Revoked::Unknown => {
+                let hint = "`lungo keys list` shows all keys.";
+                return Err(Refusal::new(format!("there is no valid key {key_id}"), hint).into());
+            }
+            Revoked::LastAdmin => {
+                let hint = "Make another one first: `lungo keys create --kind admin`.";
+                return Err(Refusal::new("this is the last valid key of an operator", hint).into());
+            }
         },
     }
     Ok(ExitCode::SUCCESS)
@@ -168,8 +183,11 @@ pub async fn console_link(args: ConsoleLinkArgs) -> Result<ExitCode> {
     let (store, link, at) = (open(&args.data)?, access::secret(), now());
     let users = store.users().await?;
     let user = users.iter().find(|user| user.name == args.user);
-    let user =
-        user.ok_or_else(|| eyre!("there is no user {} (the service makes the first when it starts)", args.user))?;
+    let unknown = || {
+        let hint = "The console lists all users. The service makes the first one when it starts.";
+        Refusal::new(format!("there is no user {}", args.user), hint)
+    };
+    let user = user.ok_or_else(unknown)?;
     let entry = Entry {
         at,
         user_id: None,
@@ -181,9 +199,9 @@ pub async fn console_link(args: ConsoleLinkArgs) -> Result<ExitCode> {
         request_id: String::new(),
     };
     if store.recording(entry).add_link(user.id, access::hash(&link), at).await? != Changed::Done {
-        bail!("there is no user {}", args.user);
+        return Err(unknown().into());
     }
-    println!("{}/console/enter/{link}", args.console_url.trim_end_matches('/'));
+    say!("{}/console/enter/{link}", args.console_url.trim_end_matches('/'))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -207,9 +225,9 @@ pub async fn reconcile(args: &SimulatorArgs) -> Result<ExitCode> {
     }
     let findings = compare(&orders, &charges, now());
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        say!("{}", serde_json::to_string_pretty(&findings)?)?;
     } else {
-        print_findings(&findings);
+        print_findings(&findings)?;
     }
     let is_sound = findings.iter().all(|finding| !finding.verdict.is_wrong());
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -220,27 +238,39 @@ pub async fn reconcile(args: &SimulatorArgs) -> Result<ExitCode> {
 /// # Errors
 /// When it cannot listen, or its ledger cannot be opened.
 pub async fn simulate(args: SimulatorArgs, listen: SocketAddr, stop: impl Future<Output = ()>) -> Result<ExitCode> {
-    let listener = TcpListener::bind(listen).map_err(|fault| eyre!("cannot listen on {listen}: {fault}"))?;
+    let listener = TcpListener::bind(listen).map_err(|fault| {
+        let hint = "Stop the program that listens there, or name another address.";
+        Refusal::new(format!("cannot listen on {listen}: {fault}"), hint)
+    })?;
     let url = format!("http://{}", listener.local_addr()?);
     let ledger = args.ledger();
     if let Some(directory) = ledger.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    let gateway = GatewaySimulator::open(Some(&ledger), args.pace.into(), url.clone())
-        .map_err(|fault| eyre!("the ledger {}: {fault}", ledger.display()))?;
+    let gateway = GatewaySimulator::open(Some(&ledger), args.pace.into(), url.clone()).map_err(|fault| {
+        let hint = "Check the file and its permissions, or name another --ledger.";
+        Refusal::new(format!("the ledger {}: {fault}", ledger.display()), hint)
+    })?;
     let subscriber = args.webhook_url.zip(args.webhook_secret).map(|(url, secret)| Subscriber { url, secret });
-    println!("The simulated gateway is listening on {url} (ledger: {})", ledger.display());
+    say!("The simulated gateway is listening on {url} (ledger: {})", ledger.display())?;
     server::serve(listener, Arc::new(gateway), subscriber, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_findings(findings: &[Finding]) {
-    println!(
+fn print_findings(findings: &[Finding]) -> Result<()> {
+    say!(
         "{:36}  {:15} {:18} {:16} {:>9} {:>9} {:>9} {:>9}  verdict",
-        "order", "status", "payment", "gateway", "held", "captured", "refunded", "net"
-    );
+        "order",
+        "status",
+        "payment",
+        "gateway",
+        "held",
+        "captured",
+        "refunded",
+        "net"
+    )?;
     for finding in findings {
-        println!(
+        say!(
             "{:36}  {:15} {:18} {:16} {:>9} {:>9} {:>9} {:>9}  {}",
             finding.order_id.to_string(),
             finding.status.map_or("-", |status| status.word()),
@@ -251,10 +281,10 @@ fn print_findings(findings: &[Finding]) {
             finding.refunded,
             finding.net(),
             finding.verdict,
-        );
+        )?;
     }
     let count = |wanted: Verdict| findings.iter().filter(|finding| finding.verdict == wanted).count();
-    println!(
+    say!(
         "\n{} orders and charges: {} agree, {} still under way, {} parked, {} overdue, {} charges without order, {} orders without money, \
          {} wrong amounts; net {} minor units",
         findings.len(),
@@ -266,7 +296,7 @@ fn print_findings(findings: &[Finding]) {
         count(Verdict::OrderWithoutMoney),
         count(Verdict::WrongAmount),
         findings.iter().map(Finding::net).sum::<i64>(),
-    );
+    )
 }
 
 /// Opens an existing database without working on it.
@@ -289,7 +319,8 @@ fn open(DataArgs { data, database }: &DataArgs) -> Result<Store> {
         return Ok(Store::connect(url.expose(), &[], options)?.0);
     }
     if !data.join(store::FILE).exists() {
-        bail!("there is no database in {} (start the service once, or name another --data)", data.display());
+        let hint = "Start the service there once, or name another --data.";
+        return Err(Refusal::new(format!("there is no database in {}", data.display()), hint).into());
     }
     // Migrating it is for the service: it may be running beside this, in another version.
     store::check_version(data)?;

@@ -1,7 +1,7 @@
 //! Orders for a store that has no service around it.
 
 use chrono::Utc;
-use color_eyre::eyre::{Result, eyre};
+use eyre::{Result, eyre};
 use lungo::catalogue::Catalogue;
 use lungo::catalogue::demo::{LUNGO_CENTRAL, PARTNER, demo};
 use lungo::lifecycle::{Event, Stage};

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use color_eyre::eyre::{Result, eyre};
+use eyre::{Result, eyre};
 use indicatif::ProgressBar;
 
 use crate::servers::{Cluster, Database, Node, ask};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::{Result, bail, eyre};
 use hyper::Uri;
 use lungo::load::client::{Answer, Connection, Target};
 use lungo::load::plan::{Arrivals, Plan};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use color_eyre::eyre::Result;
+use eyre::Result;
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use rand::rngs::StdRng;

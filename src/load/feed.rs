@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::Result;
 use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::client::{Connection, Target};
 use crate::lifecycle::{EventKind, Status};
 use crate::order;
+use crate::terminal::Refusal;
 
 /// Events of one request.
 const PAGE: usize = 1000;
@@ -78,9 +79,13 @@ impl Reader {
     async fn next_page(&mut self) -> Result<Vec<FeedEvent>> {
         let cursor = self.cursor.as_deref().map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
         let uri: Uri = format!("/v1/events?limit={PAGE}{cursor}").parse().expect("a cursor is made of letters");
-        let answer = self.connection.get(&uri).await.map_err(|silence| eyre!("the feed: {silence:?}"))?;
+        let answer = self.connection.get(&uri).await.map_err(|silence| {
+            let hint = "Check that a service listens at this address, and that it keeps running.";
+            Refusal::new(format!("the feed of the service is not answered: {silence}"), hint)
+        })?;
         if answer.status != StatusCode::OK {
-            bail!("the feed: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+            let what = format!("the feed: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+            return Err(Refusal::new(what, "Check that the partner key is one of this service.").into());
         }
         let page: Page = serde_json::from_slice(&answer.body)?;
         self.cursor = Some(page.cursor);

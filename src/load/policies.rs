@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use color_eyre::eyre::{Result, bail};
+use eyre::Result;
 use hyper::Uri;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
@@ -33,6 +33,7 @@ use super::server::{Server, Setup};
 use crate::config::{Pace, Span};
 use crate::lifecycle::Status;
 use crate::plot::{Axis, Figure, Panel, Point, Series};
+use crate::terminal::{self, Refusal, say};
 
 /// In seconds: what an app without advice would choose from.
 const INTERVALS: [u64; 4] = [1, 2, 5, 10];
@@ -124,9 +125,9 @@ pub fn polls(args: &PollsArgs) -> Result<ExitCode> {
         fs::write(file, comparison.figure().svg()?)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&comparison)?);
+        say!("{}", serde_json::to_string_pretty(&comparison)?)?;
     } else {
-        print!("{comparison}");
+        terminal::print(format_args!("{comparison}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -146,7 +147,7 @@ pub fn compare(args: &PollsArgs) -> Result<Comparison> {
         Reader::new(&server.target).read_all(|event| lives.entry(event.order_id).or_default().push(event)).await?;
         let complete: Vec<_> = watched.iter().filter(|all| all.iter().all(|one| one.ended_at.is_some())).collect();
         if complete.is_empty() {
-            bail!("no order was ready in time: give it more with --within");
+            return Err(Refusal::new("no order was ready in time", "Give it more with --within.").into());
         }
         let mut rows = (0..policies.len()).map(|i| {
             let one: Vec<_> = complete.iter().map(|all| (&all[i], &lives[&all[i].order_id][..])).collect();

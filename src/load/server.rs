@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use clap::{Args, FromArgMatches};
-use color_eyre::eyre::{Result, eyre};
+use eyre::{Result, eyre};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -177,7 +177,7 @@ pub async fn make_room(operator: Target) -> Result<()> {
     );
     let headers = HeaderMap::from_iter([client::json()]);
     let answer = Connection::new(operator).ask(Method::PUT, &uri, headers, body.into()).await;
-    let answer = answer.map_err(|silence| eyre!("the shop's settings: {silence:?}"))?;
+    let answer = answer.map_err(|silence| eyre!("the shop's settings: {silence}"))?;
     match answer.status {
         StatusCode::OK => Ok(()),
         status => Err(eyre!("the shop's settings: {status} {}", String::from_utf8_lossy(&answer.body))),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use color_eyre::eyre::Result;
+use eyre::Result;
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

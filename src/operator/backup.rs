@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use color_eyre::eyre::{Result, bail, eyre};
+use eyre::Result;
 use serde_json::json;
 
 use super::{DataArgs, open};
@@ -12,10 +12,13 @@ use crate::clock::now;
 use crate::order::Instant;
 use crate::serve;
 use crate::store::{self, Entry};
+use crate::terminal::{Refusal, say};
 
 /// What is done about a database on a server instead.
-const ON_A_SERVER: &str = "a PostgreSQL database is backed up and restored by PostgreSQL's own means \
-    (deploy/postgres/README.md); after a restore say so by `lungo restored --since TIME` before a service starts";
+fn on_a_server() -> Refusal {
+    let what = "a PostgreSQL database is backed up and restored by PostgreSQL's own means (deploy/postgres/README.md)";
+    Refusal::new(what, "After a restore run `lungo restored --since TIME` before a service starts.")
+}
 
 #[derive(Args)]
 pub struct BackupArgs {
@@ -57,10 +60,10 @@ pub struct RestoredArgs {
 /// When there is no database, the file exists, or it cannot be written.
 pub fn backup(args: &BackupArgs) -> Result<ExitCode> {
     if args.data.database.is_some() {
-        bail!(ON_A_SERVER);
+        return Err(on_a_server().into());
     }
     let made = store::backup(&args.data.data, &args.file, now())?;
-    println!("{} has everything up to {} (schema {}).", args.file.display(), made.made_at, made.schema);
+    say!("{} has everything up to {} (schema {}).", args.file.display(), made.made_at, made.schema)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,17 +74,20 @@ pub fn backup(args: &BackupArgs) -> Result<ExitCode> {
 /// When a service works there, or the file is no sound backup of this database.
 pub fn restore(args: &RestoreArgs) -> Result<ExitCode> {
     if args.data.database.is_some() {
-        bail!(ON_A_SERVER);
+        return Err(on_a_server().into());
     }
     let data = &args.data.data;
-    let held = serve::hold(data).map_err(|fault| eyre!("{}: {fault}: stop the service first", data.display()))?;
+    let held = serve::hold(data).map_err(|fault| {
+        let what = format!("{} cannot be worked in: {fault}", data.display());
+        Refusal::new(what, "Stop the service that works there, or name another --data.")
+    })?;
     let put_back = store::restore(data, &args.file, args.since, now())?;
     drop(held);
-    println!("The database in {} is the one of {}.", data.display(), put_back.since);
+    say!("The database in {} is the one of {}.", data.display(), put_back.since)?;
     if let Some(kept) = put_back.kept {
-        println!("The one that it replaced is {}.", kept.display());
+        say!("The one that it replaced is {}.", kept.display())?;
     }
-    println!("Start the service: it compares all orders since then with the gateway before anything acts on them.");
+    say!("Start the service: it compares all orders since then with the gateway before anything acts on them.")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -103,19 +109,24 @@ pub async fn restored(args: RestoredArgs) -> Result<ExitCode> {
         request_id: String::new(),
     };
     let Some(since) = args.since else {
-        let Some(restored) = store.watch_restored().await? else { bail!("no orders wait to be compared") };
+        let Some(restored) = store.watch_restored().await? else {
+            let hint = "Nothing is held back. `--since TIME` marks a database that was restored.";
+            return Err(Refusal::new("no orders wait to be compared", hint).into());
+        };
         let detail = json!({"since": restored.since});
         if !store.recording(entry("go_on_restored", args.go_on, detail)).end_restored(restored).await? {
-            bail!("another restore came meanwhile: look at that one first");
+            let hint = "Look at that one, and repeat the command.";
+            return Err(Refusal::new("another restore came meanwhile", hint).into());
         }
-        println!("Orders go on, compared or not. It is written in the audit log.");
+        say!("Orders go on, compared or not. It is written in the audit log.")?;
         return Ok(ExitCode::SUCCESS);
     };
     if since > at {
-        bail!("{since} has not come yet");
+        let hint = "Name the time of the backup, which is in the past.";
+        return Err(Refusal::new(format!("{since} has not come yet"), hint).into());
     }
     store.recording(entry("note_restored", None, json!({"since": since}))).note_restored(since, at).await?;
-    println!("All orders since {since} are compared with the gateway before anything acts on them.");
-    println!("What the gateway lists since then for orders that are not here is given back.");
+    say!("All orders since {since} are compared with the gateway before anything acts on them.")?;
+    say!("What the gateway lists since then for orders that are not here is given back.")?;
     Ok(ExitCode::SUCCESS)
 }

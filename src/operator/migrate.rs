@@ -6,12 +6,13 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use clap::Args;
-use color_eyre::eyre::{Result, eyre};
+use eyre::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::PostgresUrl;
 use crate::serve;
 use crate::store::{self, Moved};
+use crate::terminal::{Refusal, say};
 
 #[derive(Args)]
 pub struct MigrateArgs {
@@ -46,9 +47,15 @@ pub fn migrate(args: &MigrateArgs) -> Result<ExitCode> {
     let SqliteUrl(named) = &args.from;
     let path = if named.is_dir() { named.join(store::FILE) } else { named.clone() };
     // The lock lies beside the file itself, not beside a link to it.
-    let path = path.canonicalize().map_err(|fault| eyre!("there is no database {}: {fault}", path.display()))?;
+    let path = path.canonicalize().map_err(|fault| {
+        let what = format!("there is no database {}: {fault}", path.display());
+        Refusal::new(what, "Name the data directory of the service, or the database file in it.")
+    })?;
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let _held = serve::hold(directory).map_err(|fault| eyre!("cannot work in {}: {fault}", directory.display()))?;
+    let _held = serve::hold(directory).map_err(|fault| {
+        let what = format!("cannot work in {}: {fault}", directory.display());
+        Refusal::new(what, "Stop the service that works there, and check the permissions.")
+    })?;
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} rows read ({msg}), {per_sec}, {eta}");
     let bar = ProgressBar::new(0).with_style(style.expect("the template is valid"));
     let began = Instant::now();
@@ -58,36 +65,36 @@ pub fn migrate(args: &MigrateArgs) -> Result<ExitCode> {
         bar.set_position(progress.done);
     });
     bar.finish_and_clear();
-    print(&moved?, &path, began.elapsed().as_secs_f64());
+    print(&moved?, &path, began.elapsed().as_secs_f64())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(moved: &Moved, source: &Path, seconds: f64) {
+fn print(moved: &Moved, source: &Path, seconds: f64) -> Result<()> {
     if moved.was_done {
-        println!("Everything had been moved already, to the database {}. Nothing was done.", moved.cluster);
-        return;
+        say!("Everything had been moved already, to the database {}. Nothing was done.", moved.cluster)?;
+        return Ok(());
     }
     if moved.began_anew {
-        println!("The source had changed since its move was begun: everything was moved anew.");
+        say!("The source had changed since its move was begun: everything was moved anew.")?;
     }
-    println!("{:16} {:>12} {:>14}  hash on both sides", "table", "rows", "were there");
+    say!("{:16} {:>12} {:>14}  hash on both sides", "table", "rows", "were there")?;
     for table in &moved.tables {
-        println!("{:16} {:>12} {:>14}  {}", table.name, table.rows, table.found, table.hash);
+        say!("{:16} {:>12} {:>14}  {}", table.name, table.rows, table.found, table.hash)?;
     }
     let rows: u64 = moved.tables.iter().map(|table| table.rows).sum();
     let found: u64 = moved.tables.iter().map(|table| table.found).sum();
-    println!(
+    say!(
         "\n{} rows moved and {found} found there in {seconds:.1} s ({:.0} rows/s, compared on both sides).",
         rows - found,
         rows as f64 / seconds,
-    );
-    println!(
+    )?;
+    say!(
         "The target has an id of its own, {}: cursors into the feed stay good, and whoever shows a Lungo-Position of \
          before is answered by the primary.\nNo service starts on {} any more; what else is in its directory is not \
          part of the database.",
         moved.cluster,
         source.display(),
-    );
+    )
 }
 
 #[cfg(test)]
