@@ -75,13 +75,13 @@ pub async fn run(
         stages.spawn(at_stage.work(handed_over, wake, stop.clone()));
     }
     tokio::select! {
-        // A stage that ends because all do is no fault, and the others are waited for.
-        biased;
         () = stopped(&mut stop) => {}
         () = look_round(&store, &due, Timer::new(store.clone(), grace)) => {}
-        // Nobody would work that stage any more: whoever runs this is told by its end.
-        Some(ended) = stages.join_next() => {
-            tracing::error!(?ended, "worker.stage_ended");
+        // Both may be true in one poll: the stop was not there yet when this looked for it, and a stage has ended by it.
+        Some(ended) = stages.join_next() => if !is_stopping(&stop) {
+            // No other task works on that stage: the caller learns of it by the end of this one.
+            let why = ended.err().map_or("it returned".to_owned(), |fault| fault.to_string());
+            tracing::error!(why, "worker.stage_ended");
             return;
         }
     }
@@ -116,6 +116,11 @@ async fn look_round(store: &Store, due: &[(Stage, Arc<Notify>)], mut timer: Time
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // The sender is gone only when the process is on its way out.
     let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
+fn is_stopping(stop: &watch::Receiver<bool>) -> bool {
+    // The sender is gone only when the process is on its way out.
+    *stop.borrow() || stop.has_changed().is_err()
 }
 
 /// One stage: takes what this instance accepted itself, and claims what nobody holds.
