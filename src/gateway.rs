@@ -104,10 +104,12 @@ pub trait Gateway: Send + Sync {
     async fn capture(&self, charge: &Charge, amount: i64) -> Result<Held, Trouble>;
     /// Lets go of what is held, now and for ever. Refused once captured.
     async fn void(&self, charge: &Charge) -> Result<Held, Trouble>;
-    /// Gives back until `total_refunded` has been given back in all, whoever asked for it: repeating it gives nothing
-    /// twice. A result with less than that means that the refund of this `attempt` has failed for good; another attempt
-    /// asks anew.
-    async fn refund(&self, charge: &Charge, total_refunded: i64, attempt: u32) -> Result<Held, Trouble>;
+    /// Gives back until `total_refunded` has been given back in all, by this service and by people at the gateway.
+    ///
+    /// A call may repeat one whose answer was lost, with the same total or with another one, and people may have given
+    /// something back in between: of such calls the gateway carries out one only, however late the others arrive. A
+    /// result with less than the total means that this refund has failed for good; the next call asks anew.
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble>;
     /// Payments that this installation asked for, and no other on the same account, made within that time by the
     /// gateway's clock; to the second, rather more than fewer.
     async fn list(&self, made: &Range<Instant>, after: Option<&str>) -> Result<Page, Trouble>;

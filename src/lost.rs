@@ -209,7 +209,7 @@ mod tests {
         for order in [taken, given_back] {
             gateway.capture(&charge(order), 200).await.unwrap();
         }
-        gateway.refund(&charge(given_back), 200, 0).await.unwrap();
+        gateway.refund(&charge(given_back), 200).await.unwrap();
         let is = async |order| {
             let held = gateway.look_up(&charge(order)).await.unwrap().unwrap();
             (held.status, held.refunded)

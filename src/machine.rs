@@ -348,7 +348,6 @@ pub fn step(
                 pay(&mut next, after)?;
             }
             next.payment.refunded = *amount;
-            next.payment.refund_attempt += 1;
             next.task.last_error = Some(format!("a refund failed: of {wanted} only {amount} reached the customer"));
             next.task.unresolved = next.owed() > 0;
         }

@@ -37,9 +37,6 @@ pub struct Payment {
     pub waived: i64,
     /// How much of `refunded` reached the customer otherwise than through the gateway, on an operator's evidence.
     pub refunded_elsewhere: i64,
-    /// The class of the key under which the gateway is next asked for a refund. Only a committed failure raises it: under
-    /// the old key the gateway would repeat its old answer.
-    pub refund_attempt: u32,
     /// What an operator who cancelled wanted back if the money turns out to be taken: a capture was under way.
     pub refund_choice: Option<Refund>,
     /// When the outcome of the authorization became unknown.
@@ -65,7 +62,6 @@ impl Default for Payment {
             refund_target: 0,
             waived: 0,
             refunded_elsewhere: 0,
-            refund_attempt: 0,
             refund_choice: None,
             unknown_since: None,
             last_look: false,

@@ -396,7 +396,7 @@ impl Gateway for GatewaySimulator {
         .await
     }
 
-    async fn refund(&self, charge: &Charge, total_refunded: i64, _: u32) -> Result<Held, Trouble> {
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
         self.give_back(&charge.key, true, move |_| total_refunded).await.map(|entry| entry.held)
     }
 

@@ -3,7 +3,9 @@
 //! confirmation: so whatever is released stays released.
 //!
 //! The bytes of a request depend on the order alone, and its Idempotency-Key on the order, the operation and the
-//! amount: a repetition is the same request. Amounts are written as Stripe writes them (`units`), and only here. What
+//! amount: a repetition is the same request. Refunds are the exception: what people gave back counts, so that a
+//! repetition may ask for another amount. Their key is a number, of which Stripe carries out one request only
+//! ([`Stripe::refund`]). Amounts are written as Stripe writes them (`units`), and only here. What
 //! refuses is not believed before the intent itself was looked at.
 //! Source: the API's reference of the version below.
 
@@ -22,7 +24,7 @@ use reqwest::{Client, Method, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use self::intent::Intent;
+use self::intent::{Intent, Refunds};
 use self::reply::Fault;
 use super::{Charge, Gateway, Held, HeldStatus, Page, Trouble};
 use crate::config::Secret;
@@ -163,6 +165,22 @@ impl Stripe {
         self.call(Method::POST, &path, &[form, &[EXPAND]].concat(), key, charge.traceparent.as_deref()).await
     }
 
+    /// How many refunds of a payment this service asked for, where an intent does not show them all.
+    async fn refunds_listed(&self, charge: &Charge, reference: &str) -> Result<usize, Trouble> {
+        let (mut number, mut last): (usize, Option<String>) = (0, None);
+        loop {
+            let mut form = vec![("payment_intent", reference), ("limit", "100")];
+            form.extend(last.as_deref().map(|last| ("starting_after", last)));
+            let trace = charge.traceparent.as_deref();
+            let page: Refunds = self.call(Method::GET, "refunds", &form, None, trace).await?;
+            number += page.asked_for();
+            last = page.next().map(str::to_owned);
+            if last.is_none() {
+                return Ok(number);
+            }
+        }
+    }
+
     async fn retrieve(&self, charge: &Charge, reference: &str) -> Result<Intent, Trouble> {
         let path = format!("payment_intents/{}", in_path(reference));
         Ok(self.call(Method::GET, &path, &[EXPAND], None, charge.traceparent.as_deref()).await?)
@@ -283,9 +301,14 @@ impl Gateway for Stripe {
         self.cancel(charge, &reference).await
     }
 
-    async fn refund(&self, charge: &Charge, total_refunded: i64, attempt: u32) -> Result<Held, Trouble> {
+    /// The key is the number of refunds of this service that Stripe lists, failed ones among them. It changes only once a
+    /// refund is listed, so that every repetition of a request in doubt has the same key, whatever amount is missing by
+    /// then. Stripe binds a key to the first request that arrives, and refuses a later one with another amount: a lost
+    /// request that lands late gives nothing back beside the one that was sent instead.
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
         let reference = charge.reference.as_deref().ok_or_else(nothing_confirmed)?;
-        let held = self.retrieve(charge, reference).await?.held(false)?;
+        let intent = self.retrieve(charge, reference).await?;
+        let held = intent.held(false)?;
         if !is_of(charge, &held) {
             return Ok(held);
         }
@@ -297,9 +320,11 @@ impl Gateway for Stripe {
             HeldStatus::Captured => {}
             _ => return Err(Trouble::Refused("nothing was captured".into())),
         }
-        // Another attempt is another request: under the key of one that failed its stored answer would be repeated.
-        let class = if attempt == 0 { String::new() } else { format!("{attempt}/") };
-        let key = format!("{}/refund/{class}{}-{total_refunded}", charge.key, held.refunded);
+        let number = match intent.refunds_asked_for() {
+            Some(number) => number,
+            None => self.refunds_listed(charge, reference).await?,
+        };
+        let key = format!("{}/refund/{number}", charge.key);
         let amount = written(charge, total_refunded - held.refunded)?.to_string();
         let order = charge.order_id.to_string();
         let form = [("payment_intent", reference), ("amount", &amount), (ORDER_ID, &order)];

@@ -140,7 +140,7 @@ async fn a_payment_whose_name_was_written_after_the_backup_is_found_in_the_list(
         async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
             self.authorize(charge).await
         }
-        async fn refund(&self, charge: &Charge, _: i64, _: u32) -> Result<Held, Trouble> {
+        async fn refund(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
             self.authorize(charge).await
         }
         async fn list(&self, _: &std::ops::Range<Instant>, _: Option<&str>) -> Result<Page, Trouble> {

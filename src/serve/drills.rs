@@ -52,9 +52,9 @@ impl Gateway for Drilled {
         self.gateway.void(charge).await
     }
 
-    async fn refund(&self, charge: &Charge, total_refunded: i64, attempt: u32) -> Result<Held, Trouble> {
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
         self.give_back(self.play().await)?;
-        self.gateway.refund(charge, total_refunded, attempt).await
+        self.gateway.refund(charge, total_refunded).await
     }
 
     async fn list(&self, made: &Range<order::Instant>, after: Option<&str>) -> Result<Page, Trouble> {

@@ -59,6 +59,7 @@ pub async fn serve(
             .app_data(web::PayloadConfig::new(LARGEST))
             .route("/v1/payment_intents", web::get().to(listing::list))
             .route("/v1/payment_intents/{id}", web::get().to(retrieve))
+            .route("/v1/refunds", web::get().to(listing::list_refunds))
             .route("/v1/refunds/{id}", web::get().to(retrieve_refund))
             .route("/v1/{what:.*}", web::post().to(post))
             .route("/simulator/payments/{id}/{what}", web::post().to(by_hand))
@@ -184,6 +185,11 @@ impl Form {
 
     fn amount(&self, name: &str) -> Result<Option<i64>, Refusal> {
         self.get(name).map(|text| text.parse().map_err(|_| Refusal::invalid("parameter_invalid_integer"))).transpose()
+    }
+
+    /// How many objects a page holds.
+    fn limit(&self) -> Result<usize, Refusal> {
+        Ok(usize::try_from(self.amount("limit")?.unwrap_or(10)).unwrap_or_default().clamp(1, 100))
     }
 
     /// An amount of this currency, from what Stripe would write.

@@ -41,8 +41,7 @@ enum Mood {
 #[derive(Clone, Debug)]
 struct Given {
     amount: i64,
-    /// Of a refund that was asked for by this service.
-    key: Option<(u32, i64, i64)>,
+    is_ours: bool,
     failed: bool,
 }
 
@@ -51,6 +50,8 @@ enum Late {
     Authorize(Charge),
     Capture(i64),
     Void,
+    /// The refund of that number, of that amount.
+    Refund(usize, i64),
 }
 
 /// What the gateway really holds for the one charge there is.
@@ -123,18 +124,18 @@ impl Books {
         }
     }
 
-    /// As a gateway with idempotency keys: the same request again is the same refund, whatever has become of it.
-    fn refund(&mut self, to: i64, attempt: u32) -> Result<Option<Held>, Trouble> {
-        if self.status != Some(HeldStatus::Captured) || to > self.captured {
-            return Err(Trouble::Refused("not so much was captured".into()));
-        }
-        let from = self.refunded();
-        let key = (attempt, from, to);
-        if from < to && !self.refunds.iter().any(|given| given.key == Some(key)) {
-            self.refunds.push(Given { amount: to - from, key: Some(key), failed: self.sends_back });
+    /// The number of the next refund of this service, which is its key.
+    fn next_refund(&self) -> usize {
+        self.refunds.iter().filter(|given| given.is_ours).count()
+    }
+
+    /// As a gateway with idempotency keys: of all requests with one number the first one counts.
+    fn refund(&mut self, number: usize, amount: i64) {
+        let is_possible = self.status == Some(HeldStatus::Captured) && amount <= self.captured - self.refunded();
+        if number == self.next_refund() && amount > 0 && is_possible {
+            self.refunds.push(Given { amount, is_ours: true, failed: self.sends_back });
             self.sends_back = false;
         }
-        Ok(self.held())
     }
 }
 
@@ -191,8 +192,18 @@ impl Gateway for Model {
             Ok(books.held().expect("it was voided"))
         })
     }
-    async fn refund(&self, _: &Charge, total: i64, attempt: u32) -> Result<Held, Trouble> {
-        self.call(None, |books| books.refund(total, attempt).map(|held| held.expect("it was captured")))
+    async fn refund(&self, _: &Charge, total: i64) -> Result<Held, Trouble> {
+        let (number, amount) = {
+            let books = self.books();
+            if books.status != Some(HeldStatus::Captured) || total > books.captured {
+                return Err(Trouble::Refused("not so much was captured".into()));
+            }
+            (books.next_refund(), total - books.refunded())
+        };
+        self.call(Some(Late::Refund(number, amount)), |books| {
+            books.refund(number, amount);
+            Ok(books.held().expect("it was captured"))
+        })
     }
     async fn list(&self, _: &Range<Instant>, _: Option<&str>) -> Result<Page, Trouble> {
         Ok(Page::default())
@@ -496,6 +507,7 @@ impl World {
                         Late::Authorize(charge) => books.authorize(&charge),
                         Late::Capture(amount) => drop(books.capture(amount)),
                         Late::Void => drop(books.void()),
+                        Late::Refund(number, amount) => books.refund(number, amount),
                     }
                 }
             }
@@ -524,7 +536,7 @@ impl World {
             Move::RefundedByHand(amount) => {
                 let mut books = self.gateway.books();
                 if books.captured - books.refunded() >= amount {
-                    books.refunds.push(Given { amount, key: None, failed: false });
+                    books.refunds.push(Given { amount, is_ours: false, failed: false });
                     drop(books);
                     self.decided.by_hand += amount;
                 }

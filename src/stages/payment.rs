@@ -120,8 +120,8 @@ pub(super) async fn release(order: &Order, ports: &Ports) -> Outcome {
 async fn refund(order: &Order, ports: &Ports) -> Outcome {
     let payment = &order.payment;
     let target = order.must_go_back() - payment.refunded_elsewhere;
-    match ports.call(order, &peer(order), ports.gateway.refund(&charge(order), target, payment.refund_attempt)).await {
-        // It will not get there: that is committed, so that it is asked for anew under another key.
+    match ports.call(order, &peer(order), ports.gateway.refund(&charge(order), target)).await {
+        // It will not get there: the log of the order says so, and the next try asks anew.
         Ok(held) if is_ours(order, &held) && held.refunded < target => {
             let amount = refunded(order, &held);
             let again = again(backoff(order.task.attempts, RELEASE_PATIENCE), "the refund failed");
@@ -261,7 +261,7 @@ pub(super) async fn give_back(listed: &Held, gateway: &dyn Gateway) -> Result<Fr
     let same = |held: &Held| held.order_id == listed.order_id && held.reference == listed.reference;
     let held = gateway.look_up(&charge).await?.filter(same);
     let held = held.ok_or_else(|| Trouble::Unanswered("the gateway does not know what it listed".into()))?;
-    let refunded = gateway.refund(&charge, held.captured, 0).await?.refunded;
+    let refunded = gateway.refund(&charge, held.captured).await?.refunded;
     if refunded >= held.captured {
         return Ok(Freed::Refunded);
     }
@@ -385,7 +385,7 @@ mod tests {
         async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
             self.authorize(charge).await
         }
-        async fn refund(&self, charge: &Charge, _: i64, _: u32) -> Result<Held, Trouble> {
+        async fn refund(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
             self.authorize(charge).await
         }
         async fn list(&self, _: &Range<Instant>, _: Option<&str>) -> Result<Page, Trouble> {

@@ -169,8 +169,6 @@ struct Details {
     waived: i64,
     #[serde(default, skip_serializing_if = "is_zero")]
     refunded_elsewhere: i64,
-    #[serde(default, skip_serializing_if = "is_first")]
-    refund_attempt: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refund_choice: Option<Refund>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,10 +207,6 @@ fn is_zero(amount: &i64) -> bool {
     *amount == 0
 }
 
-fn is_first(attempt: &u32) -> bool {
-    *attempt == 0
-}
-
 impl Details {
     fn of(order: &Order) -> Self {
         let payment = order.payment.clone();
@@ -228,7 +222,6 @@ impl Details {
             refund_target: payment.refund_target,
             waived: payment.waived,
             refunded_elsewhere: payment.refunded_elsewhere,
-            refund_attempt: payment.refund_attempt,
             refund_choice: payment.refund_choice,
             unknown_since: payment.unknown_since.map(millis),
             last_look: payment.last_look,
@@ -348,7 +341,6 @@ impl OrderRow {
                 refund_target: details.refund_target,
                 waived: details.waived,
                 refunded_elsewhere: details.refunded_elsewhere,
-                refund_attempt: details.refund_attempt,
                 refund_choice: details.refund_choice,
                 unknown_since: details.unknown_since.map(instant),
                 last_look: details.last_look,

@@ -161,10 +161,10 @@ contract! {
             assert_eq!((held.status, held.captured, held.refunded), (HeldStatus::Captured, 1000, 0));
         }
         for (total, refunded) in [(300, 300), (300, 300), (200, 300), (1000, 1000), (1000, 1000)] {
-            assert_eq!(gateway.port.refund(&charge, total, 0).await.unwrap().refunded, refunded);
+            assert_eq!(gateway.port.refund(&charge, total).await.unwrap().refunded, refunded);
             assert_eq!(gateway.port.look_up(&charge).await.unwrap().unwrap().refunded, refunded);
         }
-        assert_refused(gateway.port.refund(&charge, 1001, 0).await);
+        assert_refused(gateway.port.refund(&charge, 1001).await);
         let held = gateway.entry(charge.order_id).unwrap().held;
         assert_eq!((held.captured, held.refunded), (1000, 1000));
     }
@@ -176,7 +176,7 @@ contract! {
             let answer = gateway.port.capture(&charge, wrong).await;
             assert!(matches!(answer, Err(Trouble::Refused(_) | Trouble::Invalid(_))), "{answer:?}");
         }
-        assert_refused(gateway.port.refund(&charge, 1, 0).await);
+        assert_refused(gateway.port.refund(&charge, 1).await);
         assert_eq!(gateway.status(&charge).await, Some(HeldStatus::Authorized));
     }
 
@@ -298,7 +298,7 @@ contract! {
             let charge = gateway.prepared(method).await;
             assert_eq!(insist!(gateway.port.authorize(&charge)).status, HeldStatus::Authorized);
             assert_eq!(insist!(gateway.port.capture(&charge, TOTAL)).captured, TOTAL);
-            assert_eq!(insist!(gateway.port.refund(&charge, 100, 0)).refunded, 100);
+            assert_eq!(insist!(gateway.port.refund(&charge, 100)).refunded, 100);
             let other = gateway.prepared(method).await;
             assert_eq!(insist!(gateway.port.void(&other)).status, HeldStatus::Voided);
         }
@@ -310,10 +310,10 @@ contract! {
         assert_eq!(gateway.amounts(&charge).await, (1000, 0));
         gateway.by_hand(&charge, ByHand::Refund(100)).await;
         assert_eq!(gateway.amounts(&charge).await, (1000, 100), "though only a part was taken");
-        assert_eq!(gateway.port.refund(&charge, 300, 0).await.unwrap().refunded, 300);
+        assert_eq!(gateway.port.refund(&charge, 300).await.unwrap().refunded, 300);
         assert_eq!(gateway.amounts(&charge).await, (1000, 300));
         gateway.by_hand(&charge, ByHand::Refund(50)).await;
-        assert_eq!(gateway.port.refund(&charge, 300, 0).await.unwrap().refunded, 350, "it was more already");
+        assert_eq!(gateway.port.refund(&charge, 300).await.unwrap().refunded, 350, "it was more already");
         for what in [ByHand::Cancel, ByHand::Lapse] {
             let charge = gateway.authorized("pm_card_visa").await;
             gateway.by_hand(&charge, what).await;
@@ -322,22 +322,29 @@ contract! {
         }
     }
 
-    a_refund_that_failed_is_given_under_another_attempt_only(gateway) {
+    a_refund_that_failed_is_asked_for_anew(gateway) {
         let at_once = gateway.authorized("pm_refund_fails").await;
         gateway.port.capture(&at_once, TOTAL).await.unwrap();
-        assert_eq!(gateway.port.refund(&at_once, 300, 0).await.unwrap().refunded, 0, "it failed at once");
-        assert_eq!(gateway.port.refund(&at_once, 300, 1).await.unwrap().refunded, 300);
+        assert_eq!(gateway.port.refund(&at_once, 300).await.unwrap().refunded, 0, "it failed at once");
+        assert_eq!(gateway.port.refund(&at_once, 300).await.unwrap().refunded, 300);
         let later = gateway.authorized("pm_card_visa").await;
         gateway.port.capture(&later, TOTAL).await.unwrap();
-        assert_eq!(gateway.port.refund(&later, 300, 0).await.unwrap().refunded, 300);
+        assert_eq!(gateway.port.refund(&later, 300).await.unwrap().refunded, 300);
         gateway.by_hand(&later, ByHand::FailRefund).await;
         assert_eq!(gateway.amounts(&later).await, (TOTAL, 0));
-        if gateway.url.is_some() {
-            let stored = gateway.port.refund(&later, 300, 0).await.unwrap().refunded;
-            assert_eq!(stored, 0, "the stored answer of the old key is not believed");
-        }
-        assert_eq!(gateway.port.refund(&later, 300, 1).await.unwrap().refunded, 300);
+        assert_eq!(gateway.port.refund(&later, 300).await.unwrap().refunded, 300);
         assert_eq!(gateway.amounts(&later).await, (TOTAL, 300));
+    }
+
+    a_payment_has_as_many_refunds_as_it_takes(gateway) {
+        let charge = gateway.authorized("pm_card_visa").await;
+        gateway.port.capture(&charge, 1000).await.unwrap();
+        for step in 1..=13 {
+            assert_eq!(gateway.port.refund(&charge, 10 * step).await.unwrap().refunded, 10 * step);
+        }
+        gateway.by_hand(&charge, ByHand::FailRefund).await;
+        assert_eq!(gateway.port.refund(&charge, 130).await.unwrap().refunded, 130);
+        assert_eq!(gateway.amounts(&charge).await, (1000, 130));
     }
 
     many_at_once_move_money_once(gateway) {
@@ -348,11 +355,40 @@ contract! {
         };
         let captured = at_once(|port, charge| tokio::spawn(async move { port.capture(&charge, 1000).await.is_ok() })).await;
         assert!(captured.into_iter().any(|done| done.unwrap()));
-        let refunded = at_once(|port, charge| tokio::spawn(async move { port.refund(&charge, 400, 0).await.is_ok() })).await;
+        let refunded = at_once(|port, charge| tokio::spawn(async move { port.refund(&charge, 400).await.is_ok() })).await;
         assert!(refunded.into_iter().any(|done| done.unwrap()));
         let held = gateway.entry(charge.order_id).unwrap().held;
         assert_eq!((held.captured, held.refunded), (1000, 400));
     }
+}
+
+/// A refund of 500 was sent, and its answer was lost. A person gave 100 back since.
+#[rstest]
+#[case::before_its_repetition(true, 600)]
+#[case::after_its_repetition(false, 500)]
+#[tokio::test]
+async fn a_refund_that_lands_late_is_not_given_beside_its_repetition(#[case] is_first: bool, #[case] in_all: i64) {
+    let gateway = Counterpart::start(Way::OverHttp);
+    let charge = gateway.authorized("pm_card_visa").await;
+    gateway.port.capture(&charge, TOTAL).await.unwrap();
+    let lands = async || {
+        let (reference, order_id) = (charge.reference.as_ref().unwrap(), charge.order_id);
+        let lost = reqwest::Client::new()
+            .post(format!("{}/v1/refunds", gateway.url.as_ref().unwrap()))
+            .bearer_auth("sk_test_contract")
+            .header("idempotency-key", format!("{}/refund/0", charge.key))
+            .body(format!("payment_intent={reference}&amount=500&metadata%5Border_id%5D={order_id}"));
+        lost.send().await.unwrap().status().as_u16()
+    };
+    if is_first {
+        assert_eq!(lands().await, 200);
+    }
+    gateway.by_hand(&charge, ByHand::Refund(100)).await;
+    assert_eq!(gateway.port.refund(&charge, 500).await.unwrap().refunded, in_all);
+    if !is_first {
+        assert_eq!(lands().await, 400, "its key belongs to the repetition");
+    }
+    assert_eq!(gateway.amounts(&charge).await, (TOTAL, in_all));
 }
 
 #[tokio::test]

@@ -128,8 +128,8 @@ impl Gateway for World {
         self.charges.lock().unwrap().push(charge.clone());
         self.ask_gateway("void", self.gateway.port.void(charge)).await
     }
-    async fn refund(&self, charge: &Charge, total_refunded: i64, attempt: u32) -> Result<Held, Trouble> {
-        self.ask_gateway("refund", self.gateway.port.refund(charge, total_refunded, attempt)).await
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
+        self.ask_gateway("refund", self.gateway.port.refund(charge, total_refunded)).await
     }
     async fn list(&self, made: &Range<Instant>, after: Option<&str>) -> Result<Page, Trouble> {
         self.gateway.port.list(made, after).await

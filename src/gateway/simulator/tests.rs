@@ -101,13 +101,13 @@ async fn a_refund_is_a_total_and_gives_nothing_twice() {
     let gateway = in_memory();
     let charge = charge("pm_card_visa");
     gateway.authorize(&charge).await.unwrap();
-    assert!(is_refused(gateway.refund(&charge, 1, 0).await), "nothing was captured");
+    assert!(is_refused(gateway.refund(&charge, 1).await), "nothing was captured");
     gateway.capture(&charge, 1000).await.unwrap();
     for (target, refunded) in [(300, 300), (300, 300), (200, 300), (1000, 1000), (1000, 1000)] {
-        assert_eq!(gateway.refund(&charge, target, 0).await.unwrap().refunded, refunded);
+        assert_eq!(gateway.refund(&charge, target).await.unwrap().refunded, refunded);
     }
-    assert!(is_refused(gateway.refund(&charge, 1001, 0).await));
-    assert!(is_refused(gateway.refund(&charge, -1, 0).await));
+    assert!(is_refused(gateway.refund(&charge, 1001).await));
+    assert!(is_refused(gateway.refund(&charge, -1).await));
     assert_eq!(gateway.capture(&charge, 1000).await.unwrap().refunded, 1000, "a late repetition");
 }
 
@@ -211,10 +211,10 @@ async fn flaky_fails_every_second_call_of_a_kind_without_effect() {
     assert_eq!(gateway.authorize(&charge).await, Err(failed.clone()));
     assert_eq!(gateway.capture(&charge, 1250).await, Err(failed.clone()));
     assert_eq!(gateway.capture(&charge, 1250).await.unwrap().captured, 1250);
-    assert_eq!(gateway.refund(&charge, 1250, 0).await, Err(failed.clone()));
+    assert_eq!(gateway.refund(&charge, 1250).await, Err(failed.clone()));
     assert_eq!(gateway.look_up(&charge).await, Err(failed));
     assert_eq!(gateway.look_up(&charge).await.unwrap().unwrap().refunded, 0);
-    assert_eq!(gateway.refund(&charge, 1250, 0).await.unwrap().refunded, 1250);
+    assert_eq!(gateway.refund(&charge, 1250).await.unwrap().refunded, 1250);
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn parallel_callers_lose_no_update_and_move_money_once() {
                 false => gateway.void(&charge).await.is_ok(),
             };
             if captures && ok {
-                gateway.refund(&charge, 100 * i, 0).await.unwrap();
+                gateway.refund(&charge, 100 * i).await.unwrap();
             }
             (charge.key, captures, ok)
         }));

@@ -74,15 +74,30 @@ struct CardDetails {
     capture_before: Option<i64>,
 }
 
+/// Some refunds of a charge, the newest first.
 #[derive(Clone, Debug, Deserialize)]
-struct Refunds {
+pub(super) struct Refunds {
     data: Vec<Refund>,
     #[serde(default)]
     has_more: bool,
 }
 
+impl Refunds {
+    /// How many of them this service asked for, whatever has become of them.
+    pub fn asked_for(&self) -> usize {
+        self.data.iter().filter(|refund| refund.is_asked_for()).count()
+    }
+
+    /// After which refund the next page begins.
+    pub fn next(&self) -> Option<&str> {
+        self.data.last().filter(|_| self.has_more).map(|refund| refund.id.as_str())
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 struct Refund {
+    #[serde(default)]
+    id: String,
     amount: i64,
     status: String,
     #[serde(default)]
@@ -185,6 +200,14 @@ impl Intent {
             _ => return Err(Trouble::Unanswered("the intent does not say what was refunded".into())),
         };
         Ok((sum - if has_rest { rest } else { 0 }).clamp(0, captured))
+    }
+
+    /// How many refunds this service asked for; `None` where the list goes on.
+    pub fn refunds_asked_for(&self) -> Option<usize> {
+        match self.charge().and_then(|charge| charge.refunds.as_ref()) {
+            None => Some(0),
+            Some(list) => (!list.has_more).then(|| list.asked_for()),
+        }
     }
 
     fn capture_before(&self) -> Option<Instant> {

@@ -27,7 +27,7 @@ impl Desk {
             seconds.map_or(Ok(default), |seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(invalid))
         };
         let made = instant("created[gte]", Instant::MIN_UTC)?..instant("created[lt]", Instant::MAX_UTC)?;
-        let limit = usize::try_from(form.amount("limit")?.unwrap_or(10)).unwrap_or_default().clamp(1, 100);
+        let limit = form.limit()?;
         let mut entries = self.gateway.made(&made).await.map_err(Refusal::of)?;
         entries.sort_unstable_by(|a, b| (b.made_at, &b.key).cmp(&(a.made_at, &a.key)));
         let start = match form.get("starting_after") {
@@ -38,6 +38,28 @@ impl Desk {
         let has_more = entries.len() > start + page.len();
         Ok(json!({"object": "list", "url": "/v1/payment_intents", "has_more": has_more, "data": page}))
     }
+
+    fn list_refunds(&self, form: &Form) -> Result<Value, Refusal> {
+        form.only(&["payment_intent", "limit", "starting_after"])?;
+        let id = form.get("payment_intent").ok_or_else(|| Refusal::invalid("parameter_missing"))?;
+        let refunds = objects::refunds(&self.entry(id)?);
+        let start = match form.get("starting_after") {
+            None => 0,
+            Some(last) => refunds.iter().position(|refund| refund["id"] == last).ok_or_else(Refusal::missing)? + 1,
+        };
+        let page: Vec<&Value> = refunds.iter().skip(start).take(form.limit()?).collect();
+        let has_more = refunds.len() > start + page.len();
+        Ok(json!({"object": "list", "url": "/v1/refunds", "has_more": has_more, "data": page}))
+    }
+}
+
+/// `GET /v1/refunds` of one payment.
+pub(super) async fn list_refunds(desk: Data<Desk>, request: HttpRequest) -> HttpResponse {
+    if !is_permitted(&request) {
+        return unauthorized();
+    }
+    let form = Form(form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect());
+    desk.list_refunds(&form).map_or_else(|refusal| Answer::of(&refusal), Answer::ok).send()
 }
 
 fn listed(entry: &Entry) -> Value {

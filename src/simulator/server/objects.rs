@@ -9,6 +9,9 @@ use crate::gateway::stripe::units;
 use crate::gateway::{Held, HeldStatus};
 use crate::order::Money;
 
+/// How many refunds an intent shows.
+const SHOWN: usize = 10;
+
 /// A PaymentIntent, with its latest charge and the charge's refunds.
 pub fn intent(entry: &Entry) -> Value {
     let (id, held) = (&entry.key, &entry.held);
@@ -45,14 +48,26 @@ pub fn intent(entry: &Entry) -> Value {
     })
 }
 
-/// What was left after a partial capture shows as refunded, as it does at Stripe. The newest refund stands first.
+/// What was never taken of what was held: Stripe shows it as refunded after a partial capture.
+fn left(held: &Held) -> i64 {
+    if held.status == HeldStatus::Captured { held.total.amount - held.captured } else { 0 }
+}
+
+/// The refunds of a charge, the newest first. What a partial capture left is the oldest.
+pub fn refunds(entry: &Entry) -> Vec<Value> {
+    let (held, left) = (&entry.held, left(&entry.held));
+    let released = (left > 0)
+        .then(|| json!({"id": "re_left", "amount": written(left, held), "status": "succeeded", "metadata": {}}));
+    (0..entry.refunds.len()).rev().filter_map(|n| refund(entry, n)).chain(released).collect()
+}
+
 fn charge(entry: &Entry) -> Value {
     let (id, held) = (&entry.key, &entry.held);
     let is_captured = held.status == HeldStatus::Captured;
-    let left = if is_captured { held.total.amount - held.captured } else { 0 };
-    let released = (left > 0)
-        .then(|| json!({"id": "re_left", "amount": written(left, held), "status": "succeeded", "metadata": {}}));
-    let refunds: Vec<Value> = (0..entry.refunds.len()).rev().filter_map(|n| refund(entry, n)).chain(released).collect();
+    let left = left(held);
+    let mut refunds = refunds(entry);
+    let has_more = refunds.len() > SHOWN;
+    refunds.truncate(SHOWN);
     json!({
         "id": id.replacen("pi_", "ch_", 1),
         "object": "charge",
@@ -64,7 +79,7 @@ fn charge(entry: &Entry) -> Value {
         "metadata": metadata(held),
         "payment_intent": id,
         "payment_method_details": {"card": {"capture_before": held.capture_before.map(|at| at.timestamp())}},
-        "refunds": {"object": "list", "data": refunds},
+        "refunds": {"object": "list", "data": refunds, "has_more": has_more},
     })
 }
 
