@@ -351,6 +351,24 @@ impl World {
         }
     }
 
+    /// A world in which the sale was made and paid for: what is decided afterwards are refunds.
+    fn sold(mut self) -> Self {
+        use Mood::Healthy;
+        let bank = [Move::Works(Healthy), Move::Works(Healthy), Move::BankAnswers(true), Move::Hint];
+        let says = |event| Move::Says(Actor::Shop, event);
+        let shop = [
+            Move::Works(Healthy),
+            says(Event::ShopAccepted { minutes: None, dropped_lines: vec![] }),
+            says(Event::PreparationStarted),
+            Move::Works(Healthy),
+        ];
+        for a_move in bank.iter().chain(&shop) {
+            self.take(a_move);
+        }
+        assert_eq!(self.order.payment.captured, TOTAL, "{self}");
+        self
+    }
+
     fn deadlines(&self) -> &Deadlines {
         &self.policy.deadlines
     }
@@ -600,8 +618,12 @@ impl std::fmt::Display for World {
 
 fn any_world() -> impl Strategy<Value = World> {
     let hold = prop_oneof![Just(None), Just(Some(1000)), Just(Some(600_000))];
-    (any::<bool>(), any::<bool>(), prop::bool::weighted(0.2), hold)
-        .prop_map(|(is_later, prepares, asks_bank, hold)| World::new(is_later, prepares, asks_bank, hold))
+    (any::<bool>(), any::<bool>(), prop::bool::weighted(0.2), hold, prop::bool::weighted(0.3)).prop_map(
+        |(is_later, prepares, asks_bank, hold, is_sold)| match is_sold {
+            true => World::new(false, prepares, asks_bank, None).sold(),
+            false => World::new(is_later, prepares, asks_bank, hold),
+        },
+    )
 }
 
 impl std::fmt::Debug for World {
@@ -622,4 +644,21 @@ proptest! {
         world.log.push("- settles".into());
         world.settle();
     }
+}
+
+#[test]
+fn a_refund_by_hand_between_a_lost_refund_and_its_repetition_counts_once() {
+    let mut world = World::new(false, true, false, None).sold();
+    let refund = Event::RefundRequested { amount: 300, note: None };
+    for a_move in [
+        Move::Says(Actor::Operator, refund),
+        Move::Works(Mood::Slow),
+        Move::RefundedByHand(100),
+        Move::Works(Mood::Healthy),
+        Move::Arrives,
+    ] {
+        world.take(&a_move);
+    }
+    world.settle();
+    assert_eq!(world.gateway.books().refunded(), 300, "{world}");
 }
