@@ -1,12 +1,15 @@
 //! Speaking to URLs that somebody else chose: the receivers of webhooks. Whoever may name a URL may try to have this
 //! service speak to its own neighbours, so that every rule of speaking to strangers is held here and nowhere else:
 //!
-//! - https only, no user information, no fragment, the usual port or an unprivileged one;
+//! - https only, no user information, no fragment, the usual port or an unprivileged one, and no name that only a private
+//!   network knows;
 //! - a host is resolved once for each connection, ALL of its addresses have to be public ones, and the connection goes
 //!   to one of exactly these: what the name means a moment later is of no interest;
 //! - no redirect is followed, no proxy is used, and the status line is the answer: a body is read only to keep the
 //!   connection, and no further than that is worth;
-//! - everything within one span of time.
+//! - everything within one span of time;
+//! - what a partner reads of a failure names no address and no cause that would map our network: the `Display` of the
+//!   errors here is for partners, [`Trouble::detail`] for operators.
 //!
 //! Hosts that the operator lists are spoken to without the first two rules, for development and tests.
 
@@ -72,8 +75,29 @@ pub enum Unfit {
     Fragment,
     #[error("its port must be 443 or above 1023")]
     Port,
-    #[error("{0} is not a public address")]
+    /// A name that is looked up on this machine or in its own network: no resolver is asked.
+    #[error("it must name a public host, such as hooks.example.com")]
+    Local,
+    /// The host has this address.
+    #[error("{NO_PUBLIC_ADDRESS}")]
     Address(IpAddr),
+    /// The host has no address, for this reason. A partner must not tell it from [`Unfit::Address`]: that would say which
+    /// names exist in our network.
+    #[error("{NO_PUBLIC_ADDRESS}")]
+    Unresolved(String),
+}
+
+const NO_PUBLIC_ADDRESS: &str = "its host has no public address";
+
+/// Last labels of names that no public resolver knows: reserved ones (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`),
+/// and those that private networks use all the same.
+const PRIVATE_LABELS: &[&str] =
+    &["localhost", "localdomain", "local", "internal", "intranet", "private", "lan", "home", "corp", "arpa"];
+
+/// Whether a name can be one of the public Internet. A name of one label would be completed by a search domain.
+fn is_public_name(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.rsplit_once('.').is_some_and(|(_, last)| !last.is_empty() && !PRIVATE_LABELS.contains(&last))
 }
 
 /// A URL that keeps the rules, as far as can be seen without resolving its host.
@@ -107,8 +131,10 @@ impl ForeignUrl {
             return Err(Unfit::Port);
         }
         // A host that is an address is never resolved. The parser has read every way to write one.
-        if let Ok(address) = host.parse::<IpAddr>() {
-            rules.check(&host, &[address])?;
+        match host.parse::<IpAddr>() {
+            Ok(address) => rules.check(&host, &[address])?,
+            Err(_) if !is_allowed && !is_public_name(&host) => return Err(Unfit::Local),
+            Err(_) => {}
         }
         Ok(Self(url))
     }
@@ -159,16 +185,29 @@ impl Answer {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no answer. Its `Display` is what a partner may read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Trouble {
     /// Nothing was sent.
     #[error("the URL may not be spoken to: {0}")]
     Unfit(#[from] Unfit),
-    #[error("it cannot be reached: {0}")]
+    /// For a partner a closed port, a reset and a certificate that is not valid are the same: what they tell apart is the
+    /// network that this service stands in.
+    #[error("it cannot be reached")]
     Unreachable(String),
     #[error("no answer within {0:?}")]
     Unanswered(Duration),
+}
+
+impl Trouble {
+    /// What happened in full: for operators, in the log and where only they look.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Unfit(Unfit::Address(address)) => format!("{self}: {address}"),
+            Self::Unfit(Unfit::Unresolved(why)) | Self::Unreachable(why) => format!("{self}: {why}"),
+            Self::Unfit(_) | Self::Unanswered(_) => self.to_string(),
+        }
+    }
 }
 
 /// Posts to foreign URLs.
@@ -272,8 +311,16 @@ impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
         let (rules, resolver) = (self.rules.clone(), self.resolver.clone());
         Box::pin(async move {
-            let addresses = resolver.resolve(name.as_str()).await?;
-            rules.check(name.as_str(), &addresses)?;
+            let host = name.as_str();
+            // With a dot at its end a name is complete: the system appends no search domain to it, which would lead into
+            // our own network.
+            let complete = format!("{}.", host.trim_end_matches('.'));
+            let asked = if rules.allow(host) { host } else { &complete };
+            let addresses = resolver.resolve(asked).await.map_err(|fault| Unfit::Unresolved(fault.to_string()))?;
+            if addresses.is_empty() {
+                return Err(Unfit::Unresolved("it has no address".into()).into());
+            }
+            rules.check(host, &addresses)?;
             let sockets = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(sockets.collect::<Vec<_>>().into_iter()) as Addrs)
         })

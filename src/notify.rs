@@ -166,7 +166,7 @@ impl Notifier {
         if webhook.disabled.is_some() {
             return Ok(false);
         }
-        let was_failing = standing.failures >= FAILING;
+        let (was_failing, was_well) = (standing.failures >= FAILING, standing.failures == 0);
         let due = self.store.due_deliveries(id, if was_failing { 1 } else { BATCH }, now()).await?;
         if due.is_empty() {
             return Ok(false);
@@ -190,6 +190,10 @@ impl Notifier {
         let made: Vec<Made> = attempts.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
         standing.failures = failures.into_inner();
         standing.untrimmed += made.len();
+        // The partner reads less of it: one line of each series of failures has the rest.
+        if let Some(detail) = made.iter().find_map(|made| made.detail.as_ref()).filter(|_| was_well) {
+            tracing::info!(webhook.id = %id, partner.id = %webhook.partner_id, detail, "notify.failed");
+        }
 
         let any = |told| made.iter().any(|made| made.told == told);
         let is_gone = any(Told::Gone) && webhook.shop_id.is_none();
@@ -224,7 +228,7 @@ impl Notifier {
             METERS.deliveries.of((receiver, Told::GivenUp)).increment(1);
             let trouble = delivery.trouble.clone().or_else(|| Some("its time had passed".into()));
             let attempted = Attempted { delivery_id, at, status: delivery.status, trouble, then: Then::GivenUp };
-            return Made { attempted, told: Told::GivenUp, asked: None };
+            return Made { attempted, told: Told::GivenUp, asked: None, detail: None };
         }
         let Letter { id, body } = self.letters.write(webhook, delivery, order, at);
         let sent = self.send(webhook, &id, at, body).await;
@@ -239,6 +243,7 @@ impl Notifier {
             }
             Err(trouble) => (None, Some(trouble.to_string()), None),
         };
+        let detail = sent.as_ref().err().map(Trouble::detail);
         let then = match told {
             Told::Delivered => Then::Delivered,
             _ if ended >= delivery.give_up_at => {
@@ -252,8 +257,8 @@ impl Notifier {
             }
         };
         tracing::debug!(webhook.id = %webhook.webhook_id, delivery.id = %delivery_id, order.id = %delivery.order_id,
-            ?status, trouble, "notify.attempted");
-        Made { attempted: Attempted { delivery_id, at, status, trouble, then }, told, asked }
+            ?status, trouble = detail.as_ref().or(trouble.as_ref()), "notify.attempted");
+        Made { attempted: Attempted { delivery_id, at, status, trouble, then }, told, asked, detail }
     }
 
     async fn send(&self, webhook: &Webhook, id: &str, at: Instant, body: Vec<u8>) -> Result<Answer, Trouble> {
@@ -270,6 +275,8 @@ struct Made {
     told: Told,
     /// How long it asked to be left alone.
     asked: Option<Duration>,
+    /// Why it could not be asked, in full: for operators.
+    detail: Option<String>,
 }
 
 fn told(sent: &Result<Answer, Trouble>) -> Told {

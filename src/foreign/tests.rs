@@ -16,7 +16,15 @@ fn strict() -> Rules {
 #[case::plain("http://hooks.example/x", Unfit::NotHttps)]
 #[case::another_scheme("gopher://hooks.example/x", Unfit::NotHttps)]
 #[case::a_file("file:///etc/passwd", Unfit::Malformed)]
-#[case::no_host("https:///x", Unfit::Address("0.0.0.0".parse().unwrap()))]
+#[case::no_host_but_the_path("https:///x", Unfit::Local)]
+#[case::localhost("https://localhost/", Unfit::Local)]
+#[case::localhost_with_a_dot("https://localhost.:8443/", Unfit::Local)]
+#[case::below_localhost("https://db.LOCALHOST/", Unfit::Local)]
+#[case::a_search_domain("https://intranet/", Unfit::Local)]
+#[case::a_search_domain_and_a_dot("https://billing./", Unfit::Local)]
+#[case::multicast_names("https://printer.local/", Unfit::Local)]
+#[case::the_clouds_metadata("https://metadata.google.internal/", Unfit::Local)]
+#[case::of_a_cluster("https://postgres.default.svc.cluster.local/", Unfit::Local)]
 #[case::relative("/x", Unfit::Malformed)]
 #[case::userinfo("https://hooks.example@10.0.0.1/", Unfit::Userinfo)]
 #[case::a_password("https://a:b@hooks.example/", Unfit::Userinfo)]
@@ -35,13 +43,7 @@ fn strict() -> Rules {
 #[case::v6_mapped("https://[::ffff:127.0.0.1]/", Unfit::Address("::ffff:127.0.0.1".parse().unwrap()))]
 #[case::a_new_line("https://hooks.example/\nx", Unfit::Malformed)]
 fn a_trick_is_refused_when_it_is_written_down(#[case] url: &str, #[case] why: Unfit) {
-    // Without a host the parser takes the first part of the path for one.
-    let why = if url == "https:///x" { None } else { Some(why) };
-    match (ForeignUrl::parse(url, &strict()), why) {
-        (Err(found), Some(why)) => assert_eq!(found, why),
-        (Ok(found), None) => assert_eq!(found.0.as_str(), "https://x/"),
-        (found, why) => panic!("{found:?}, {why:?}"),
-    }
+    assert_eq!(ForeignUrl::parse(url, &strict()), Err(why));
 }
 
 #[test]
@@ -51,8 +53,9 @@ fn an_ordinary_url_is_fit_and_a_listed_host_may_be_anything() {
     }
     let long = format!("https://hooks.example/{}", "x".repeat(LONGEST_URL));
     assert_eq!(ForeignUrl::parse(&long, &strict()), Err(Unfit::TooLong));
-    let rules = Rules::allowing(&["127.0.0.1", "[::1]", "Receiver.Local"]);
-    for url in ["http://127.0.0.1:99/", "http://[::1]/", "http://receiver.local/", "http://2130706433/"] {
+    let rules = Rules::allowing(&["127.0.0.1", "[::1]", "Receiver.Local", "localhost"]);
+    let listed = ["http://127.0.0.1:99/", "http://[::1]/", "http://receiver.local/", "http://2130706433/"];
+    for url in listed.into_iter().chain(["http://localhost:99/"]) {
         assert!(ForeignUrl::parse(url, &rules).is_ok(), "{url}");
     }
     assert_eq!(ForeignUrl::parse("http://127.0.0.2/", &rules), Err(Unfit::NotHttps));
@@ -63,18 +66,24 @@ fn an_ordinary_url_is_fit_and_a_listed_host_may_be_anything() {
 struct Rebinding {
     answers: Vec<Vec<IpAddr>>,
     asked: AtomicUsize,
+    names: Mutex<Vec<String>>,
 }
 
 impl Rebinding {
     fn of(answers: &[&[&str]]) -> Arc<Self> {
         let addresses = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
-        Arc::new(Self { answers: answers.iter().map(addresses).collect(), asked: AtomicUsize::new(0) })
+        Arc::new(Self {
+            answers: answers.iter().map(addresses).collect(),
+            asked: AtomicUsize::new(0),
+            names: Mutex::default(),
+        })
     }
 }
 
 #[async_trait]
 impl Resolver for Rebinding {
-    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        self.names.lock().unwrap().push(host.to_owned());
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         Ok(self.answers[asked.min(self.answers.len() - 1)].clone())
     }
@@ -149,6 +158,7 @@ async fn it_connects_to_the_address_that_was_checked() {
     assert!(heard[0].starts_with("POST /x HTTP/1.1\r\n") && heard[0].contains("webhook-id: evt_1"), "{heard:?}");
     assert!(heard[0].contains(&format!("host: hooks.example:{port}")), "{heard:?}");
     assert_eq!(resolver.asked.load(Ordering::SeqCst), 1, "it is resolved once");
+    assert_eq!(*resolver.names.lock().unwrap(), ["hooks.example."], "no search domain is appended");
 }
 
 #[tokio::test]
@@ -176,10 +186,45 @@ async fn all_addresses_have_to_be_public(#[case] addresses: &[&str]) {
     assert_eq!(heard.all(), [""; 0]);
 }
 
+/// Knows no name.
+struct Unknowing;
+
+#[async_trait]
+impl Resolver for Unknowing {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Err(io::Error::other(format!("10.9.8.7:53 says that {host} is unknown")))
+    }
+}
+
+/// Otherwise a partner could find out which names our network has, and where.
 #[tokio::test]
-async fn a_host_without_addresses_cannot_be_reached() {
-    let answer = post(&caller(Rebinding::of(&[&[]])), &http(9, "/")).await;
-    assert!(matches!(answer, Err(Trouble::Unreachable(_))), "{answer:?}");
+async fn a_partner_cannot_tell_a_private_name_from_one_that_does_not_exist() {
+    let mut told = Vec::new();
+    let resolvers: [Arc<dyn Resolver>; 4] =
+        [Rebinding::of(&[&["10.1.2.3"]]), Rebinding::of(&[&["fd00::1"]]), Rebinding::of(&[&[]]), Arc::new(Unknowing)];
+    for resolver in resolvers {
+        let trouble = post(&caller(resolver), &http(9, "/")).await.unwrap_err();
+        let detail = trouble.detail();
+        assert!(["10.1.2.3", "fd00::1", "no address", "10.9.8.7"].iter().any(|word| detail.contains(word)), "{detail}");
+        told.push(trouble.to_string());
+    }
+    assert_eq!(told[0], "the URL may not be spoken to: its host has no public address");
+    told.dedup();
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+/// Nor which ports are open where it may not look itself.
+#[tokio::test]
+async fn a_partner_cannot_tell_a_closed_port_from_one_that_speaks_something_else() {
+    let caller = caller(Rebinding::of(&[&["127.0.0.2"]]));
+    let (garbage, _) = listen("127.0.0.2", "SSH-2.0-internal\r\n\r\n", |_| {});
+    let closed = TcpListener::bind(("127.0.0.2", 0)).unwrap().local_addr().unwrap().port();
+    let secure = ForeignUrl(format!("https://hooks.example:{garbage}/").parse().unwrap());
+    for url in [http(garbage, "/"), http(closed, "/"), secure] {
+        let trouble = post(&caller, &url).await.unwrap_err();
+        assert_eq!(trouble.to_string(), "it cannot be reached", "{trouble:?}");
+        assert!(trouble.detail().len() > trouble.to_string().len(), "{trouble:?}");
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ pub async fn offer(
             let after = answer.asks_for(now);
             Err(Unreachable { after, ..unreachable(&format_args!("it answered {}", answer.status)) })
         }
-        Err(trouble) => Err(unreachable(&trouble)),
+        // Only operators read it.
+        Err(trouble) => Err(unreachable(&trouble.detail())),
     }
 }
