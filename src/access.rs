@@ -53,6 +53,11 @@ impl Role {
     }
 }
 
+/// The address at which a one-time link is followed, as people reach the console at `root`.
+pub fn link(root: &str, secret: &str) -> String {
+    format!("{}/console/enter/{secret}", root.trim_end_matches('/'))
+}
+
 /// Somebody who may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {

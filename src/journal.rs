@@ -5,7 +5,7 @@
 mod index;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 pub use index::Index;
+
+use crate::files;
 
 /// Records that wait for the writer; whoever comes when it is full waits.
 const QUEUE: usize = 4096;
@@ -47,8 +49,7 @@ impl<T: Clone + Serialize + DeserializeOwned> Journal<T> {
     /// so it is cut off. Any other line that cannot be read is an error that names it, and so is a file that
     /// another process holds.
     pub fn open(path: &Path, replay: impl FnMut(u64, T)) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|error| about(path, error))?;
+        let file = files::open(path).map_err(|error| about(path, error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -255,7 +256,7 @@ fn writer_is_gone() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, OpenOptions};
     use std::io::Write;
 
     use super::*;

@@ -50,7 +50,7 @@
 //! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
 //! asks what an operator holds, `instance` where each process says what it is doing; `zones` looks for the newest rules
 //! of time zones; `lost` gives back money whose order the database has
-//! lost, and `recovery` brings orders of a restored backup to where the gateway proves them to be. `serve` wires it all. Whoever is not pure may count in
+//! lost, and `recovery` brings orders of a restored backup to where the gateway proves them to be. `serve` wires it all. `files` makes every file. Whoever is not pure may count in
 //! `meters`, which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds
 //! this.
 
@@ -67,6 +67,7 @@ pub mod config;
 pub mod controls;
 pub mod drills;
 pub mod error;
+pub mod files;
 #[cfg(test)]
 mod fixtures;
 pub mod foreign;

@@ -163,12 +163,21 @@ fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
 
 /// Tells a person what to do next. No key is printed: it stands in a file.
 fn announce(running: Running) {
-    let Running { address, settings, console_link, .. } = running;
+    let Running { address, settings, console_link, is_new_demo, .. } = running;
     let mut out = std::io::stdout().lock();
     let env = settings.data.join("demo.env");
     let _ = writeln!(out, "Lungo is listening on http://{address} (API: /docs, console: /console, ready: /readyz)");
+    if is_new_demo {
+        let _ = writeln!(
+            out,
+            "\nThe database is new: it has a DEMO partner with keys, for trying (--demo=false: without)."
+        );
+    }
     if let Some(link) = console_link {
-        let _ = writeln!(out, "\nChoose a password for the console, once and within a day:\n\n  {link}");
+        // Without a terminal a supervisor keeps what is written here, for many to read.
+        let way =
+            if out.is_terminal() { link } else { format!("lungo console-link --data {}", settings.data.display()) };
+        let _ = writeln!(out, "\nChoose a password for the console, once and within a day:\n\n  {way}");
     }
     if settings.demo && env.exists() {
         let _ = writeln!(out, "\nOrder a coffee:\n\n  . {} && {}\n", env.display(), lungo::serve::DEMO_CURL);

@@ -19,7 +19,7 @@ use crate::gateway::simulator::{self, GatewaySimulator};
 use crate::keys::{self, KeyKind, Owner};
 use crate::order::{PartnerId, ShopId};
 use crate::reconcile::{Finding, Verdict, reconcile as compare};
-use crate::serve::GATEWAY_LEDGER;
+use crate::serve::{self, GATEWAY_LEDGER};
 use crate::simulator::server::{self, Subscriber};
 use crate::store::{self, Changed, Entry, Policy, Revoked, Store, StoredKey};
 use crate::terminal::{Refusal, say};
@@ -74,9 +74,9 @@ pub struct ConsoleLinkArgs {
     /// Whose password it is
     #[arg(long, default_value = store::FIRST_USER, value_name = "NAME")]
     pub user: String,
-    /// Where people reach the console
-    #[arg(long, env = "LUNGO_CONSOLE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub console_url: String,
+    /// Where people reach the console, if not where the service of the data directory says
+    #[arg(long, env = "LUNGO_CONSOLE_URL", value_name = "URL")]
+    pub console_url: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -180,6 +180,11 @@ pub async fn keys(command: KeysCommand) -> Result<ExitCode> {
 /// # Errors
 /// When the database cannot be opened, or there is no such user.
 pub async fn console_link(args: ConsoleLinkArgs) -> Result<ExitCode> {
+    // First: a link that cannot be shown would have ended the older ones for nothing.
+    let root = args.console_url.or_else(|| Some(serve::address(&args.data.data)?.console_url));
+    let data = args.data.data.display();
+    let hint = "Start the service there once, or say where its console is reached, by --console-url.";
+    let root = root.ok_or_else(|| Refusal::new(format!("no service has run in {data}"), hint))?;
     let (store, link, at) = (open(&args.data)?, access::secret(), now());
     let users = store.users().await?;
     let user = users.iter().find(|user| user.name == args.user);
@@ -201,7 +206,7 @@ pub async fn console_link(args: ConsoleLinkArgs) -> Result<ExitCode> {
     if store.recording(entry).add_link(user.id, access::hash(&link), at).await? != Changed::Done {
         return Err(unknown().into());
     }
-    say!("{}/console/enter/{link}", args.console_url.trim_end_matches('/'))?;
+    say!("{}", access::link(&root, &link))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -245,7 +250,7 @@ pub async fn simulate(args: SimulatorArgs, listen: SocketAddr, stop: impl Future
     let url = format!("http://{}", listener.local_addr()?);
     let ledger = args.ledger();
     if let Some(directory) = ledger.parent() {
-        std::fs::create_dir_all(directory)?;
+        crate::files::make_directory(directory)?;
     }
     let gateway = GatewaySimulator::open(Some(&ledger), args.pace.into(), url.clone()).map_err(|fault| {
         let hint = "Check the file and its permissions, or name another --ledger.";
@@ -322,6 +327,10 @@ fn open(DataArgs { data, database }: &DataArgs) -> Result<Store> {
         let hint = "Start the service there once, or name another --data.";
         return Err(Refusal::new(format!("there is no database in {}", data.display()), hint).into());
     }
+    if store::is_blank(data)? {
+        let hint = "Put a backup in its place by `lungo restore FILE`.";
+        return Err(Refusal::new(format!("the database in {} is empty", data.display()), hint).into());
+    }
     // Migrating it is for the service: it may be running beside this, in another version.
     store::check_version(data)?;
     Ok(Store::open(data, options)?.0)
@@ -332,12 +341,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_look_at_an_older_database_does_not_migrate_it() {
+    async fn a_look_at_an_empty_or_an_older_database_does_not_migrate_it() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join(store::FILE), "").unwrap();
+        let file = directory.path().join(store::FILE);
         let data = DataArgs { data: directory.path().into(), database: None };
-        let fault = open(&data).err().expect("it has no schema yet").to_string();
-        assert!(fault.contains("older version") && fault.contains(&directory.path().display().to_string()), "{fault}");
-        assert!(store::check_version(directory.path()).is_err(), "it still has none");
+        let fault = || {
+            let fault = open(&data).err().expect("it is refused").to_string();
+            assert!(fault.contains(&directory.path().display().to_string()), "{fault}");
+            fault
+        };
+        assert!(fault().contains("no database"));
+        std::fs::write(&file, "").unwrap();
+        assert!(fault().contains("lungo restore"));
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
     }
 }

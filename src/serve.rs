@@ -1,6 +1,7 @@
 //! `lungo serve`: opens the store, connects the outside world, starts the worker and the web, and stops them in
 //! the right order.
 
+mod data;
 mod demo;
 mod drills;
 mod gateway;
@@ -9,12 +10,9 @@ mod outside;
 mod upkeep;
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,8 +44,8 @@ use crate::state::Order;
 use crate::store::{self, Policy, Store};
 use crate::{access, bulk, instance, web, worker, zones};
 
-/// Who holds it works in the data directory.
-const LOCK: &str = "lock";
+pub(crate) use data::{address, hold};
+
 /// Where the simulated gateway keeps its ledger, in the data directory.
 pub const GATEWAY_LEDGER: &str = "gateway-ledger.jsonl";
 /// Where the simulated shops keep their journal, in the data directory.
@@ -83,6 +81,8 @@ const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 pub enum Error {
     #[error("these settings do not fit together: {0}")]
     Settings(String),
+    #[error("{0}")]
+    Lost(String),
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("{what}: {fault}")]
@@ -98,8 +98,11 @@ pub struct Running<'a> {
     pub store: &'a Store,
     /// Where it is simulated within this process.
     pub gateway: Option<&'a Arc<GatewaySimulator>>,
-    /// Where the first user of the console chooses a password, if nobody has yet. It is shown nowhere else.
+    /// Where the first user of the console chooses a password, if nobody has yet. It is shown nowhere else, and works for
+    /// all who read it: it is not for a log.
     pub console_link: Option<String>,
+    /// A demo partner was made just now, in a database that was empty.
+    pub is_new_demo: bool,
 }
 
 fn open_store(settings: &Settings, admission: Rules) -> store::Result<(Store, store::Claims)> {
@@ -168,6 +171,7 @@ pub async fn serve_by(
     zones::take_newest();
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
+    data::check_not_lost(&settings).map_err(Error::Lost)?;
     if settings.servers.database.is_none() {
         crate::clock::follow_own().map_err(io("cannot follow the clock".into()))?;
     }
@@ -198,12 +202,16 @@ pub async fn serve_by(
         .map_err(io(format!("the shops' journal in {}", settings.data.display())))?;
     let shops = Arc::new(shops);
     // Only now: whoever holds these files already has its address in the keys' file.
-    if settings.demo {
-        demo::prepare(&store, &settings.data, &base_url, settings.pace).await?;
+    let is_new_demo = settings.demo && demo::prepare(&store, &settings.data, &base_url, settings.pace).await?;
+    if is_new_demo {
+        tracing::warn!(data = %settings.data.display(), "serve.demo_made");
     }
     let link = access::secret();
     let has_link = store.add_first_link(access::hash(&link), now()).await?;
-    let console_link = has_link.then(|| console_link(&settings, &base_url, &link));
+    let console_url = settings.console_url.as_deref().unwrap_or(&base_url).to_owned();
+    let console_link = has_link.then(|| access::link(&console_url, &link));
+    data::say(&settings.data, &data::Address { url: base_url, console_url })
+        .map_err(io(format!("cannot write in {}", settings.data.display())))?;
     let (running_store, running_gateway) = (store.clone(), gateway.simulated);
 
     let mut app =
@@ -315,7 +323,7 @@ pub async fn serve_by(
 
     app.set_ready(true);
     let (store, gateway) = (&running_store, running_gateway.as_ref());
-    announce(Running { address, settings: &settings, store, gateway, console_link });
+    announce(Running { address, settings: &settings, store, gateway, console_link, is_new_demo });
     let ended = |what, why: Result<io::Result<()>, JoinError>| {
         let why = match why {
             Ok(Ok(())) => "it had nothing more to do".into(),
@@ -374,25 +382,6 @@ pub async fn serve_by(
         tracing::warn!("serve.stop_incomplete");
     }
     failed.map_or(Ok(()), Err)
-}
-
-/// The address of a one-time link, as people reach the console.
-fn console_link(settings: &Settings, base_url: &str, secret: &str) -> String {
-    let root = settings.console_url.as_deref().unwrap_or(base_url);
-    format!("{}/console/enter/{secret}", root.trim_end_matches('/'))
-}
-
-/// Keeps other services out of a data directory for as long as the file lives, however this process ends: each would
-/// lease the other's orders, and none would find the simulators' ledger of the other.
-pub(crate) fn hold(directory: &Path) -> io::Result<File> {
-    // Customers' orders are nobody else's business.
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).open(directory.join(LOCK))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::WouldBlock, "another process works there")),
-        Err(TryLockError::Error(fault)) => Err(fault),
-    }
 }
 
 /// Waits for connections. Whoever comes while more than [`BACKLOG`] wait to be let in hears nothing, and its system tries

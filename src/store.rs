@@ -112,6 +112,7 @@ use watchdog::Watchdog;
 use crate::admission::Rules;
 use crate::config::Durability;
 use crate::error::{Code, Failure};
+use crate::files;
 use crate::machine::Deadlines;
 use crate::order::{CustomerId, Instant, PartnerId};
 use crate::suspects::Trials;
@@ -225,7 +226,7 @@ impl Store {
     /// Opens the database in `directory`, creates or migrates it, and starts the threads that work on it.
     /// The claims that this instance takes for its own worker come out of the second value.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Claims)> {
-        std::fs::create_dir_all(directory)
+        files::make_directory(directory)
             .map_err(|fault| Error::Unavailable(format!("cannot create {}: {fault}", directory.display())))?;
         Self::at(&Database::in_directory(directory), &[], options)
     }
@@ -242,6 +243,7 @@ impl Store {
     fn at(database: &Database, replicas: &[Database], options: Options) -> Result<(Self, Claims)> {
         if let Database::Sqlite(path) = database {
             backup::interrupted(path)?;
+            engine::make_file(Path::new(path))?;
         }
         let watchdog = Watchdog::start(database)?;
         let asked = database.clone();
@@ -382,6 +384,22 @@ impl Store {
 /// [`Error::Unavailable`] if it has another one, or cannot be opened.
 pub fn check_version(directory: &Path) -> Result<()> {
     Database::in_directory(directory).check_version()
+}
+
+/// Whether there is no database in `directory`, or one without any table: nothing is lost by making it anew.
+///
+/// # Errors
+/// [`Error::Unavailable`] if that cannot be seen, or while a restore is half done.
+pub fn is_blank(directory: &Path) -> Result<bool> {
+    Database::in_directory(directory).is_blank()
+}
+
+/// As [`is_blank`], of the database that a PostgreSQL server has.
+///
+/// # Errors
+/// [`Error::Unavailable`] if it cannot be reached.
+pub fn is_blank_at(url: &str) -> Result<bool> {
+    Database::Postgres(Arc::new(Hosts::of_primary(url))).is_blank()
 }
 
 /// As [`check_version`], of the database that a PostgreSQL server has.

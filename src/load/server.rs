@@ -203,7 +203,7 @@ fn key(directory: &Path, name: &str) -> Result<String> {
 
 fn fsync_ms(directory: &Path) -> Result<f64> {
     let path = directory.join("fsync");
-    let file = fs::File::create(&path)?;
+    let file = crate::files::create_new(&path)?;
     let mut took = Vec::new();
     for place in 0..21 {
         let started = Instant::now();

@@ -1,8 +1,6 @@
 //! The first start: a partner to try things with, and the keys for it.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use uuid::Uuid;
@@ -11,6 +9,7 @@ use super::Error;
 use crate::catalogue::demo::{LUNGO_CENTRAL, PARTNER, demo};
 use crate::clock::now;
 use crate::config::Pace;
+use crate::files;
 use crate::keys::{self, Owner};
 use crate::store::{Store, StoredKey};
 
@@ -21,7 +20,9 @@ pub const FILE: &str = "demo.env";
 /// file is written first: a crash in between leaves keys that open nothing, never a partner nobody has a key to.
 ///
 /// At [`Pace::Zero`] nobody ever starts to make an order, so that the shops get room for all of them.
-pub(super) async fn prepare(store: &Store, directory: &Path, url: &str, pace: Pace) -> Result<(), Error> {
+///
+/// Says whether the demo was made now.
+pub(super) async fn prepare(store: &Store, directory: &Path, url: &str, pace: Pace) -> Result<bool, Error> {
     let path = directory.join(FILE);
     let io = |fault| Error::Io { what: format!("cannot write {}", path.display()), fault };
     if store.partners().await?.is_empty() {
@@ -44,28 +45,20 @@ pub(super) async fn prepare(store: &Store, directory: &Path, url: &str, pace: Pa
                 revoked_at: None,
             });
         }
-        write(&path, &text).map_err(io)?;
+        files::replace(&path, text.as_bytes()).map_err(io)?;
         let mut demo = demo();
         if pace == Pace::Zero {
             demo.shops.iter_mut().for_each(|shop| shop.max_in_progress = u32::MAX);
         }
         store.seed(demo, stored, now()).await?;
-    } else if let Ok(text) = fs::read_to_string(&path) {
+        return Ok(true);
+    }
+    if let Ok(text) = fs::read_to_string(&path) {
         // The address may be another one this time; the keys stay.
         let lines = text.lines().map(|line| {
             if line.starts_with("LUNGO_URL=") { format!("LUNGO_URL={url}\n") } else { format!("{line}\n") }
         });
-        write(&path, &lines.collect::<String>()).map_err(io)?;
+        files::replace(&path, lines.collect::<String>().as_bytes()).map_err(io)?;
     }
-    Ok(())
-}
-
-/// Replaces the file as a whole, readable by its owner only from its first moment on.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension("env.new");
-    let _ = fs::remove_file(&fresh);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(fresh, path)
+    Ok(false)
 }

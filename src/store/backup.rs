@@ -5,9 +5,8 @@
 //! it. So a backup is written by SQLite itself, and a restore takes the log away before it puts the backup there. From
 //! the moment that a restore begins to change anything until it is done, no service starts here ([`interrupted`]).
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
@@ -21,6 +20,7 @@ use super::engine::Database;
 use super::schema::meta;
 use super::sql::Conn;
 use super::{Error, FILE, Result, losses, moved};
+use crate::files::{self, beside};
 use crate::order::Instant;
 
 /// In `meta` of a backup: when it was made, of which schema.
@@ -72,8 +72,7 @@ pub fn backup(directory: &Path, to: &Path, now: Instant) -> Result<Manifest> {
 
 fn write_backup(database: &Path, partial: &Path, now: Instant) -> Result<Manifest> {
     let _ = fs::remove_file(partial);
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(partial);
-    created.map_err(|fault| cannot(partial, fault))?;
+    files::create_new(partial).map_err(|fault| cannot(partial, fault))?;
     let mut conn = open(database)?;
     conn.batch_execute("PRAGMA busy_timeout = 5000")?;
     conn.batch_execute(&format!("VACUUM INTO '{}'", partial.display().to_string().replace('\'', "''")))?;
@@ -108,8 +107,7 @@ pub fn restore(directory: &Path, from: &Path, since: Option<Instant>, now: Insta
         return refused(from, "there is no such file");
     }
     let _ = fs::remove_file(&partial);
-    fs::copy(from, &partial).map_err(|fault| cannot(from, fault))?;
-    fs::set_permissions(&partial, Permissions::from_mode(0o600)).map_err(|fault| cannot(&partial, fault))?;
+    files::copy(from, &partial).map_err(|fault| cannot(from, fault))?;
     let since = match prepare(&database, &partial, from, since, now) {
         Ok(since) => since,
         Err(fault) => {
@@ -243,13 +241,6 @@ fn open(file: &Path) -> Result<SqliteConnection> {
         .map_err(|fault| Error::Unavailable(format!("{}: {fault}", file.display())))
 }
 
-/// The same path with something behind it.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 fn remove(file: &Path) -> Result<()> {
     match fs::remove_file(file) {
         Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(cannot(file, fault)),
@@ -257,7 +248,7 @@ fn remove(file: &Path) -> Result<()> {
     }
 }
 
-fn sync_directory_of(file: &Path) -> Result<()> {
+pub(super) fn sync_directory_of(file: &Path) -> Result<()> {
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|fault| cannot(directory, fault))
 }
@@ -272,6 +263,8 @@ fn refused<T>(file: &Path, why: &str) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::fixtures::at;
     use crate::store::{Options, Policy, Store};

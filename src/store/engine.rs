@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::hosts::Hosts;
 use super::sql::Conn;
-use super::{Error, FILE, Result, log, moved, schema};
+use super::{Error, FILE, Result, backup, log, moved, schema};
 use crate::config::Durability;
+use crate::files;
 
 const OF_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const OF_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -138,6 +141,31 @@ impl Database {
         Ok(())
     }
 
+    /// Whether it has no table yet. An embedded one that does not exist is not made by the question.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it cannot be opened.
+    pub fn is_blank(&self) -> Result<bool> {
+        let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
+        if let Self::Sqlite(path) = self {
+            backup::interrupted(path)?;
+            if std::fs::metadata(path).map_or(0, |found| found.len()) == 0 {
+                return Ok(true);
+            }
+        }
+        let has_table = match self.connect(|_| {}).map_err(unavailable)? {
+            Conn::Sqlite(mut conn) => {
+                conn.batch_execute(super::BUSY_TIMEOUT)?;
+                let any = sql::<Bool>("EXISTS (SELECT 1 FROM sqlite_master)");
+                diesel::select(any).get_result::<bool>(&mut conn)
+            }
+            Conn::Postgres(mut conn) => {
+                diesel::select(sql::<Bool>("to_regclass('meta') IS NOT NULL")).get_result(&mut conn)
+            }
+        };
+        Ok(!has_table.map_err(|fault| unavailable(fault.to_string()))?)
+    }
+
     /// Whether this program knows the schema of an embedded database: it has that one, or can make it of it.
     pub fn check_not_newer(&self) -> Result<()> {
         let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
@@ -157,6 +185,30 @@ impl Database {
             ),
         }
     }
+}
+
+/// Makes the file of an embedded database, if there is none, or tightens the one that is there. SQLite would make it
+/// readable for others, and empty at first: a kill in between would leave what looks like a database that lost all.
+/// The logs that SQLite makes beside it get its permissions.
+pub(super) fn make_file(path: &Path) -> Result<()> {
+    let cannot = |fault: std::io::Error| Error::Unavailable(format!("{}: {fault}", path.display()));
+    if let Ok(there) = path.canonicalize() {
+        let logs = ["-wal", "-shm"].map(|log| files::beside(&there, log));
+        return [there].iter().chain(&logs).try_for_each(|file| files::tighten(file)).map_err(cannot);
+    }
+    if path.is_symlink() {
+        return Err(Error::Unavailable(format!("{}: the link leads nowhere", path.display())));
+    }
+    let fresh = files::beside(path, ".new");
+    let _ = std::fs::remove_file(&fresh);
+    files::create_new(&fresh).map_err(cannot)?;
+    let begun = SqliteConnection::establish(&fresh.display().to_string()).map_err(|fault| fault.to_string());
+    // It writes the first page.
+    let begun = begun.and_then(|mut conn| conn.batch_execute("PRAGMA journal_mode = WAL").map_err(|f| f.to_string()));
+    begun.map_err(|fault| Error::Unavailable(format!("{}: {fault}", path.display())))?;
+    std::fs::File::open(&fresh).and_then(|file| file.sync_all()).map_err(cannot)?;
+    std::fs::rename(&fresh, path).map_err(cannot)?;
+    backup::sync_directory_of(path)
 }
 
 /// What tells a server and those that follow it from all others.
@@ -217,4 +269,38 @@ where
         return Err(format!("it has the schema {newer} of a newer version of this program"));
     }
     Ok(applied.len() < known.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_file_is_private_and_never_empty_and_an_old_one_is_tightened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let database = Database::in_directory(directory.path());
+        assert!(database.is_blank().unwrap() && !path.exists(), "asking makes nothing");
+        make_file(&path).unwrap();
+        let mode = |suffix| std::fs::metadata(files::beside(&path, suffix)).unwrap().permissions().mode() & 0o777;
+        assert!(std::fs::metadata(&path).unwrap().len() > 0 && mode("") == 0o600);
+        assert!(database.is_blank().unwrap());
+        let mut conn = database.connection(|_| {}).unwrap();
+        let Conn::Sqlite(raw) = &mut conn else { panic!("it is embedded") };
+        raw.batch_execute("CREATE TABLE of_an_older_version (x)").unwrap();
+        assert!(!database.is_blank().unwrap());
+        assert!(database.check_version().unwrap_err().to_string().contains("older version"));
+        database.prepare(&mut conn).unwrap();
+        assert_eq!([mode("-wal"), mode("-shm")], [0o600; 2], "SQLite goes by the database");
+        assert!(!database.is_blank().unwrap());
+        for suffix in ["", "-wal", "-shm"] {
+            let loose = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(files::beside(&path, suffix), loose).unwrap();
+        }
+        make_file(&path).unwrap();
+        assert_eq!(["", "-wal", "-shm"].map(mode), [0o600; 3]);
+        assert!(!database.is_blank().unwrap(), "and nothing else happens to it");
+    }
 }

@@ -12,6 +12,7 @@ mod draining;
 mod gateway;
 mod migrate;
 mod postgres;
+mod private;
 mod receiver;
 mod restored;
 mod routes;

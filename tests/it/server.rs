@@ -223,7 +223,7 @@ impl Server {
 
     /// All it wrote so far.
     pub fn log(&self) -> String {
-        self.process.log.lock().unwrap().clone()
+        self.process.log()
     }
 
     fn show_log_if_failing(&self) {
@@ -359,7 +359,8 @@ pub fn reconcile(data: &Path) -> (bool, Vec<Value>) {
     (output.status.success(), found)
 }
 
-struct Process {
+/// A process that says where it listens; it ends with this.
+pub struct Process {
     child: Child,
     url: String,
     log: Arc<Mutex<String>>,
@@ -381,7 +382,7 @@ impl Process {
     }
 
     /// Starts anything that says where it listens. The error is what it wrote before it gave up.
-    fn listening(command: &mut Command) -> Result<Self, String> {
+    pub fn listening(command: &mut Command) -> Result<Self, String> {
         let (mut process, lines) = Self::spawn(command);
         let end = Instant::now() + PATIENCE;
         process.url = loop {
@@ -400,6 +401,11 @@ impl Process {
             }
         };
         Ok(process)
+    }
+
+    /// All it wrote so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Starts anything; its lines on standard output come one by one, and all it writes is kept.

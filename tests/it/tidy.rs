@@ -436,6 +436,18 @@ fn nothing_is_left_half_done_or_unsafe() {
     assert_none("not in this house", code().iter().filter(|line| has(line)).map(Line::place));
 }
 
+/// Other users of the machine must not read what this program writes.
+#[test]
+fn every_file_is_made_by_one_module() {
+    let makes = ["OpenOptions", "File::create", "fs::write", "fs::copy", "create_dir", "DirBuilder"];
+    // Pictures of experiments are written where their user wants them.
+    let may = ["files", "collisions", "load::policies"];
+    let lines = code();
+    let guilty = lines.iter().filter(|line| !may.contains(&line.module.as_str()));
+    let guilty = guilty.filter(|line| makes.iter().any(|makes| line.code.contains(makes)));
+    assert_none("files are made by `files`, which keeps them private", guilty.map(Line::place));
+}
+
 #[test]
 fn modules_are_named_by_their_file() {
     let all = rust_files(&root().join("src")).into_iter().chain(rust_files(&root().join("tests")));

@@ -286,7 +286,7 @@ fn settled(changed: Changed) -> Result<(), Failure> {
 /// Shows a link, once: only its hash is kept.
 fn invited(app: &App, visitor: &Visitor, name: String, link: &str) -> Result<HttpResponse, Problem> {
     let root = app.settings.console_url.clone().unwrap_or_default();
-    let link = format!("{}/console/enter/{link}", root.trim_end_matches('/'));
+    let link = access::link(&root, link);
     let shown = InvitedPage { frame: visitor.frame("Invited"), name, link, hours: LINK_VALID.num_hours() };
     Ok(page_with(StatusCode::OK, &shown)?)
 }
