@@ -352,7 +352,7 @@ mod tests {
         };
         assert!(fault().contains("no database"));
         std::fs::write(&file, "").unwrap();
-        assert!(fault().contains("lungo restore"));
+        assert!(fault().contains("is empty"));
         assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
     }
 }

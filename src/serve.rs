@@ -42,6 +42,7 @@ use crate::shop::simulator::ShopSimulator;
 use crate::stages::Ports;
 use crate::state::Order;
 use crate::store::{self, Policy, Store};
+use crate::terminal::Refusal;
 use crate::{access, bulk, instance, web, worker, zones};
 
 pub(crate) use data::{address, hold};
@@ -82,7 +83,7 @@ pub enum Error {
     #[error("these settings do not fit together: {0}")]
     Settings(String),
     #[error("{0}")]
-    Lost(String),
+    Lost(#[source] Refusal),
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("{what}: {fault}")]

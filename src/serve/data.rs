@@ -11,6 +11,7 @@ use super::{GATEWAY_LEDGER, SHOP_JOURNAL, demo};
 use crate::config::Settings;
 use crate::files;
 use crate::store;
+use crate::terminal::Refusal;
 
 /// The process that holds it works in the directory.
 const LOCK: &str = "lock";
@@ -70,7 +71,7 @@ pub(crate) fn address(directory: &Path) -> Option<Address> {
 ///
 /// # Errors
 /// What was left there, and what can be done.
-pub(super) fn check_not_lost(settings: &Settings) -> Result<(), String> {
+pub(super) fn check_not_lost(settings: &Settings) -> Result<(), Refusal> {
     let traces = traces(&settings.data);
     if traces.is_empty() {
         return Ok(());
@@ -83,20 +84,17 @@ pub(super) fn check_not_lost(settings: &Settings) -> Result<(), String> {
     if !is_blank.unwrap_or(false) {
         return Ok(());
     }
-    let directory = settings.data.display();
-    let left = traces.join(", ");
-    Err(match &settings.servers.database {
-        None => format!(
-            "the database in {directory} is missing or empty, but an earlier one left its traces there ({left}). Nothing \
-             was started, and nothing was changed. Put a backup in its place (`lungo restore FILE --data {directory}`), or \
-             name the right directory (--data). To begin anew, without its orders and keys, delete these files"
-        ),
-        Some(_) => format!(
-            "the PostgreSQL database is empty, but {directory} holds what an earlier one left there ({left}). Nothing was \
-             started, and nothing was changed. Name the right database (--database), restore it, fill it by `lungo \
-             migrate`, or name another directory (--data). To begin anew, without its orders and keys, delete these files"
-        ),
-    })
+    let (directory, left) = (settings.data.display(), traces.join(", "));
+    let what = format!("the database is missing or empty, but an earlier one left its traces in {directory}: {left}");
+    let fill = match settings.servers.database {
+        None => format!("put a backup in its place (`lungo restore FILE --data {directory}`)"),
+        Some(_) => "restore it, or fill it by `lungo migrate`".to_owned(),
+    };
+    let hint = format!(
+        "Nothing was changed. Name the right --data and --database, or {fill}. To begin anew, without its orders and keys, \
+         delete these files."
+    );
+    Err(Refusal::new(what, hint))
 }
 
 /// Files of a data directory that are there only if a database was.
@@ -124,6 +122,10 @@ mod tests {
         Settings::from_arg_matches(&matches).unwrap()
     }
 
+    fn check(directory: &Path) -> Result<(), String> {
+        check_not_lost(&settings(directory)).map_err(|refusal| refusal.to_string())
+    }
+
     #[test]
     fn what_is_ours_is_private_and_what_is_not_stays_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
@@ -143,21 +145,21 @@ mod tests {
     #[test]
     fn a_database_that_was_there_is_missed() {
         let fresh = tempfile::tempdir().unwrap();
-        assert_eq!(check_not_lost(&settings(fresh.path())), Ok(()));
+        assert_eq!(check(fresh.path()), Ok(()));
         for name in ["lungo.db-wal", GATEWAY_LEDGER, SHOP_JOURNAL, ADDRESS] {
             let directory = tempfile::tempdir().unwrap();
             fs::write(directory.path().join(name), "").unwrap();
-            assert_eq!(check_not_lost(&settings(directory.path())), Ok(()), "{name} says nothing");
+            assert_eq!(check(directory.path()), Ok(()), "{name} says nothing");
             fs::write(directory.path().join(name), "{}").unwrap();
-            let fault = check_not_lost(&settings(directory.path())).unwrap_err();
-            assert!(fault.contains(name) && fault.contains("lungo restore"), "{fault}");
+            let fault = check(directory.path()).unwrap_err();
+            assert!(fault.contains(name), "{fault}");
         }
         let emptied = fresh.path().join(store::FILE);
         fs::write(&emptied, "").unwrap();
-        assert!(check_not_lost(&settings(fresh.path())).unwrap_err().contains(store::FILE));
+        assert!(check(fresh.path()).unwrap_err().contains(store::FILE));
         fs::remove_file(&emptied).unwrap();
         std::os::unix::fs::symlink("/nowhere/lungo.db", &emptied).unwrap();
-        assert!(check_not_lost(&settings(fresh.path())).is_err(), "its disk is not there");
+        assert!(check(fresh.path()).is_err(), "its disk is not there");
     }
 
     #[test]
