@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub use harness::{Cluster, Database, Node, ask, is_there, run_file, shared};
+pub use harness::{Cluster, Database, Node, ask, is_there, programs, run_file, shared};
 
 use crate::server::{Answer, Client, LOOK, PATIENCE, fresh, text};
 

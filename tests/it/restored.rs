@@ -1,9 +1,11 @@
-//! A backup of the embedded database takes the place of what came after it.
+//! A backup takes the place of what came after it: of the embedded database, and (`TEST_ENGINE=postgres`) of one on a
+//! server.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Command;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
@@ -12,7 +14,12 @@ use lungo::gateway::{Held, HeldStatus};
 use lungo::store::FILE;
 use serde_json::json;
 
-use crate::server::{BY_HAND, Server, fresh, lungo, reconcile, run, teas, text, until};
+use crate::postgres::{ask, programs, run_file};
+use crate::server::{BY_HAND, Server, database, fresh, lungo, reconcile, run, teas, text, until};
+
+fn stamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
 
 fn held(server: &Server) -> String {
     let mut body = teas(&fresh("cus"), 2, "pm_card_visa", None);
@@ -24,23 +31,56 @@ fn held(server: &Server) -> String {
 
 fn command(server: &Server, arguments: &[&str]) -> (bool, String) {
     let mut command = lungo();
-    command.args(arguments).arg("--data").arg(server.data());
+    command.args(arguments).arg("--data").arg(server.data()).envs(database(server.data()));
     let (ended, said) = run(command);
     (ended.success(), said)
 }
 
-/// Has the running service backed up, as an operator does.
-fn backup(server: &Server, name: &str) -> PathBuf {
-    let file = server.data().join(name);
-    let (is_done, said) = command(server, &["backup", &file.display().to_string()]);
-    assert!(is_done, "{said}");
-    file
+/// The address of its database, where it is on a server.
+fn on_a_server(server: &Server) -> Option<String> {
+    database(server.data()).pop().map(|(_, url)| url)
+}
+
+/// What an operator has to go back to.
+struct Backup {
+    file: PathBuf,
+    made_at: DateTime<Utc>,
+}
+
+/// Has the running service backed up, as an operator does: on a server by PostgreSQL's own means.
+fn backup(server: &Server, name: &str) -> Backup {
+    let backup = Backup { file: server.data().join(name), made_at: Utc::now() };
+    let file = backup.file.display().to_string();
+    match on_a_server(server) {
+        Some(url) => {
+            let mut dump = Command::new(programs().join("pg_dump"));
+            let output = dump.args(["--no-owner", "-d", &url, "-f", &file]).output().expect("it runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        None => {
+            let (is_done, said) = command(server, &["backup", &file]);
+            assert!(is_done, "{said}");
+            let (is_done, said) = command(server, &["backup", &file]);
+            assert!(!is_done && said.contains("overwrites nothing"), "{said}");
+        }
+    }
+    backup
 }
 
 /// Stops the service as a power cut would, and starts it on the backup.
-fn go_back_to(server: &mut Server, backup: &Path) {
-    let restore = ["restore", &backup.display().to_string()];
+fn go_back_to(server: &mut Server, backup: &Backup) {
+    let restore = ["restore", &backup.file.display().to_string()];
     let (is_done, said) = command(server, &restore);
+    if let Some(url) = on_a_server(server) {
+        assert!(!is_done && said.contains("PostgreSQL's own means"), "{said}");
+        server.kill_9();
+        ask(&url, "DROP SCHEMA public CASCADE").expect("nobody holds it");
+        ask(&url, "CREATE SCHEMA public").expect("it was dropped");
+        run_file(&url, &backup.file, &[]).expect("a whole dump");
+        let (is_done, said) = command(server, &["restored", "--since", &stamp(backup.made_at)]);
+        assert!(is_done, "{said}");
+        return server.restart();
+    }
     assert!(!is_done && said.contains("stop the service first"), "{said}");
     server.kill_9();
     let log = server.data().join(format!("{FILE}-wal"));
@@ -54,9 +94,6 @@ fn go_back_to(server: &mut Server, backup: &Path) {
 #[test]
 fn a_cursor_that_stands_behind_a_lost_event_is_refused_however_long_the_log_is_again() {
     let mut server = Server::start(&[]);
-    if !server.data().join(FILE).exists() {
-        return;
-    }
     held(&server);
     let feed = |server: &Server, cursor: Option<&str>| {
         let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
@@ -86,10 +123,6 @@ fn ledger(server: &Server, order: &str) -> Held {
 #[test]
 fn a_restored_backup_makes_nothing_twice_refunds_nothing_that_was_handed_over_and_loses_no_money() {
     let mut server = Server::start(&[]);
-    if !server.data().join(FILE).exists() {
-        // On the servers it is a failover that goes back.
-        return;
-    }
     let key = json!({"kind": "shop", "shop_id": BY_HAND, "label": "tablet"});
     let admin = server.with_key("LUNGO_ADMIN_KEY");
     let key = text(&admin.call("POST", "/v1/admin/keys").json(&key).send().expect(201).body["secret"]);
@@ -104,8 +137,6 @@ fn a_restored_backup_makes_nothing_twice_refunds_nothing_that_was_handed_over_an
     let [kept, begun, sold, cancelled, given_back] = [(); 5].map(|()| held(&server));
     step(&sold, "accept");
     let made = backup(&server, "a.backup");
-    let (is_done, said) = command(&server, &["backup", &made.display().to_string()]);
-    assert!(!is_done && said.contains("overwrites nothing"), "{said}");
 
     // What the backup does not know of any more.
     step(&begun, "accept");
@@ -178,8 +209,8 @@ fn a_restored_backup_makes_nothing_twice_refunds_nothing_that_was_handed_over_an
 #[test]
 fn a_copy_made_by_other_means_is_compared_once_an_operator_says_that_it_is_one() {
     let mut server = Server::start(&[]);
-    if !server.data().join(FILE).exists() {
-        // On the servers it is a failover that goes back.
+    if on_a_server(&server).is_some() {
+        // Every backup of a server is such a copy: the tests above restore one.
         return;
     }
     let kept = held(&server);
@@ -206,7 +237,7 @@ fn a_copy_made_by_other_means_is_compared_once_an_operator_says_that_it_is_one()
     let restored = |time: &str| command(&server, &["restored", "--since", time]);
     let (is_done, said) = restored("2999-01-01T00:00:00Z");
     assert!(!is_done && said.contains("not come yet"), "{said}");
-    let (is_done, said) = restored(&since.to_rfc3339_opts(SecondsFormat::Millis, true));
+    let (is_done, said) = restored(&stamp(since));
     assert!(is_done, "{said}");
     until("the hold is let go of", || (status(&lost) == HeldStatus::Voided).then_some(()));
     assert_eq!((status(&kept), status(&late)), (HeldStatus::Authorized, HeldStatus::Authorized));
