@@ -21,7 +21,9 @@ export type ShopList = Answer<'listShops', 200>;
 export type Menu = Answer<'getMenu', 200>;
 export type Pickup = Schemas['PickupRequest'];
 export type Money = Schemas['Money'];
-export type Code = Schemas['Code'];
+export type Code = Schemas['Problem']['code'];
+/** A refusal as the service writes it (RFC 9457), with the members of its code. */
+export type Problem<Name extends Code = Code> = Extract<Schemas['Problem'], { code: Name }>;
 /** An order to be made; whose it is was said to `connect`. */
 export type NewOrder = Omit<Schemas['CreateOrder'], 'customer_id'>;
 /** A basket to be priced; with a total, it must be the present one. */
@@ -126,9 +128,9 @@ export class ProblemError extends LungoError {
   readonly status: number;
   readonly code: Code;
   /** The whole problem document (RFC 9457). */
-  readonly problem: Schemas['Problem'] & { readonly [member: string]: unknown };
+  readonly problem: Problem;
   /** All faults of the request at once. */
-  readonly errors: NonNullable<Schemas['Problem']['errors']>;
+  readonly errors: Schemas['Fault'][];
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
   readonly requestId: string;
@@ -138,42 +140,48 @@ export class ProblemError extends LungoError {
 
 /** The customer already has this order. To order another one, show it, ask, and send its `revision`. */
 export class SimilarOrderError extends ProblemError {
+  readonly problem: Problem<'similar_order_ongoing'>;
   readonly order: Order;
   readonly revision: string;
 }
 
 /** There are orders that the customer has not seen: show them, ask, and send this `revision`. */
 export class StaleRevisionError extends ProblemError {
+  readonly problem: Problem<'stale_revision'>;
   readonly orders: Order[];
   readonly revision: string;
 }
 
 /** The database lost what was seen before: read again. With a createOrder it says what there is now. */
 export class HistoryDivergedError extends ProblemError {
+  readonly problem: Problem<'history_diverged'>;
   readonly orders?: Order[];
   readonly revision?: string;
 }
 
 export class PriceMismatchError extends ProblemError {
+  readonly problem: Problem<'price_mismatch'>;
   readonly presentTotal: Money;
 }
 
 export class ShopNotAcceptingError extends ProblemError {
+  readonly problem: Problem<'shop_not_accepting'>;
   readonly why: Schemas['NotAccepting'];
   readonly resumeAt: string | null;
   /** The first pickup slot that this basket can have, where one is known. */
-  readonly earliestAt?: string | null;
+  readonly earliestAt: string | null;
 }
 
 /** The shop is open at the requested slot, and cannot have this order ready by then. */
 export class SlotTooSoonError extends ProblemError {
+  readonly problem: Problem<'slot_too_soon'>;
   /** The first pickup slot that this basket can have. */
   readonly earliestAt: string;
 }
 
 export class OrderDeletedError extends ProblemError {
-  /** Absent where only a draft was deleted. */
-  readonly deletedAt?: string;
+  readonly problem: Problem<'order_deleted'>;
+  readonly deletedAt: string;
 }
 
 /** No decision until the deadline, or until a `retryAfter` that lies beyond it. */

@@ -372,16 +372,61 @@ export interface components {
          * @enum {string}
          */
         Actor: "partner" | "worker" | "gateway" | "timer" | "shop" | "operator";
+        /** @description That already exists. */
+        AlreadyExistsProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "already_exists";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:already_exists";
+        };
         /**
          * @description Day and night.
          * @enum {string}
          */
         Always: "always";
-        /**
-         * @description What went wrong, for programs.
-         * @enum {string}
-         */
-        Code: "malformed_request" | "invalid_request" | "invalid_cursor" | "invalid_position" | "invalid_signature" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "history_diverged" | "similar_order_ongoing" | "order_limit_exceeded" | "price_mismatch" | "item_unavailable" | "shop_not_accepting" | "slot_full" | "slot_too_soon" | "draft_expired" | "draft_confirmed" | "too_late" | "not_possible" | "already_exists" | "cursor_invalid" | "order_deleted" | "stale_revision" | "stale_version" | "version_required" | "body_too_large" | "unsupported_media_type" | "idempotency_key_reused" | "unprocessable" | "too_many_requests" | "internal_error" | "overloaded" | "outcome_unknown" | "database_unavailable" | "not_ready";
+        /** @description The body is too large. */
+        BodyTooLargeProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "body_too_large";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 413;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:body_too_large";
+        };
         /** @description Says that the customer wants the draft. */
         Confirmation: {
             confirmed: boolean;
@@ -412,6 +457,56 @@ export interface components {
          * @description An ISO 4217 code.
          */
         Currency: string;
+        /** @description This database does not have (any more) the history this cursor points into: start again. */
+        CursorInvalidProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "cursor_invalid";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:cursor_invalid";
+        };
+        /** @description The database cannot be reached: nothing was done. */
+        DatabaseUnavailableProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "database_unavailable";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 503;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:database_unavailable";
+        };
         /** @description What is left of something that was deleted. */
         Deleted: {
             deleted_at: components["schemas"]["Timestamp"];
@@ -465,6 +560,56 @@ export interface components {
             type: components["schemas"]["EventKind"];
             /** Format: int64 */
             version: number;
+        };
+        /** @description The draft was confirmed and is an order now. */
+        DraftConfirmedProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "draft_confirmed";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:draft_confirmed";
+        };
+        /** @description The draft is no longer valid. */
+        DraftExpiredProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "draft_expired";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:draft_expired";
         };
         /** @description A basket to be priced; with a total, it must be the present one. */
         DraftOrder: {
@@ -543,13 +688,255 @@ export interface components {
             /** @description Those that begin on this date; empty for a closed day. */
             openings: components["schemas"]["Opening"][];
         };
+        /** @description One fault of a request. */
+        Fault: {
+            code: string;
+            detail: string;
+            /** @description JSON pointer into the body; absent for a header, and for the body as a whole. */
+            pointer?: string;
+        };
         /** @description An event, and whose it is. */
         FeedEvent: components["schemas"]["EventView"] & {
             /** Format: uuid */
             order_id: string;
         };
+        /** @description This key may not do that. */
+        ForbiddenProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "forbidden";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 403;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:forbidden";
+        };
+        /** @description The database lost what this request had seen: read again. */
+        HistoryDivergedProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "history_diverged";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description The customer's ongoing orders. */
+            orders?: components["schemas"]["OrderView"][];
+            /** @description The `Lungo-Position` to go on with instead of the one that was sent. */
+            position?: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @description Send it as `If-Match` if the customer has seen these orders and wants another one. */
+            revision?: string;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:history_diverged";
+        };
         /** @description When a shop is open, on its own clock. */
         Hours: components["schemas"]["Always"] | components["schemas"]["WeeklyHours"];
+        /** @description The Idempotency-Key was used for another request. */
+        IdempotencyKeyReusedProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "idempotency_key_reused";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 422;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:idempotency_key_reused";
+        };
+        /** @description Something went wrong here. */
+        InternalErrorProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "internal_error";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 500;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:internal_error";
+        };
+        /** @description The cursor was not made by this service for this list. */
+        InvalidCursorProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "invalid_cursor";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 400;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:invalid_cursor";
+        };
+        /** @description The Lungo-Position is not one that this service gave. */
+        InvalidPositionProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "invalid_position";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 400;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:invalid_position";
+        };
+        /** @description The request does not have the documented form. */
+        InvalidRequestProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "invalid_request";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description All faults of the request at once. */
+            errors?: components["schemas"]["Fault"][];
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 400;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:invalid_request";
+        };
+        /** @description The signature is not valid. */
+        InvalidSignatureProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "invalid_signature";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 400;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:invalid_signature";
+        };
+        /** @description Something in the order is sold out. */
+        ItemUnavailableProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "item_unavailable";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description All faults of the request at once. */
+            errors: components["schemas"]["Fault"][];
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:item_unavailable";
+        };
         /** @description One line of a basket. */
         LineRequest: {
             item_id: string;
@@ -571,6 +958,31 @@ export interface components {
             quantity: number;
             /** @description For one drink with its options. */
             unit_price: components["schemas"]["Money"];
+        };
+        /** @description The request cannot be read. */
+        MalformedRequestProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "malformed_request";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 400;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:malformed_request";
         };
         /** @description An item as one shop sells it now. */
         MenuItemView: {
@@ -604,6 +1016,31 @@ export interface components {
         /** @description The partner's own notes on the order: up to 20 texts. */
         Metadata: {
             [key: string]: string;
+        };
+        /** @description This resource does not have that method. */
+        MethodNotAllowedProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "method_not_allowed";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 405;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:method_not_allowed";
         };
         /**
          * @description `open`; `busy`: everything takes longer; `paused`: no new orders.
@@ -648,6 +1085,89 @@ export interface components {
          * @enum {string}
          */
         NotAccepting: "closed" | "last_order" | "paused" | "offline" | "full";
+        /** @description There is no such thing. */
+        NotFoundProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "not_found";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 404;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:not_found";
+        };
+        /** @description The present state does not allow that. */
+        NotPossibleProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "not_possible";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description The order's present status. */
+            order_status?: components["schemas"]["Status"];
+            payment_status?: components["schemas"]["PaymentStatus"];
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:not_possible";
+            /**
+             * Format: int64
+             * @description The order's present version, for `If-Match`.
+             */
+            version?: number;
+        };
+        /** @description The service is starting or stopping. */
+        NotReadyProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "not_ready";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 503;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:not_ready";
+        };
         /**
          * @description Something happened to an order: what a partner's receiver reads. The newest event stands for older ones of the same
          *     order that were not sent in time.
@@ -716,12 +1236,71 @@ export interface components {
             /** @description For one drink; negative for what is taken off its price. */
             price: components["schemas"]["SignedMoney"];
         };
+        /** @description The order was deleted. */
+        OrderDeletedProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "order_deleted";
+            deleted_at: components["schemas"]["Timestamp"];
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** Format: uuid */
+            order_id: string;
+            payment: components["schemas"]["DeletedPayment"];
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 410;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:order_deleted";
+        };
         /** @description What happened to an order. */
         OrderEvents: {
             /** @description At most 1,000, the oldest first. */
             events: components["schemas"]["EventView"][];
             /** @description There are more: ask again with the last version as `after`. */
             truncated: boolean;
+        };
+        /** @description The customer already has as many ongoing orders as allowed. */
+        OrderLimitExceededProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "order_limit_exceeded";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /**
+             * Format: int32
+             * @description How many ongoing orders a customer may have.
+             */
+            limit: number;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:order_limit_exceeded";
         };
         /** @description A page of a customer's orders. */
         OrderPage: {
@@ -773,6 +1352,56 @@ export interface components {
              * @description Raised by every change; the order's ETag.
              */
             version: number;
+        };
+        /** @description It is unknown whether this was done: repeat it with the same key. */
+        OutcomeUnknownProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "outcome_unknown";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 503;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:outcome_unknown";
+        };
+        /** @description The service has more to do than it can: nothing was done. */
+        OverloadedProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "overloaded";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 503;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:overloaded";
         };
         /**
          * @description What the partner may do with an order now.
@@ -846,70 +1475,35 @@ export interface components {
          * @enum {string}
          */
         Presence: "unknown" | "online" | "late" | "offline";
-        /**
-         * @description RFC 9457. Further members depend on the code.
-         *     - `malformed_request`: The request cannot be read.
-         *     - `invalid_request`: The request does not have the documented form.
-         *     - `invalid_cursor`: The cursor was not made by this service for this list.
-         *     - `invalid_position`: The Lungo-Position is not one that this service gave.
-         *     - `invalid_signature`: The signature is not valid.
-         *     - `unauthenticated`: A valid key is needed.
-         *     - `forbidden`: This key may not do that.
-         *     - `not_found`: There is no such thing.
-         *     - `method_not_allowed`: This resource does not have that method.
-         *     - `request_timeout`: The body did not arrive in time.
-         *     - `history_diverged`: The database lost what this request had seen: read again.
-         *     - `similar_order_ongoing`: The customer already has this order.
-         *     - `order_limit_exceeded`: The customer already has as many ongoing orders as allowed.
-         *     - `price_mismatch`: The stated total is not the present price.
-         *     - `item_unavailable`: Something in the order is sold out.
-         *     - `shop_not_accepting`: The shop takes no orders now.
-         *     - `slot_full`: The requested pickup slot is full.
-         *     - `slot_too_soon`: The order cannot be ready by the requested pickup slot.
-         *     - `draft_expired`: The draft is no longer valid.
-         *     - `draft_confirmed`: The draft was confirmed and is an order now.
-         *     - `too_late`: It is too late for that.
-         *     - `not_possible`: The present state does not allow that.
-         *     - `already_exists`: That already exists.
-         *     - `cursor_invalid`: This database does not have (any more) the history this cursor points into: start again.
-         *     - `order_deleted`: The order was deleted.
-         *     - `stale_revision`: The customer's orders have changed since that revision.
-         *     - `stale_version`: The order has changed since that version.
-         *     - `version_required`: The version that this was decided on is missing.
-         *     - `body_too_large`: The body is too large.
-         *     - `unsupported_media_type`: The body must be application/json.
-         *     - `idempotency_key_reused`: The Idempotency-Key was used for another request.
-         *     - `unprocessable`: The request is well formed but does not make sense.
-         *     - `too_many_requests`: Too many requests.
-         *     - `internal_error`: Something went wrong here.
-         *     - `overloaded`: The service has more to do than it can: nothing was done.
-         *     - `outcome_unknown`: It is unknown whether this was done: repeat it with the same key.
-         *     - `database_unavailable`: The database cannot be reached: nothing was done.
-         *     - `not_ready`: The service is starting or stopping.
-         */
-        Problem: {
-            code: components["schemas"]["Code"];
+        /** @description The stated total is not the present price. */
+        PriceMismatchProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "price_mismatch";
+            /** @description What is wrong with this request, for people. */
             detail: string;
-            /** @description All faults of the request. */
-            errors?: {
-                code: string;
-                detail: string;
-                /** @description JSON pointer into the body; absent for a header and for the body as a whole. */
-                pointer?: string;
-            }[];
             /** @description The path of the request. */
             instance: string;
+            /** @description What the order costs now. */
+            present_total: components["schemas"]["Money"];
+            /** @description Under which the log has this request. */
             request_id: string;
-            /** @description Whether the same request may succeed later without being changed. */
-            retryable: boolean;
-            status: number;
-            title: string;
             /**
-             * Format: uri
-             * @description `urn:lungo:problem:` and the code.
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
              */
-            type: string;
+            retryable: false;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:price_mismatch";
         };
+        /** @description A problem of any code (RFC 9457). Treat one of an unknown code by its `status`. */
+        Problem: components["schemas"]["MalformedRequestProblem"] | components["schemas"]["InvalidRequestProblem"] | components["schemas"]["InvalidCursorProblem"] | components["schemas"]["InvalidPositionProblem"] | components["schemas"]["InvalidSignatureProblem"] | components["schemas"]["UnauthenticatedProblem"] | components["schemas"]["ForbiddenProblem"] | components["schemas"]["NotFoundProblem"] | components["schemas"]["MethodNotAllowedProblem"] | components["schemas"]["RequestTimeoutProblem"] | components["schemas"]["HistoryDivergedProblem"] | components["schemas"]["SimilarOrderOngoingProblem"] | components["schemas"]["OrderLimitExceededProblem"] | components["schemas"]["PriceMismatchProblem"] | components["schemas"]["ItemUnavailableProblem"] | components["schemas"]["ShopNotAcceptingProblem"] | components["schemas"]["SlotFullProblem"] | components["schemas"]["SlotTooSoonProblem"] | components["schemas"]["DraftExpiredProblem"] | components["schemas"]["DraftConfirmedProblem"] | components["schemas"]["TooLateProblem"] | components["schemas"]["NotPossibleProblem"] | components["schemas"]["AlreadyExistsProblem"] | components["schemas"]["CursorInvalidProblem"] | components["schemas"]["OrderDeletedProblem"] | components["schemas"]["StaleRevisionProblem"] | components["schemas"]["StaleVersionProblem"] | components["schemas"]["VersionRequiredProblem"] | components["schemas"]["BodyTooLargeProblem"] | components["schemas"]["UnsupportedMediaTypeProblem"] | components["schemas"]["IdempotencyKeyReusedProblem"] | components["schemas"]["UnprocessableProblem"] | components["schemas"]["TooManyRequestsProblem"] | components["schemas"]["InternalErrorProblem"] | components["schemas"]["OverloadedProblem"] | components["schemas"]["OutcomeUnknownProblem"] | components["schemas"]["DatabaseUnavailableProblem"] | components["schemas"]["NotReadyProblem"];
         /** @description How far an order is. Only a terminal status means failure. */
         Progress: {
             expected_ready_at: components["schemas"]["Timestamp"] | null;
@@ -933,6 +1527,31 @@ export interface components {
             code: components["schemas"]["Reason"];
             /** @description Whether the same order may succeed when the customer tries again. */
             retryable: boolean;
+        };
+        /** @description The body did not arrive in time. */
+        RequestTimeoutProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "request_timeout";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 408;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:request_timeout";
         };
         /**
          * @description Which deliveries are sent again: of events from one moment on until before another.
@@ -981,6 +1600,34 @@ export interface components {
             /** @description By name. */
             shops: components["schemas"]["ShopView"][];
         };
+        /** @description The shop takes no orders now. */
+        ShopNotAcceptingProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "shop_not_accepting";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            earliest_at: components["schemas"]["Timestamp"] | null;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            resume_at: components["schemas"]["Timestamp"] | null;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:shop_not_accepting";
+            why: components["schemas"]["NotAccepting"];
+        };
         /** @description A shop, and what it would say now to an order for as soon as possible. */
         ShopView: {
             accepting: boolean;
@@ -1015,6 +1662,151 @@ export interface components {
             amount: number;
             currency: components["schemas"]["Currency"];
         };
+        /** @description The customer already has this order. */
+        SimilarOrderOngoingProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "similar_order_ongoing";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description The order that the customer already has. */
+            order: components["schemas"]["OrderView"];
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @description Send it as `If-Match` if the customer has seen that order and wants another one. */
+            revision: string;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:similar_order_ongoing";
+        };
+        /** @description The requested pickup slot is full. */
+        SlotFullProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "slot_full";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:slot_full";
+        };
+        /** @description The order cannot be ready by the requested pickup slot. */
+        SlotTooSoonProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "slot_too_soon";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The first pickup slot that this basket can have. */
+            earliest_at: components["schemas"]["Timestamp"];
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:slot_too_soon";
+        };
+        /** @description The customer's orders have changed since that revision. */
+        StaleRevisionProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "stale_revision";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description The customer's ongoing orders. */
+            orders: components["schemas"]["OrderView"][];
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @description Send it as `If-Match` if the customer has seen these orders and wants another one. */
+            revision: string;
+            /** @constant */
+            status: 412;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:stale_revision";
+        };
+        /** @description The order has changed since that version. */
+        StaleVersionProblem: {
+            /** @description What happened to the order since the version that was sent, the oldest first, at most 20. */
+            changes?: components["schemas"]["EventKind"][];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "stale_version";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description The order's present status. */
+            order_status: components["schemas"]["Status"];
+            payment_status: components["schemas"]["PaymentStatus"];
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 412;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:stale_version";
+            /**
+             * Format: int64
+             * @description The order's present version, for `If-Match`.
+             */
+            version: number;
+        };
         /**
          * @description What the customer and the shop see of an order.
          * @enum {string}
@@ -1022,6 +1814,168 @@ export interface components {
         Status: "new" | "action_required" | "scheduled" | "awaiting_shop" | "accepted" | "preparing" | "ready" | "completed" | "rejected" | "failed" | "cancelled" | "not_collected";
         /** Format: date-time */
         Timestamp: string;
+        /** @description It is too late for that. */
+        TooLateProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "too_late";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description The order's present status. */
+            order_status: components["schemas"]["Status"];
+            payment_status: components["schemas"]["PaymentStatus"];
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 409;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:too_late";
+            /**
+             * Format: int64
+             * @description The order's present version, for `If-Match`.
+             */
+            version: number;
+        };
+        /** @description Too many requests. */
+        TooManyRequestsProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "too_many_requests";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: true;
+            /** @constant */
+            status: 429;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:too_many_requests";
+        };
+        /** @description A valid key is needed. */
+        UnauthenticatedProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "unauthenticated";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 401;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:unauthenticated";
+        };
+        /** @description The request is well formed but does not make sense. */
+        UnprocessableProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "unprocessable";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description All faults of the request at once. */
+            errors?: components["schemas"]["Fault"][];
+            /** @description The path of the request. */
+            instance: string;
+            /** @description The present status of the order that the request contradicts. */
+            order_status?: components["schemas"]["Status"];
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 422;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:unprocessable";
+        };
+        /** @description The body must be application/json. */
+        UnsupportedMediaTypeProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "unsupported_media_type";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 415;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:unsupported_media_type";
+        };
+        /** @description The version that this was decided on is missing. */
+        VersionRequiredProblem: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            code: "version_required";
+            /** @description What is wrong with this request, for people. */
+            detail: string;
+            /** @description The path of the request. */
+            instance: string;
+            /** @description Under which the log has this request. */
+            request_id: string;
+            /**
+             * @description Whether the same request may succeed later without being changed.
+             * @constant
+             */
+            retryable: false;
+            /** @constant */
+            status: 428;
+            /** @description The same words for each problem of this code. */
+            title: string;
+            /** @constant */
+            type: "urn:lungo:problem:version_required";
+        };
         /**
          * @description What an order waits for.
          * @enum {string}

@@ -101,14 +101,20 @@ impl Fault {
     }
 }
 
+/// Members that the problems of some codes have beyond those of every problem. `web::problem::members` declares all
+/// types that implement this, because the members' schemas are made from the same declaration.
+pub trait Members: Serialize {
+    /// The codes whose problems may have these members.
+    const CODES: &'static [Code];
+}
+
 /// A failure on its way to the client: what it is told, and what only the log is told.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub code: Code,
     pub detail: Box<str>,
     pub faults: Vec<Fault>,
-    /// Further members of the answer, for example the present revision.
-    pub members: serde_json::Map<String, serde_json::Value>,
+    members: serde_json::Map<String, serde_json::Value>,
     pub retry_after: Option<Duration>,
     /// The token of the place in the log at which this was decided, where it was decided at one.
     pub position: Option<Box<str>>,
@@ -129,10 +135,19 @@ impl Failure {
         }
     }
 
-    pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
-        let value = serde_json::to_value(value).expect("plain data serialises");
-        self.members.insert(member.to_owned(), value);
+    /// Adds members to the answer, for example the present revision.
+    pub fn with<M: Members>(mut self, members: M) -> Self {
+        debug_assert!(M::CODES.contains(&self.code), "`{}` is not declared with these members", self.code);
+        match serde_json::to_value(members).expect("plain data serialises") {
+            serde_json::Value::Object(members) => self.members.extend(members),
+            other => unreachable!("members are an object, not {other}"),
+        }
         self
+    }
+
+    /// The members of the answer beyond those of every problem.
+    pub fn members(&self) -> &serde_json::Map<String, serde_json::Value> {
+        &self.members
     }
 
     pub fn faults(mut self, faults: Vec<Fault>) -> Self {

@@ -37,6 +37,8 @@ pub mod webhooks;
 use actix_web::http::header;
 use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource, scope};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::clock::now;
@@ -161,19 +163,37 @@ where
     resource(path).route(get().to(handler.clone())).route(head().to(handler))
 }
 
+/// That the process runs.
+#[derive(Serialize, ToSchema)]
+pub struct Liveness {
+    #[schema(pattern = "^ok$")]
+    status: &'static str,
+}
+
+/// How orders are kept.
+#[derive(Serialize, ToSchema)]
+pub struct Readiness {
+    #[schema(pattern = "^ready$")]
+    status: &'static str,
+    #[schema(pattern = "^(sqlite|postgres)$")]
+    engine: &'static str,
+    /// What an acknowledged order survives.
+    durability: String,
+}
+
 /// The process runs. It says nothing of what the process needs.
 #[utoipa::path(
     get, path = "/livez", operation_id = "getLiveness", tag = "operations",
-    responses((status = 200, description = "The process runs."))
+    responses((status = 200, description = "The process runs.", body = Liveness))
 )]
 pub async fn get_liveness() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(serde_json::json!({"status": "ok"}))
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Liveness { status: "ok" })
 }
 
 /// Whether requests should be sent here: the service is up, not stopping, and its database can be written to.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "getReadiness", tag = "operations",
-    responses((status = 200, description = "Ready.")),
+    responses((status = 200, description = "Ready.", body = Readiness)),
 )]
 pub async fn get_readiness(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.store.is_withheld() {
@@ -189,8 +209,7 @@ pub async fn get_readiness(app: Data<App>) -> Result<HttpResponse, Problem> {
     }
     app.ping(now()).await.map_err(Failure::from)?;
     let engine = if app.store.is_alone() { "sqlite" } else { "postgres" };
-    let durability = app.store.durability().to_string();
-    let body = serde_json::json!({"status": "ready", "engine": engine, "durability": durability});
+    let body = Readiness { status: "ready", engine, durability: app.store.durability().to_string() };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body))
 }
 

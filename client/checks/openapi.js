@@ -29,7 +29,7 @@ function partnerPart({ openapi, info, paths, components }) {
   const kept = {};
   for (const [path, methods] of Object.entries(paths)) {
     const open = Object.entries(methods).filter(([, operation]) => operation.security?.some((one) => 'partnerKey' in one));
-    // Refusals are one schema, and each operation's list of its codes is for people.
+    // Every refusal is a `Problem`, so that the refusals of each operation are left out.
     const lean = open.map(([method, operation]) => [method, { ...operation, responses: definite(operation.responses) }]);
     if (lean.length) kept[path] = Object.fromEntries(lean);
   }

@@ -1,6 +1,6 @@
 // Compiled and never run: what an app writes, and what must not compile.
 
-import { connect, SimilarOrderError, StaleRevisionError, type NewOrder, type Order } from 'lungo-client';
+import { connect, ProblemError, SimilarOrderError, StaleRevisionError, type NewOrder, type Order } from 'lungo-client';
 import { fileStorage } from 'lungo-client/file-storage';
 
 const [url, key, customerId] = ['https://lungo.example', 'k', 'ada'];
@@ -38,6 +38,8 @@ export async function everyCall(id: string, coffee: NewOrder, signal: AbortSigna
 export function whatIsWrong(error: unknown): Order[] {
   if (error instanceof SimilarOrderError) return [error.order];
   if (error instanceof StaleRevisionError) return error.orders;
+  // Each code has its members, also where it has no class of its own.
+  if (error instanceof ProblemError && error.problem.code === 'order_limit_exceeded') return Array(error.problem.limit);
   return [];
 }
 
@@ -55,6 +57,8 @@ export async function wrong(coffee: NewOrder) {
   await api.createOrder(coffee, { revision: await api.getOngoingOrders() });
   // @ts-expect-error there is no such status
   const isDone = (await api.getOrder('id')).status === 'done';
+  // @ts-expect-error only some problems hold an order
+  if (isDone instanceof ProblemError) void isDone.problem.order;
   // @ts-expect-error one order is followed, not a list
   for await (const order of api.follow([])) void order;
   // @ts-expect-error a storage can forget

@@ -38,6 +38,8 @@ pub struct Admitted {
     pub verdict: Verdict<Refusal>,
     /// The new order, the replayed one, the deleted one or the similar one.
     pub order: Option<Order>,
+    /// The draft that was to be confirmed and was deleted before.
+    pub buried: Option<Draft>,
     pub customer_id: CustomerId,
     /// The customer's ongoing orders, before this one.
     pub present: Vec<Order>,
@@ -78,9 +80,11 @@ impl Store {
                     accept.catalogue.as_ref().ok().and_then(|priced| priced.slot.map(|slot| slot.capacity));
                 let mut present = present(tx, &accept, &inquiry, request.fingerprint)?;
                 let mut judged = accept.catalogue.clone();
+                let mut buried = None;
                 if let Some(draft) = &accept.draft {
                     let now_held = drafts::find_draft(tx.conn()?, accept.order_id)?;
-                    if now_held.as_ref().is_some_and(|held| held.deleted_at.is_some()) {
+                    buried = now_held.as_ref().filter(|held| held.deleted_at.is_some()).cloned();
+                    if buried.is_some() {
                         present.keyed.get_or_insert(Keyed {
                             order_id: accept.order_id,
                             fingerprint: request.fingerprint,
@@ -125,6 +129,7 @@ impl Store {
                 Ok(Admitted {
                     verdict,
                     order,
+                    buried,
                     // How far the database has come is only known once this is committed.
                     position: Position::of(cluster, Place::default(), owner, revision),
                     customer_id: accept.request.customer_id.clone(),

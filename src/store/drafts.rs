@@ -43,7 +43,7 @@ pub enum Replaced {
     Unknown,
     Confirmed,
     Expired,
-    Deleted,
+    Deleted(Box<Draft>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl Store {
                 let before = find_draft(tx.conn()?, draft.order_id)?.filter(|d| d.partner_id == draft.partner_id);
                 Ok(match before {
                     None => Replaced::Unknown,
-                    Some(before) if before.deleted_at.is_some() => Replaced::Deleted,
+                    Some(before) if before.deleted_at.is_some() => Replaced::Deleted(Box::new(before)),
                     Some(before) if before.is_confirmed => Replaced::Confirmed,
                     Some(before) if before.valid_until <= now => Replaced::Expired,
                     Some(_) => {

@@ -19,6 +19,7 @@ use crate::state::Order;
 use crate::store::{Admitted, Draft, Known};
 use crate::web::edge::RequestId;
 use crate::web::problem::Problem;
+use crate::web::problem::members::{Closed, Limit, Present, PresentTotal, Similar, Tombstone, TooSoon};
 use crate::web::views::OrderView;
 use crate::web::vocabulary::Timestamp;
 
@@ -53,11 +54,9 @@ impl Deleted {
         }
     }
 
-    fn into_failure(self) -> Failure {
+    pub fn into_failure(self) -> Failure {
         Failure::new(Code::OrderDeleted, "The order was deleted. Its money may still be on its way back.")
-            .with("order_id", self.order_id)
-            .with("deleted_at", self.deleted_at)
-            .with("payment", self.payment)
+            .with(Tombstone { order_id: self.order_id, deleted_at: self.deleted_at, payment: self.payment })
     }
 }
 
@@ -76,12 +75,10 @@ pub fn gone(known: &Known) -> Option<Failure> {
 /// Every refusal of admission, as the problem of its code, with the position at which it was decided.
 pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpResponse, Problem> {
     let now = now();
-    let Admitted { verdict, order, customer_id, present, revision, position } = admitted;
-    let revision_token = revision.token(partner, &customer_id);
-    let with_present = |failure: Failure| {
-        let orders: Vec<_> = present.iter().map(|order| view(app, order, None, now).0).collect();
-        failure.with("revision", &revision_token).with("orders", orders)
-    };
+    let Admitted { verdict, order, buried, customer_id, present, revision, position } = admitted;
+    let shown = |order: &Order| view(app, order, None, now).0;
+    let revision_token = || revision.token(partner, &customer_id);
+    let present = || Present { orders: present.iter().map(shown).collect(), revision: revision_token() };
     let missing = || Failure::new(Code::InternalError, "").because("admission named an order that is not there");
     let failure = match (verdict, order) {
         (Verdict::Accept | Verdict::Replay(_), Some(order)) => {
@@ -97,28 +94,27 @@ pub fn answer(app: &App, partner: PartnerId, admitted: Admitted) -> Result<HttpR
             return Ok(accepted.json(view));
         }
         (Verdict::Deleted(_), Some(order)) => Deleted::order(&order).into_failure(),
-        (Verdict::Deleted(id), None) => Failure::new(Code::OrderDeleted, "The draft was deleted.").with("order_id", id),
+        (Verdict::Deleted(_), None) => buried.map_or_else(missing, |draft| Deleted::draft(&draft).into_failure()),
         (Verdict::Similar(_), Some(order)) => Failure::new(
             Code::SimilarOrderOngoing,
             "This customer already has this order. If another one is really wanted, send this revision as If-Match.",
         )
-        .with("revision", &revision_token)
-        .with("order", view(app, &order, None, now).0),
+        .with(Similar { order: shown(&order), revision: revision_token() }),
         (Verdict::KeyReused, _) => Failure::new(
             Code::IdempotencyKeyReused,
             "This Idempotency-Key was used for another request. Use a new key for a new order.",
         ),
-        (Verdict::StaleRevision, _) => with_present(Failure::new(
-            Code::StaleRevision,
-            "This customer's orders have changed. Look at them, then decide again.",
-        )),
-        (Verdict::HistoryDiverged, _) => with_present(Failure::new(
-            Code::HistoryDiverged,
-            "The database does not know this revision (any more). Read again.",
-        )),
+        (Verdict::StaleRevision, _) => {
+            let detail = "This customer's orders have changed. Look at them, then decide again.";
+            Failure::new(Code::StaleRevision, detail).with(present())
+        }
+        (Verdict::HistoryDiverged, _) => {
+            let detail = "The database does not know this revision (any more). Read again.";
+            Failure::new(Code::HistoryDiverged, detail).with(present())
+        }
         (Verdict::LimitExceeded, _) => {
             Failure::new(Code::OrderLimitExceeded, "This customer has as many ongoing orders as allowed.")
-                .with("limit", app.settings.max_ongoing_orders)
+                .with(Limit { limit: app.settings.max_ongoing_orders })
         }
         (Verdict::SlotFull, _) => Failure::new(Code::SlotFull, "This pickup slot is full: choose another one."),
         (Verdict::Catalogue(refused), _) => refusal(&refused),
@@ -165,22 +161,24 @@ pub fn refusal(refusal: &Refusal) -> Failure {
                 NotAccepting::LastOrder => "The shop closes before this order could be ready.",
                 _ => "The shop takes no orders then.",
             };
-            Failure::new(Code::ShopNotAccepting, detail)
-                .with("why", why)
-                .with("resume_at", resume_at.map(Timestamp))
-                .with("earliest_at", earliest_at.map(Timestamp))
+            Failure::new(Code::ShopNotAccepting, detail).with(Closed {
+                why: *why,
+                resume_at: Timestamp::maybe(*resume_at),
+                earliest_at: Timestamp::maybe(*earliest_at),
+            })
         }
         Refusal::SlotTooSoon { earliest_at } => Failure::new(
             Code::SlotTooSoon,
             "The shop cannot have this order ready by then: choose the slot at `earliest_at` or a later one.",
         )
-        .with("earliest_at", Timestamp(*earliest_at)),
+        .with(TooSoon { earliest_at: Timestamp(*earliest_at) }),
         Refusal::ItemUnavailable(faults) => {
             Failure::new(Code::ItemUnavailable, "Something in the order is sold out: see `errors`.")
                 .faults(faults.clone())
         }
         Refusal::PriceMismatch { present } => {
-            Failure::new(Code::PriceMismatch, format!("The order costs {present} now.")).with("present_total", present)
+            let detail = format!("The order costs {present} now.");
+            Failure::new(Code::PriceMismatch, detail).with(PresentTotal { present_total: *present })
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::web::admitted;
 use crate::web::auth::AsPartner;
 use crate::web::body::Body;
 use crate::web::create_order::DraftOrder;
-use crate::web::heard::{path_id, unknown_order};
+use crate::web::heard::path_id;
 use crate::web::orders::{known, seen_revision, trace_parent};
 use crate::web::problem::Problem;
 use crate::web::views::{LineView, PickupView};
@@ -121,7 +121,7 @@ pub async fn put_draft(
         Replaced::Unknown => Err(unknown_draft().into()),
         Replaced::Confirmed => Err(confirmed().into()),
         Replaced::Expired => Err(admitted::refusal(&Refusal::DraftExpired).into()),
-        Replaced::Deleted => Err(Failure::new(Code::OrderDeleted, "The draft was deleted.").into()),
+        Replaced::Deleted(draft) => Err(admitted::Deleted::draft(&draft).into_failure().into()),
     }
 }
 
@@ -219,7 +219,7 @@ fn check_open(draft: &Draft, now: Instant) -> Result<(), Failure> {
 }
 
 fn unknown_draft() -> Failure {
-    Failure { detail: "There is no such draft.".into(), ..unknown_order() }
+    Failure::new(Code::NotFound, "There is no such draft.")
 }
 
 fn confirmed() -> Failure {

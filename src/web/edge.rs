@@ -305,7 +305,7 @@ mod tests {
                         |_: web::Query<std::collections::HashMap<String, u8>>| async { HttpResponse::Ok().finish() },
                     )))
                     .service(web::resource("/refuse").route(web::get().to(|| async {
-                        Err::<HttpResponse, _>(Problem(Failure::new(Code::TooLate, "It is being made.").with("x", 1)))
+                        Err::<HttpResponse, _>(Problem(Failure::new(Code::TooLate, "It is being made.")))
                     })))
                     .service(web::resource("/panic").route(web::get().to(|| async {
                         if true {

@@ -26,7 +26,16 @@ pub fn of(validator: &Validator, value: &Value) -> Vec<Fault> {
 }
 
 /// The failure that tells these faults.
-pub fn refuse(mut faults: Vec<Fault>) -> Failure {
+pub fn refuse(faults: Vec<Fault>) -> Failure {
+    told(Code::InvalidRequest, faults)
+}
+
+/// The failure that tells what is well formed and still wrong.
+pub fn unprocessable(faults: Vec<Fault>) -> Failure {
+    told(Code::Unprocessable, faults)
+}
+
+fn told(code: Code, mut faults: Vec<Fault>) -> Failure {
     let count = faults.len();
     let detail = match count {
         1 => "The body has a fault.".to_owned(),
@@ -34,12 +43,7 @@ pub fn refuse(mut faults: Vec<Fault>) -> Failure {
         _ => format!("The body has {count} faults."),
     };
     faults.truncate(MOST_TOLD);
-    Failure::new(Code::InvalidRequest, detail).faults(faults)
-}
-
-/// The failure that tells what is well formed and still wrong.
-pub fn unprocessable(faults: Vec<Fault>) -> Failure {
-    Failure { code: Code::Unprocessable, ..refuse(faults) }
+    Failure::new(code, detail).faults(faults)
 }
 
 /// At most 64 characters of what a client sent.

@@ -7,10 +7,11 @@ use crate::app::App;
 use crate::clock::now;
 use crate::command::Command;
 use crate::error::{Code, Failure};
-use crate::lifecycle::Event;
+use crate::lifecycle::{Event, EventKind};
 use crate::order::OrderId;
 use crate::state::Order;
 use crate::store::{By, Position, Received, Scope, Sender, Word};
+use crate::web::problem::members::{Changes, Mismatch, Stands};
 
 /// The order after the word, and the position of that. `refused` is the code for what is not possible now.
 ///
@@ -21,12 +22,9 @@ pub fn settled(received: Received, refused: Code) -> Result<(Order, Position), F
     match received {
         Received::Changed(order, position) | Received::Already(order, position) => Ok((*order, position)),
         Received::Refused(order, crate::machine::Refused::Mismatch(why)) => {
-            Err(Failure::new(Code::Unprocessable, why).with("order_status", order.status))
+            Err(Failure::new(Code::Unprocessable, why).with(Mismatch { order_status: order.status }))
         }
-        Received::Refused(order, why) => Err(Failure::new(refused, why.to_string())
-            .with("order_status", order.status)
-            .with("payment_status", order.payment.status)
-            .with("version", order.version)),
+        Received::Refused(order, why) => Err(Failure::new(refused, why.to_string()).with(Stands::of(&order))),
         Received::Stale(order) => Err(stale(&order, "")),
         Received::SlotFull => Err(Failure::new(Code::SlotFull, "This pickup slot is full: choose another one.")),
         Received::Unknown | Received::DraftBuried(_) => Err(unknown_order()),
@@ -36,10 +34,7 @@ pub fn settled(received: Received, refused: Code) -> Result<(Order, Position), F
 /// The order is not what the request was decided on. `changed` is what happened since, as a sentence.
 fn stale(order: &Order, changed: &str) -> Failure {
     let detail = format!("{changed}The order has version {} now: read it again.", order.version);
-    Failure::new(Code::StaleVersion, detail)
-        .with("order_status", order.status)
-        .with("payment_status", order.payment.status)
-        .with("version", order.version)
+    Failure::new(Code::StaleVersion, detail).with(Stands::of(order))
 }
 
 /// Events that a refused command tells of.
@@ -65,10 +60,10 @@ pub async fn obeyed(app: &App, id: OrderId, version: i64, command: Command, by: 
 pub async fn what_changed(app: &App, order: &Order, seen: i64) -> Failure {
     // That the order has moved is known: it is told also when what moved it cannot be read.
     let since = app.store.events_after(order.id, seen, TOLD).await.unwrap_or_default();
-    let kinds: Vec<&str> = since.iter().map(|event| event.kind.word()).collect();
-    let words: Vec<String> = kinds.iter().map(|kind| kind.replace('_', " ")).collect();
+    let changes: Vec<EventKind> = since.iter().map(|event| event.kind).collect();
+    let words: Vec<String> = changes.iter().map(|kind| kind.word().replace('_', " ")).collect();
     let changed = if words.is_empty() { String::new() } else { format!("Since then: {}. ", words.join(", ")) };
-    stale(order, &changed).with("changes", kinds)
+    stale(order, &changed).with(Changes { changes })
 }
 
 /// Says a word about an order, and waits for what becomes of it.

@@ -8,10 +8,8 @@ use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
-use strum::VariantArray;
 use utoipa::OpenApi;
 
-use crate::error::Code;
 use crate::order::Hash;
 use crate::web::create_order::{CreateOrder, DraftOrder, PickupRequest};
 use crate::web::drafts::{self, Confirmation};
@@ -29,6 +27,7 @@ use crate::web::{admin, callbacks, catalogue, events, orders, shop, webhooks};
                        failed order. Unknown request members are refused.",
         license(name = "MIT", identifier = "MIT"),
     ),
+    servers((url = "/", description = "The server that publishes this document.")),
     tags(
         (name = "orders", description = "The partner's orders."),
         (name = "drafts", description = "Baskets that are priced before they are ordered."),
@@ -130,7 +129,7 @@ use crate::web::{admin, callbacks, catalogue, events, orders, shop, webhooks};
         crate::web::get_readiness,
         crate::web::get_metrics,
     ),
-    components(schemas(CreateOrder, DraftOrder, PickupRequest, Confirmation, OrderView, EventView, ShopOrderView, Code, Notification, ShopNotification)),
+    components(schemas(CreateOrder, DraftOrder, PickupRequest, Confirmation, OrderView, EventView, ShopOrderView, Notification, ShopNotification)),
 )]
 struct Api;
 
@@ -147,68 +146,44 @@ struct Published {
 
 static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Api::openapi()).expect("the document serialises");
-    document["components"]["schemas"]["Problem"] = problem_schema();
+    let schemas = document["components"]["schemas"].as_object_mut().expect("a document has schemas");
+    schemas.extend(problems::schemas());
     document["components"]["securitySchemes"] = security_schemes();
     document["webhooks"] = webhooks_sent();
     problems::add_problems(&mut document, problems::PROBLEMS);
-    optional_bodies(&mut document);
+    operations_of(&mut document).for_each(|operation| {
+        optional_body(operation);
+        // Silence would mean that the document as a whole says which key is needed.
+        operation.entry("security").or_insert_with(|| json!([]));
+    });
     let bytes = Bytes::from(serde_json::to_vec(&document).expect("the document serialises"));
     Published { tag: Hash::of_bytes(&bytes).tag(), bytes, document }
 });
 
-/// A body that may be left out (`request_body = Option<T>`) may not be null: utoipa says both in one word.
-fn optional_bodies(document: &mut Value) {
+/// Every operation of a document.
+fn operations_of(document: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
     let paths = document["paths"].as_object_mut().expect("a document has paths");
-    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
-        let schema = operation.pointer_mut("/requestBody/content/application~1json/schema");
-        if let Some(schema) = schema.filter(|schema| schema["oneOf"][1]["type"] == "null") {
-            *schema = schema["oneOf"][0].take();
-            operation["requestBody"]["required"] = json!(false);
-        }
-    }
+    let operations = paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut);
+    operations.filter_map(Value::as_object_mut).filter(|operation| operation.contains_key("operationId"))
 }
 
-fn problem_schema() -> Value {
-    let titles: Vec<String> = Code::VARIANTS.iter().map(|code| format!("- `{code}`: {}", code.title())).collect();
-    json!({
-        "type": "object",
-        "description": format!("RFC 9457. Further members depend on the code.\n{}", titles.join("\n")),
-        "required": ["type", "title", "status", "detail", "instance", "code", "retryable", "request_id"],
-        "properties": {
-            "type": { "type": "string", "format": "uri", "description": "`urn:lungo:problem:` and the code." },
-            "title": { "type": "string" },
-            "status": { "type": "integer", "minimum": 400, "maximum": 599 },
-            "detail": { "type": "string" },
-            "instance": { "type": "string", "description": "The path of the request." },
-            "code": { "$ref": "#/components/schemas/Code" },
-            "retryable": {
-                "type": "boolean",
-                "description": "Whether the same request may succeed later without being changed.",
-            },
-            "request_id": { "type": "string" },
-            "errors": {
-                "type": "array",
-                "description": "All faults of the request.",
-                "items": {
-                    "type": "object",
-                    "required": ["code", "detail"],
-                    "properties": {
-                        "pointer": { "type": "string", "description": "JSON pointer into the body; absent for a header and for the body as a whole." },
-                        "code": { "type": "string" },
-                        "detail": { "type": "string" },
-                    },
-                },
-            },
-        },
-    })
+/// A body that may be left out (`request_body = Option<T>`) may not be null: utoipa says both in one word.
+fn optional_body(operation: &mut Map<String, Value>) {
+    let Some(body) = operation.get_mut("requestBody") else { return };
+    let schema = body.pointer_mut("/content/application~1json/schema");
+    if let Some(schema) = schema.filter(|schema| schema["oneOf"][1]["type"] == "null") {
+        *schema = schema["oneOf"][0].take();
+        body["required"] = json!(false);
+    }
 }
 
 /// What this service sends: by whom it is believed, and how it is answered.
 fn webhooks_sent() -> Value {
-    let sent = |id: &str, to: &str, body: &str| {
+    let sent = |id: &str, summary: &str, to: &str, body: &str| {
         let header = |name: &str, what: &str| json!({"name": name, "in": "header", "required": true, "description": what, "schema": {"type": "string"}});
         json!({"post": {
             "operationId": id,
+            "summary": summary,
             "description": format!("Sent to {to}, at least once. Signed by Standard Webhooks."),
             "security": [],
             "parameters": [
@@ -227,8 +202,8 @@ fn webhooks_sent() -> Value {
         }})
     };
     json!({
-        "orderEvent": sent("orderEvent", "a partner's receivers (createWebhook)", "Notification"),
-        "shopNotice": sent("shopNotice", "the URL of a shop (createReceiver)", "ShopNotification"),
+        "orderEvent": sent("orderEvent", "Something happened to an order.", "a partner's receivers (createWebhook)", "Notification"),
+        "shopNotice": sent("shopNotice", "A shop is offered an order, or something happened to one of its orders.", "the URL of a shop (createReceiver)", "ShopNotification"),
     })
 }
 
@@ -256,13 +231,17 @@ pub async fn get_document(request: HttpRequest) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn the_document_is_openapi_3_1_and_lists_every_code() {
         let document = document();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-        assert_eq!(document["components"]["schemas"]["Code"]["enum"], json!(Code::VARIANTS));
+        let codes = document["components"]["schemas"]["Problem"]["discriminator"]["mapping"].as_object().unwrap();
+        assert!(Code::VARIANTS.iter().all(|code| codes.contains_key(<&str>::from(code))));
     }
 
     #[test]

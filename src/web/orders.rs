@@ -24,6 +24,7 @@ use crate::web::events::{self, AfterQuery};
 use crate::web::headers;
 use crate::web::heard::{path_id, say, settled, unknown_order};
 use crate::web::problem::Problem;
+use crate::web::problem::members::FreshPosition;
 use crate::web::query::{Query, cursor, customer_id, limit, opaque};
 use crate::web::views::{EventView, OrderView, WhyView};
 use crate::web::vocabulary::Timestamp;
@@ -462,7 +463,7 @@ fn unreadable(unreadable: Unreadable) -> Failure {
             Code::HistoryDiverged,
             "This position is ahead of the database, which must have lost a tail. Forget it and read again.",
         )
-        .with("position", position.token()),
+        .with(FreshPosition { position: position.token() }),
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Handlers and extractors fail with a [`Problem`]; what actix-web refuses by itself (an unknown address, a
 //! wrong method, a panic) becomes one too. The body is written by `web::edge`, the only place that knows the
-//! request's id.
+//! request's id. What a problem says beyond the members of RFC 9457 is declared in [`members`].
+
+pub mod members;
 
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
-use crate::error::{Class, Code, Failure, Fault};
+use crate::error::{Class, Code, Failure};
 
 /// The media type of every failed answer.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -138,9 +140,10 @@ pub fn render(failure: &Failure, occurrence: &Occurrence) -> HttpResponse {
         instance: &occurrence.instance,
         code: failure.code,
         retryable: failure.code.is_retryable(),
-        errors: failure.faults.iter().map(Error::from).collect(),
         request_id: &occurrence.request_id,
-        members: &failure.members,
+        faults: (!failure.faults.is_empty())
+            .then(|| members::Faults { errors: failure.faults.iter().map(members::FaultView::from).collect() }),
+        members: failure.members(),
     };
     answer.body(serde_json::to_vec(&document).expect("plain data serialises"))
 }
@@ -155,26 +158,11 @@ struct Document<'a> {
     instance: &'a str,
     code: Code,
     retryable: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Error<'a>>,
     request_id: &'a str,
     #[serde(flatten)]
+    faults: Option<members::Faults>,
+    #[serde(flatten)]
     members: &'a serde_json::Map<String, serde_json::Value>,
-}
-
-/// A fault of a header has no pointer: there is none into a header.
-#[derive(Serialize)]
-struct Error<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pointer: &'a str,
-    code: &'a str,
-    detail: &'a str,
-}
-
-impl<'a> From<&'a Fault> for Error<'a> {
-    fn from(fault: &'a Fault) -> Self {
-        Self { pointer: &fault.pointer, code: &fault.code, detail: &fault.detail }
-    }
 }
 
 /// Whole seconds, at least 1.
@@ -196,6 +184,8 @@ mod tests {
     use strum::VariantArray;
 
     use super::*;
+    use crate::error::Fault;
+    use crate::order::Money;
 
     fn occurrence() -> Occurrence {
         Occurrence { request_id: "r-1".into(), instance: "/v1/orders".into() }
@@ -207,8 +197,9 @@ mod tests {
 
     #[actix_web::test]
     async fn a_failure_is_told_in_full() {
+        let present_total = Money { amount: 830, currency: "EUR".parse().unwrap() };
         let failure = Failure::new(Code::PriceMismatch, "The total is 830 now.")
-            .with("total", json!({"amount": 830, "currency": "EUR"}))
+            .with(members::PresentTotal { present_total })
             .faults(vec![Fault::new("/total", "not_allowed", "Expected 830.")]);
         let answer = render(&failure, &occurrence());
         assert_eq!(answer.status(), 409);
@@ -219,7 +210,7 @@ mod tests {
                 "type": "urn:lungo:problem:price_mismatch", "title": "The stated total is not the present price.",
                 "status": 409, "detail": "The total is 830 now.", "instance": "/v1/orders", "code": "price_mismatch",
                 "errors": [{"pointer": "/total", "code": "not_allowed", "detail": "Expected 830."}],
-                "retryable": false, "request_id": "r-1", "total": {"amount": 830, "currency": "EUR"},
+                "retryable": false, "request_id": "r-1", "present_total": {"amount": 830, "currency": "EUR"},
             })
         );
     }

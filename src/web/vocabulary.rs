@@ -11,7 +11,6 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::catalogue::{NotAccepting, Presence};
-use crate::error::Code;
 use crate::keys::KeyKind;
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Stage, Status};
 use crate::order::{Currency, Instant, Money, OnUnavailable, PickupType};
@@ -69,7 +68,6 @@ word_schemas! {
     EventKind: "What happened to an order.";
     Stage: "The work that is to be done next on an order.";
     KeyKind: "Which family of operations a key opens.";
-    Code: "What went wrong, for programs.";
     Waits: "What an order waits for.";
     DeliveryResult: "Whether something is still on its way to a receiver.";
 }

@@ -1,4 +1,5 @@
-//! Every answer that any test gets is held against the published document: its status, its form, its code.
+//! Every answer that any test gets is held against the published document: its status, its form, its code, and that it
+//! holds no member that the document does not have.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -68,11 +69,13 @@ pub fn check(url: &str, method: &str, path: &str, answer: &Answer) {
     };
     let said = operation["responses"].get(answer.status.to_string());
     let said = said.unwrap_or_else(|| panic!("{template} does not document {}: {what}", answer.status));
+    for (name, header) in said["headers"].as_object().into_iter().flatten() {
+        let is_there = answer.headers.contains_key(name.as_str());
+        assert!(is_there || header["required"] != true, "{template} promises {name}: {what}");
+    }
     let (Some(kind), false) = (kind, answer.text.is_empty()) else { return };
-    let Some(content) = said["content"].get(&kind) else {
-        assert!(said.get("content").is_none(), "{template} documents another content type: {what}");
-        return;
-    };
+    let content = said["content"].get(&kind);
+    let content = content.unwrap_or_else(|| panic!("{template} documents no {kind}: {what}"));
     let validator = validator(document, &format!("{method} {template} {}", answer.status), &content["schema"]);
     let faults: Vec<String> =
         validator.iter_errors(&answer.body).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
@@ -82,10 +85,67 @@ pub fn check(url: &str, method: &str, path: &str, answer: &Answer) {
 fn validator(document: &Value, name: &str, schema: &Value) -> Arc<Validator> {
     static COMPILED: Mutex<Option<HashMap<String, Arc<Validator>>>> = Mutex::new(None);
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    let compile = || {
-        let root = json!({"allOf": [schema], "components": document["components"]});
-        let options = jsonschema::draft202012::options().should_validate_formats(true);
-        Arc::new(options.build(&root).expect("the document's schemas are valid"))
-    };
+    let compile = || Arc::new(closed(document, schema));
     compiled.get_or_insert_default().entry(name.to_owned()).or_insert_with(compile).clone()
+}
+
+/// The validator of a schema by which no object may have a member that is not listed. The published document says less,
+/// because clients have to ignore members that a later version adds.
+fn closed(document: &Value, schema: &Value) -> Validator {
+    let mut root = json!({
+        "allOf": [{"allOf": [schema]}],
+        "components": document["components"],
+        "open": document["components"],
+    });
+    close(&mut root["allOf"][0]["allOf"][0], true);
+    for part in ["components", "open"] {
+        let schemas = root[part]["schemas"].as_object_mut().expect("a document has schemas");
+        schemas.values_mut().for_each(|schema| close(schema, part == "components"));
+    }
+    let options = jsonschema::draft202012::options().should_validate_formats(true);
+    options.build(&root).expect("the document's schemas are valid")
+}
+
+/// Closes a schema with all that it holds. Of parts that are put together only the whole can be closed, so that a part
+/// by reference is the open form of the schema.
+fn close(schema: &mut Value, is_whole: bool) {
+    let Some(members) = schema.as_object_mut() else { return };
+    let lists_members = members.contains_key("properties") || members.contains_key("allOf");
+    if is_whole && lists_members && !members.contains_key("additionalProperties") {
+        members.insert("unevaluatedProperties".into(), json!(false));
+    }
+    for (keyword, value) in members {
+        match (keyword.as_str(), value) {
+            ("$ref", Value::String(target)) if !is_whole => *target = target.replace("#/components/", "#/open/"),
+            ("allOf", Value::Array(parts)) => parts.iter_mut().for_each(|part| close(part, false)),
+            ("oneOf" | "anyOf", Value::Array(choices)) => choices.iter_mut().for_each(|choice| close(choice, is_whole)),
+            ("items" | "additionalProperties", value) => close(value, true),
+            ("properties", Value::Object(own)) => own.values_mut().for_each(|member| close(member, true)),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_member_or_code_that_is_not_documented_is_found() {
+    let problem =
+        |code: &str| json!({"type": "object", "properties": {"code": {"enum": [code]}}, "required": ["code"]});
+    let document = json!({"components": {"schemas": {
+        "A": problem("a"),
+        "B": {"allOf": [{"$ref": "#/components/schemas/Part"}, problem("b")]},
+        "Part": {"properties": {"order": {"$ref": "#/components/schemas/Order"}}},
+        "Order": {"type": "object", "properties": {"id": {"type": "integer"}}},
+    }}});
+    let schema = json!({"oneOf": [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/B"}]});
+    let validator = closed(&document, &schema);
+    for (answer, is_documented) in [
+        (json!({"code": "a"}), true),
+        (json!({"code": "b", "order": {"id": 1}}), true),
+        (json!({"code": "a", "order": {"id": 1}}), false),
+        (json!({"code": "b", "orders": []}), false),
+        (json!({"code": "b", "order": {"id": 1, "name": "Ada"}}), false),
+        (json!({"code": "c"}), false),
+    ] {
+        assert_eq!(validator.is_valid(&answer), is_documented, "{answer}");
+    }
 }

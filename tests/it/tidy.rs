@@ -246,6 +246,15 @@ fn only_commands_act_as_an_operator() {
     assert_none("Only `store::orders::commands` acts as an operator: give a command", guilty.map(Line::place));
 }
 
+/// A member of a problem has a schema only where `web::problem::members` declares it.
+#[test]
+fn only_one_place_declares_members_of_problems() {
+    let may = ["error", "web::problem::members"];
+    let lines = code();
+    let guilty = lines.iter().filter(|line| line.code.contains("Members for ") && !may.contains(&line.module.as_str()));
+    assert_none("the members of problems are declared in `web::problem::members`", guilty.map(Line::place));
+}
+
 #[test]
 fn pure_modules_know_only_pure_ones() {
     let impure = |line: &Line| {

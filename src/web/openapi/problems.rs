@@ -1,11 +1,14 @@
-//! Which operation may answer with which problems: one table, written into the document.
+//! Which operation may answer with which problems, and what each of them says: both written into the document.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use strum::VariantArray;
 
 use crate::error::{Class, Code};
+use crate::web::openapi::operations_of;
 use crate::web::problem;
+use crate::web::problem::members::{self, Declared};
 
 /// Which problems an operation has of its own, by operationId. Those that follow from its form (a key, a body) and
 /// `internal_error` are added to it by themselves.
@@ -299,8 +302,7 @@ const A_NEW_ONE: &[Code] = &[Code::Unprocessable, Code::DatabaseUnavailable, Cod
 /// If an operation has no entry in the table, or an entry no operation.
 pub fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
     let mut table: BTreeMap<&str, &[Code]> = table.iter().copied().collect();
-    let paths = document["paths"].as_object_mut().expect("a document has paths");
-    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+    for operation in operations_of(document) {
         let Some(id) = operation["operationId"].as_str() else { continue };
         let own = table.remove(id).unwrap_or_else(|| panic!("`{id}` says nothing of its problems"));
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
@@ -318,11 +320,12 @@ pub fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
 }
 
 /// What an operation can answer merely because it has an address, needs a key or takes a body.
-fn problems_of_form(operation: &Value) -> impl Iterator<Item = Code> {
-    let needs_key = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
+fn problems_of_form(operation: &Map<String, Value>) -> impl Iterator<Item = Code> {
+    let needs_key = operation.get("security").and_then(Value::as_array).is_some_and(|schemes| !schemes.is_empty());
     let of_a_key: &[Code] =
         if needs_key { &[Code::Unauthenticated, Code::Forbidden, Code::TooManyRequests] } else { &[] };
-    let of_a_body: &[Code] = match operation["requestBody"]["content"].get("application/json") {
+    let body = operation.get("requestBody").and_then(|body| body["content"].get("application/json"));
+    let of_a_body: &[Code] = match body {
         Some(_) => &[
             Code::MalformedRequest,
             Code::InvalidRequest,
@@ -358,11 +361,76 @@ fn response(codes: &[Code]) -> Value {
     json!({
         "description": words.join("\n"),
         "headers": headers,
-        "content": { problem::MEDIA_TYPE: { "schema": { "allOf": [
-            { "$ref": "#/components/schemas/Problem" },
-            { "type": "object", "properties": { "code": { "enum": codes } } },
-        ] } } },
+        "content": { problem::MEDIA_TYPE: { "schema": one_of(codes) } },
     })
+}
+
+/// The schemas of all problems, by name: one of each code, `Problem` for any of them, and what these refer to.
+pub fn schemas() -> Map<String, Value> {
+    let declared = members::declared();
+    let mut schemas = Map::new();
+    for (name, schema) in declared.iter().flat_map(|declared| &declared.referred) {
+        schemas.insert(name.clone(), json!(schema));
+    }
+    schemas.extend(Code::VARIANTS.iter().map(|code| (schema_name(*code), schema_of(*code, &declared))));
+    let mut any = one_of(Code::VARIANTS);
+    any["description"] = json!("A problem of any code (RFC 9457). Treat one of an unknown code by its `status`.");
+    schemas.insert("Problem".into(), any);
+    schemas
+}
+
+/// A problem with one of these codes.
+fn one_of(codes: &[Code]) -> Value {
+    let reference = |code: &Code| format!("#/components/schemas/{}", schema_name(*code));
+    if let [code] = codes {
+        return json!({"$ref": reference(code)});
+    }
+    let mapping: Map<String, Value> = codes.iter().map(|code| (code.to_string(), json!(reference(code)))).collect();
+    json!({
+        "oneOf": codes.iter().map(|code| json!({"$ref": reference(code)})).collect::<Vec<_>>(),
+        "discriminator": { "propertyName": "code", "mapping": mapping },
+    })
+}
+
+fn schema_name(code: Code) -> String {
+    format!("{code:?}Problem")
+}
+
+fn schema_of(code: Code, declared: &[Declared]) -> Value {
+    let status = problem::status(code.class()).as_u16();
+    let retryable = code.is_retryable();
+    let mut schema = json!({
+        "type": "object",
+        "description": code.title(),
+        "required": ["type", "title", "status", "detail", "instance", "code", "retryable", "request_id"],
+        "properties": {
+            "type": { "type": "string", "const": problem::type_uri(code) },
+            "title": { "type": "string", "description": "The same words for each problem of this code." },
+            "status": { "type": "integer", "const": status },
+            "detail": { "type": "string", "description": "What is wrong with this request, for people." },
+            "instance": { "type": "string", "description": "The path of the request." },
+            "code": { "type": "string", "enum": [code] },
+            "retryable": {
+                "type": "boolean",
+                "const": retryable,
+                "description": "Whether the same request may succeed later without being changed.",
+            },
+            "request_id": { "type": "string", "description": "Under which the log has this request." },
+        },
+    });
+    for Declared { always, sometimes, schema: members, .. } in declared {
+        if !always.contains(&code) && !sometimes.contains(&code) {
+            continue;
+        }
+        let members = json!(members);
+        let own = members["properties"].as_object().expect("members are an object").clone();
+        schema["properties"].as_object_mut().expect("made above").extend(own);
+        if always.contains(&code) {
+            let required = members["required"].as_array().cloned().unwrap_or_default();
+            schema["required"].as_array_mut().expect("made above").extend(required);
+        }
+    }
+    schema
 }
 
 #[cfg(test)]
@@ -379,9 +447,32 @@ mod tests {
         let responses = document["paths"]["/x"]["post"]["responses"].as_object().unwrap();
         let statuses: Vec<&str> = responses.keys().map(String::as_str).collect();
         assert_eq!(statuses, ["400", "401", "403", "408", "409", "413", "415", "429", "500", "503"]);
-        let conflict = &responses["409"]["content"][problem::MEDIA_TYPE]["schema"]["allOf"][1];
-        assert_eq!(conflict["properties"]["code"]["enum"], json!(["slot_full", "too_late"]));
+        let conflict = &responses["409"]["content"][problem::MEDIA_TYPE]["schema"];
+        let [full, late] = ["SlotFullProblem", "TooLateProblem"].map(|name| format!("#/components/schemas/{name}"));
+        assert_eq!(conflict["oneOf"], json!([{"$ref": full}, {"$ref": late}]));
+        let mapping = json!({"slot_full": full, "too_late": late});
+        assert_eq!(conflict["discriminator"], json!({"propertyName": "code", "mapping": mapping}));
+        let gone = json!({"$ref": "#/components/schemas/BodyTooLargeProblem"});
+        assert_eq!(responses["413"]["content"][problem::MEDIA_TYPE]["schema"], gone);
         assert!(responses["503"]["headers"]["Retry-After"].is_object());
+    }
+
+    #[test]
+    fn a_problem_has_the_members_of_its_code() {
+        let schemas = schemas();
+        let similar = &schemas["SimilarOrderOngoingProblem"];
+        assert_eq!(similar["properties"]["code"]["enum"], json!(["similar_order_ongoing"]));
+        assert_eq!(similar["properties"]["order"]["$ref"], "#/components/schemas/OrderView");
+        let required = |schema: &str, member: &str| {
+            let names = schemas[schema]["required"].as_array().unwrap();
+            names.iter().any(|name| name == member)
+        };
+        assert!(required("SimilarOrderOngoingProblem", "revision") && required("ShopNotAcceptingProblem", "resume_at"));
+        assert!(required("TooLateProblem", "order_status") && !required("NotPossibleProblem", "order_status"));
+        assert!(required("ItemUnavailableProblem", "errors") && !required("InvalidRequestProblem", "errors"));
+        assert!(schemas["NotPossibleProblem"]["properties"]["version"].is_object());
+        assert_eq!(schemas["TooManyRequestsProblem"]["properties"].as_object().unwrap().len(), 8);
+        assert_eq!(schemas["Problem"]["oneOf"].as_array().unwrap().len(), Code::VARIANTS.len());
     }
 
     #[test]
