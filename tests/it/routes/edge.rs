@@ -122,7 +122,7 @@ fn every_operation_wants_its_own_kind_of_key() {
         let parts = template.split('/').map(|part| if part.starts_with('{') { id } else { part });
         let path = parts.collect::<Vec<_>>().join("/");
         for (method, operation) in item.as_object().unwrap() {
-            let Some(scheme) = operation["security"].as_array().and_then(|schemes| schemes[0].as_object()) else {
+            let Some(scheme) = operation["security"].as_array().and_then(|schemes| schemes.first()?.as_object()) else {
                 continue;
             };
             let method = method.to_uppercase();
