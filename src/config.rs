@@ -2,6 +2,8 @@
 //! what `/v1/admin/settings` shows are all derived from this struct.
 
 mod database;
+mod endpoint;
+mod secrets;
 mod sources;
 mod stages;
 
@@ -13,8 +15,12 @@ use std::time::Duration;
 use clap::Args;
 
 pub use database::{Durability, PostgresUrl, Servers, without_password};
-pub use sources::{InForce, exposed, in_force, with_file};
+pub use endpoint::Endpoint;
+pub use secrets::{Secret, or_of_file};
+pub use sources::{InForce, check_environment, exposed, in_force, reference, with_file};
 pub use stages::Stages;
+
+use secrets::all_or_of_file;
 
 use crate::admission::Rules;
 use crate::machine::Deadlines;
@@ -37,30 +43,6 @@ impl FromStr for Span {
 impl Span {
     pub fn chrono(self) -> chrono::Duration {
         chrono::Duration::from_std(self.0).expect("spans are at most a year")
-    }
-}
-
-/// What nobody may read but those it is for: it is never printed. It comes from the environment or the settings file.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.trim().to_owned()))
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-impl Secret {
-    /// The secret itself, to be given on and not to be kept.
-    pub fn expose(&self) -> &str {
-        &self.0
     }
 }
 
@@ -98,13 +80,13 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Where to listen
+    /// Where to listen: an address or a name of this machine, and a port
     #[arg(long, env = "LUNGO_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    pub listen: SocketAddr,
+    pub listen: Endpoint,
 
     /// Where else to listen, for `/metrics` without a key: an address that only the monitoring can reach
-    #[arg(long, env = "LUNGO_METRICS_LISTEN", value_name = "ADDR")]
-    pub metrics_listener: Option<SocketAddr>,
+    #[arg(long, env = "LUNGO_METRICS_LISTENER", value_name = "ADDR")]
+    pub metrics_listener: Option<Endpoint>,
 
     /// Where everything durable is kept
     #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
@@ -155,6 +137,10 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_STRIPE_KEY", hide_env_values = true, hide_default_value = true, value_name = "SECRET")]
     pub stripe_key: Option<Secret>,
 
+    /// A file that holds `stripe-key` and nothing else
+    #[arg(long, env = "LUNGO_STRIPE_KEY_FILE", value_name = "FILE")]
+    pub stripe_key_file: Option<PathBuf>,
+
     /// The signing secrets of the webhook endpoint (`whsec_…`), with commas between them while one is being replaced;
     /// not as a flag
     #[arg(
@@ -166,6 +152,10 @@ pub struct Settings {
         value_name = "SECRETS"
     )]
     pub stripe_webhook_secrets: Vec<Secret>,
+
+    /// A file that holds `stripe-webhook-secrets` and nothing else
+    #[arg(long, env = "LUNGO_STRIPE_WEBHOOK_SECRETS_FILE", value_name = "FILE")]
+    pub stripe_webhook_secrets_file: Option<PathBuf>,
 
     /// Where the bank sends the customer back to after 3-D Secure; without it the app finishes that with Stripe's
     /// library
@@ -344,6 +334,21 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings with the secrets that have files of their own.
+    ///
+    /// # Errors
+    /// Which file cannot be used, or which secret is given twice. No error has a secret.
+    pub fn with_secrets(mut self) -> Result<Self, String> {
+        let servers = &mut self.servers;
+        self.stripe_key = or_of_file("stripe_key", self.stripe_key, self.stripe_key_file.as_deref())?;
+        let file = self.stripe_webhook_secrets_file.as_deref();
+        self.stripe_webhook_secrets = all_or_of_file("stripe_webhook_secrets", self.stripe_webhook_secrets, file, ',')?;
+        servers.database = or_of_file("database", servers.database.take(), servers.database_file.as_deref())?;
+        let (given, file) = (std::mem::take(&mut servers.replicas), servers.replicas_file.as_deref());
+        servers.replicas = all_or_of_file("replicas", given, file, ' ')?;
+        Ok(self)
+    }
+
     /// What does not fit together, in words.
     pub fn check(&self) -> Result<(), String> {
         if self.call_timeout.0 * 3 > self.lease.0 {

@@ -77,7 +77,10 @@ fn verbose() -> Arg {
 }
 
 fn run(words: Vec<OsString>) -> Result<ExitCode> {
-    let matches = Cli::command().arg(verbose()).get_matches_from(&words);
+    let commands = Cli::command().arg(verbose());
+    let variables = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    config::check_environment(&commands, variables).map_err(unfit)?;
+    let matches = commands.get_matches_from(&words);
     let cli = Cli::from_arg_matches(&matches).map_err(|fault| fault.exit())?;
     match cli.command {
         None => serve(cli.serve, words.into_iter().skip(1)),
@@ -95,7 +98,7 @@ fn run(words: Vec<OsString>) -> Result<ExitCode> {
             start_logging(&args.log, LogFormat::Text)?;
             lungo::load::policies::polls(&args)
         }
-        Some(Command::Simulator(args)) => match args.listen {
+        Some(Command::Simulator(args)) => match args.listen.clone() {
             None => block_on(lungo::operator::reconcile(&args)),
             Some(listen) => {
                 start_logging("info,actix_server=warn", LogFormat::Text)?;
@@ -123,13 +126,17 @@ fn serve(settings: Settings, flags: impl Iterator<Item = OsString>) -> Result<Ex
     };
     let matches = read.clone().arg(verbose()).get_matches_from(flags);
     config::exposed(&declared, &matches).map_err(unfit)?;
-    let settings = Settings::from_arg_matches(&matches)?;
+    let settings = Settings::from_arg_matches(&matches)?.with_secrets().map_err(unfit)?;
     start_logging(&settings.log, settings.log_format)?;
     let in_force = config::in_force(&declared, &read, &matches);
     block_on(async {
         lungo::serve::serve(settings, in_force, stop_signal(), announce).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn lossy(text: OsString) -> String {
+    text.to_string_lossy().into_owned()
 }
 
 fn unfit(fault: String) -> Refusal {

@@ -3,9 +3,11 @@
 mod backup;
 mod migrate;
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -14,7 +16,7 @@ use uuid::Uuid;
 
 use crate::access;
 use crate::clock::now;
-use crate::config::{Pace, PostgresUrl, Secret};
+use crate::config::{Endpoint, Pace, PostgresUrl, Secret, or_of_file};
 use crate::gateway::simulator::{self, GatewaySimulator};
 use crate::keys::{self, KeyKind, Owner};
 use crate::order::{PartnerId, ShopId};
@@ -33,8 +35,31 @@ pub struct DataArgs {
     #[arg(long, env = "LUNGO_DATA", default_value = "./lungo-data", value_name = "DIR")]
     pub data: PathBuf,
     /// The PostgreSQL database that holds everything durable, if it is not a file among the data
-    #[arg(long, env = "LUNGO_DATABASE", value_name = "URL")]
+    #[arg(long, env = "LUNGO_DATABASE", hide_env_values = true, value_name = "URL")]
     pub database: Option<PostgresUrl>,
+    /// A file that holds `database` and nothing else
+    #[arg(long, env = "LUNGO_DATABASE_FILE", value_name = "FILE")]
+    pub database_file: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// The PostgreSQL database, if it is not a file among the data.
+    ///
+    /// # Errors
+    /// When the file that holds its URL cannot be used.
+    fn server(&self) -> Result<Option<PostgresUrl>> {
+        secret("database", self.database.clone(), self.database_file.as_deref())
+    }
+}
+
+/// A setting that may have a file of its own.
+fn secret<T>(name: &str, given: Option<T>, file: Option<&Path>) -> Result<Option<T>>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    let hint = "Give it once: in the environment, or in a file of mode 0600 that holds nothing else.";
+    Ok(or_of_file(name, given, file).map_err(|why| Refusal::new(why, hint))?)
 }
 
 #[derive(Args)]
@@ -49,16 +74,19 @@ pub struct SimulatorArgs {
     pub json: bool,
     /// Serve the gateway there, until stopped: `--gateway stripe --stripe-url http://ADDR` uses it
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Endpoint>,
     /// How fast it is
     #[arg(long, value_enum, default_value = "fast", requires = "listen")]
     pub pace: Pace,
     /// Where callbacks are sent to
-    #[arg(long, value_name = "URL", requires = "listen", requires = "webhook_secret")]
+    #[arg(long, value_name = "URL", requires = "listen")]
     pub webhook_url: Option<String>,
     /// The secret they are signed with
     #[arg(long, env = "LUNGO_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub webhook_secret: Option<Secret>,
+    /// A file that holds `webhook-secret` and nothing else
+    #[arg(long, env = "LUNGO_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub webhook_secret_file: Option<PathBuf>,
 }
 
 impl SimulatorArgs {
@@ -85,14 +113,16 @@ pub enum KeysCommand {
     Create {
         #[command(flatten)]
         data: DataArgs,
+        /// What the key opens: the API of a partner, of a shop, or of an operator
         #[arg(long, value_parser = ["partner", "shop", "admin"])]
         kind: String,
-        /// Whose key it is (for the kinds partner and shop)
+        /// The partner that the key is for, with `--kind partner`
         #[arg(long, value_name = "UUID")]
         partner: Option<PartnerId>,
+        /// The shop that the key is for, with `--kind shop`
         #[arg(long, value_name = "UUID")]
         shop: Option<ShopId>,
-        /// What people call it
+        /// A name by which people tell it from other keys
         #[arg(long, default_value = "command line")]
         label: String,
     },
@@ -105,6 +135,7 @@ pub enum KeysCommand {
     Revoke {
         #[command(flatten)]
         data: DataArgs,
+        /// The id of the key, as `lungo keys list` shows it
         key_id: Uuid,
     },
 }
@@ -242,8 +273,13 @@ pub async fn reconcile(args: &SimulatorArgs) -> Result<ExitCode> {
 ///
 /// # Errors
 /// When it cannot listen, or its ledger cannot be opened.
-pub async fn simulate(args: SimulatorArgs, listen: SocketAddr, stop: impl Future<Output = ()>) -> Result<ExitCode> {
-    let listener = TcpListener::bind(listen).map_err(|fault| {
+pub async fn simulate(args: SimulatorArgs, listen: Endpoint, stop: impl Future<Output = ()>) -> Result<ExitCode> {
+    let webhook_secret = secret("webhook_secret", args.webhook_secret.clone(), args.webhook_secret_file.as_deref())?;
+    if args.webhook_url.is_some() && webhook_secret.is_none() {
+        let hint = "Give it by LUNGO_WEBHOOK_SECRET or --webhook-secret-file.";
+        return Err(Refusal::new("there is a webhook-url, but no webhook-secret to sign with", hint).into());
+    }
+    let listener = TcpListener::bind(listen.to_string()).map_err(|fault| {
         let hint = "Stop the program that listens there, or name another address.";
         Refusal::new(format!("cannot listen on {listen}: {fault}"), hint)
     })?;
@@ -256,7 +292,7 @@ pub async fn simulate(args: SimulatorArgs, listen: SocketAddr, stop: impl Future
         let hint = "Check the file and its permissions, or name another --ledger.";
         Refusal::new(format!("the ledger {}: {fault}", ledger.display()), hint)
     })?;
-    let subscriber = args.webhook_url.zip(args.webhook_secret).map(|(url, secret)| Subscriber { url, secret });
+    let subscriber = args.webhook_url.zip(webhook_secret).map(|(url, secret)| Subscriber { url, secret });
     say!("The simulated gateway is listening on {url} (ledger: {})", ledger.display())?;
     server::serve(listener, Arc::new(gateway), subscriber, stop).await?;
     Ok(ExitCode::SUCCESS)
@@ -305,7 +341,8 @@ fn print_findings(findings: &[Finding]) -> Result<()> {
 }
 
 /// Opens an existing database without working on it.
-fn open(DataArgs { data, database }: &DataArgs) -> Result<Store> {
+fn open(args: &DataArgs) -> Result<Store> {
+    let data = &args.data;
     let options = store::Options {
         policy: Policy::default(),
         readers: 1,
@@ -319,7 +356,7 @@ fn open(DataArgs { data, database }: &DataArgs) -> Result<Store> {
         follow_clock: crate::clock::follow,
     };
     // The claims are dropped: nobody works here, and so no row is ever leased to this process.
-    if let Some(url) = database {
+    if let Some(url) = args.server()? {
         store::check_version_of(url.expose())?;
         return Ok(Store::connect(url.expose(), &[], options)?.0);
     }
@@ -344,7 +381,7 @@ mod tests {
     async fn a_look_at_an_empty_or_an_older_database_does_not_migrate_it() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join(store::FILE);
-        let data = DataArgs { data: directory.path().into(), database: None };
+        let data = DataArgs { data: directory.path().into(), database: None, database_file: None };
         let fault = || {
             let fault = open(&data).err().expect("it is refused").to_string();
             assert!(fault.contains(&directory.path().display().to_string()), "{fault}");
@@ -354,5 +391,23 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         assert!(fault().contains("is empty"));
         assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn every_word_of_the_commands_is_explained() {
+        fn walk(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        let bare = clap::Command::new("bare");
+        walk(&KeysCommand::augment_subcommands(bare.clone()));
+        walk(&SimulatorArgs::augment_args(bare.clone()));
+        walk(&ConsoleLinkArgs::augment_args(bare.clone()));
+        walk(&BackupArgs::augment_args(bare.clone()));
+        walk(&RestoreArgs::augment_args(bare.clone()));
+        walk(&RestoredArgs::augment_args(bare.clone()));
+        walk(&MigrateArgs::augment_args(bare));
     }
 }

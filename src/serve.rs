@@ -11,7 +11,7 @@ mod upkeep;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::admission::Rules;
 use crate::app::App;
 use crate::clock::now;
-use crate::config::{InForce, Pace, Settings};
+use crate::config::{Endpoint, InForce, Pace, Settings};
 use crate::drills::Drills;
 use crate::foreign::{self, Caller, SystemResolver};
 use crate::gateway::simulator::GatewaySimulator;
@@ -162,11 +162,11 @@ pub async fn serve_by(
 ) -> Result<(), Error> {
     settings.check().map_err(Error::Settings)?;
     let io = |what: String| move |fault| Error::Io { what, fault };
-    let listening = |address: SocketAddr| listen(address).map_err(io(format!("cannot listen on {address}")));
-    let listener = listening(settings.listen)?;
-    let metrics_listener = settings.metrics_listener.map(listening).transpose()?;
+    let listening = |endpoint: &Endpoint| listen(endpoint).map_err(io(format!("cannot listen on {endpoint}")));
+    let listener = listening(&settings.listen)?;
+    let metrics_listener = settings.metrics_listener.as_ref().map(listening).transpose()?;
     let address = listener.local_addr().map_err(io("cannot listen".into()))?;
-    let base_url = format!("http://{address}");
+    let base_url = format!("http://{}", reached_at(address));
 
     meters::install();
     zones::take_newest();
@@ -387,8 +387,29 @@ pub async fn serve_by(
 
 /// Waits for connections. Whoever comes while more than [`BACKLOG`] wait to be let in hears nothing, and its system tries
 /// again after a second.
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    listen_for(address, READING_PATIENCE)
+///
+/// Of a name's addresses the first that can be had is taken, those of IPv4 before those of IPv6.
+fn listen(endpoint: &Endpoint) -> io::Result<std::net::TcpListener> {
+    let mut addresses: Vec<SocketAddr> = endpoint.to_string().to_socket_addrs()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match listen_for(address, READING_PATIENCE) {
+            Ok(listener) => return Ok(listener),
+            Err(fault) => failed = fault,
+        }
+    }
+    Err(failed)
+}
+
+/// Where this machine reaches itself, if it listens everywhere.
+fn reached_at(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 fn listen_for(address: SocketAddr, patience: Duration) -> io::Result<std::net::TcpListener> {
@@ -498,8 +519,9 @@ mod tests {
 
     #[tokio::test]
     async fn many_may_come_at_once_and_wait_to_be_let_in() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listen(&"localhost:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
+        assert!(address.ip().is_loopback());
         // Nobody is let in here. One that the system has no room for would try again after a second.
         let waiting: Vec<_> =
             (0..400).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(500)).unwrap()).collect();

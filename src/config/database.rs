@@ -1,6 +1,7 @@
 //! Where everything durable is, if not in a file of the data directory.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
@@ -70,13 +71,28 @@ pub enum Durability {
 pub struct Servers {
     /// A PostgreSQL database that holds everything durable, instead of a file in the data directory. Several hosts may
     /// be named, of which one is the primary
-    #[arg(long, env = "LUNGO_DATABASE", value_name = "URL")]
+    #[arg(long, env = "LUNGO_DATABASE", hide_env_values = true, hide_default_value = true, value_name = "URL")]
     pub database: Option<PostgresUrl>,
+
+    /// A file that holds `database` and nothing else
+    #[arg(long, env = "LUNGO_DATABASE_FILE", value_name = "FILE")]
+    pub database_file: Option<PathBuf>,
 
     /// A server that follows the database's primary: customers' lists are read there while it is certainly fresh enough.
     /// May be given several times; in the environment with spaces between them
-    #[arg(long = "replica", env = "LUNGO_REPLICAS", value_delimiter = ' ', value_name = "URL")]
+    #[arg(
+        long = "replica",
+        env = "LUNGO_REPLICAS",
+        hide_env_values = true,
+        hide_default_value = true,
+        value_delimiter = ' ',
+        value_name = "URL"
+    )]
     pub replicas: Vec<PostgresUrl>,
+
+    /// A file that holds `replicas` and nothing else, with spaces between them
+    #[arg(long, env = "LUNGO_REPLICAS_FILE", value_name = "FILE")]
+    pub replicas_file: Option<PathBuf>,
 
     /// Refuse to start unless an acknowledged write survives as much: `synchronous` if a standby has applied it, so that a
     /// failover loses nothing; with `asynchronous` it may lose what the standbys did not have yet

@@ -59,7 +59,7 @@ pub struct RestoredArgs {
 /// # Errors
 /// When there is no database, the file exists, or it cannot be written.
 pub fn backup(args: &BackupArgs) -> Result<ExitCode> {
-    if args.data.database.is_some() {
+    if args.data.server()?.is_some() {
         return Err(on_a_server().into());
     }
     let made = store::backup(&args.data.data, &args.file, now())?;
@@ -73,7 +73,7 @@ pub fn backup(args: &BackupArgs) -> Result<ExitCode> {
 /// # Errors
 /// When a service works there, or the file is no sound backup of this database.
 pub fn restore(args: &RestoreArgs) -> Result<ExitCode> {
-    if args.data.database.is_some() {
+    if args.data.server()?.is_some() {
         return Err(on_a_server().into());
     }
     let data = &args.data.data;

@@ -9,6 +9,7 @@ use clap::Args;
 use eyre::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::secret;
 use crate::config::PostgresUrl;
 use crate::serve;
 use crate::store::{self, Moved};
@@ -20,8 +21,17 @@ pub struct MigrateArgs {
     #[arg(long, value_name = "sqlite://PATH")]
     pub from: SqliteUrl,
     /// The PostgreSQL database, which must be empty
-    #[arg(long, env = "LUNGO_DATABASE", hide_env_values = true, value_name = "URL")]
-    pub to: PostgresUrl,
+    #[arg(
+        long,
+        env = "LUNGO_DATABASE",
+        hide_env_values = true,
+        required_unless_present = "to_file",
+        value_name = "URL"
+    )]
+    pub to: Option<PostgresUrl>,
+    /// A file that holds the URL of the PostgreSQL database and nothing else
+    #[arg(long, env = "LUNGO_DATABASE_FILE", value_name = "FILE")]
+    pub to_file: Option<PathBuf>,
 }
 
 /// `sqlite://` and the path of a database, or of the directory that it is in.
@@ -44,6 +54,7 @@ impl FromStr for SqliteUrl {
 /// # Errors
 /// When it may not, or cannot: what was moved until then is kept, and the same command goes on there.
 pub fn migrate(args: &MigrateArgs) -> Result<ExitCode> {
+    let to = secret("to", args.to.clone(), args.to_file.as_deref())?.expect("clap requires one of the two");
     let SqliteUrl(named) = &args.from;
     let path = if named.is_dir() { named.join(store::FILE) } else { named.clone() };
     // The lock lies beside the file itself, not beside a link to it.
@@ -59,7 +70,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<ExitCode> {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} rows read ({msg}), {per_sec}, {eta}");
     let bar = ProgressBar::new(0).with_style(style.expect("the template is valid"));
     let began = Instant::now();
-    let moved = store::migrate(&path, args.to.expose(), |progress| {
+    let moved = store::migrate(&path, to.expose(), |progress| {
         bar.set_length(progress.of);
         bar.set_message(progress.table);
         bar.set_position(progress.done);

@@ -51,6 +51,22 @@ fn the_trigger_of_the_database_allows_exactly_the_steps_of_the_table() {
     assert_eq!(allowed, in_code);
 }
 
+#[test]
+fn the_reference_of_settings_is_the_one_of_the_code() {
+    let path = root().join("docs/configuration.md");
+    let (begin, end) = ("<!-- settings -->\n", "<!-- /settings -->");
+    let text = fs::read_to_string(&path).expect("docs/configuration.md");
+    let (before, rest) = text.split_once(begin).expect("it has `<!-- settings -->`");
+    let (_, after) = rest.split_once(end).expect("it has `<!-- /settings -->`");
+    let declared = <lungo::config::Settings as clap::Args>::augment_args(clap::Command::new("lungo"));
+    let wanted = format!("{before}{begin}{}{end}{after}", lungo::config::reference(&declared));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &wanted).expect("it can be written");
+    } else {
+        assert!(text == wanted, "docs/configuration.md is stale: `UPDATE=1 cargo test derived` rewrites it");
+    }
+}
+
 const BEGIN: &str = "<!-- lifecycle -->";
 const END: &str = "<!-- /lifecycle -->";
 

