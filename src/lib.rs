@@ -78,6 +78,7 @@ pub mod journal;
 pub mod keys;
 pub mod lifecycle;
 pub mod load;
+pub mod logs;
 pub mod lost;
 pub mod machine;
 pub mod meters;

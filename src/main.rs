@@ -1,16 +1,16 @@
 //! The command line. Everything it does is in the library.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use eyre::Result;
 use lungo::config::{self, LogFormat, Settings};
+use lungo::logs::{self, Log};
 use lungo::serve::Running;
 use lungo::terminal::{self, Refusal};
-use tracing_subscriber::EnvFilter;
 
 /// An order service for coffee chains that never makes the second coffee.
 #[derive(Parser)]
@@ -87,21 +87,21 @@ fn run(words: Vec<OsString>) -> Result<ExitCode> {
         Some(Command::Serve(settings)) => serve(*settings, words.into_iter().skip(2)),
         Some(Command::Keys(command)) => block_on(lungo::operator::keys(command)),
         Some(Command::Load(args)) => {
-            start_logging(&args.log, LogFormat::Text)?;
+            let _log = start_logging(&args.log, LogFormat::Text)?;
             lungo::load::load(&args)
         }
         Some(Command::Collisions(args)) => {
-            start_logging(&args.log, LogFormat::Text)?;
+            let _log = start_logging(&args.log, LogFormat::Text)?;
             lungo::collisions::collisions(&args)
         }
         Some(Command::Polls(args)) => {
-            start_logging(&args.log, LogFormat::Text)?;
+            let _log = start_logging(&args.log, LogFormat::Text)?;
             lungo::load::policies::polls(&args)
         }
         Some(Command::Simulator(args)) => match args.listen.clone() {
             None => block_on(lungo::operator::reconcile(&args)),
             Some(listen) => {
-                start_logging("info,actix_server=warn", LogFormat::Text)?;
+                let _log = start_logging("info,actix_server=warn", LogFormat::Text)?;
                 block_on(lungo::operator::simulate(args, listen, stop_signal()))
             }
         },
@@ -127,7 +127,7 @@ fn serve(settings: Settings, flags: impl Iterator<Item = OsString>) -> Result<Ex
     let matches = read.clone().arg(verbose()).get_matches_from(flags);
     config::exposed(&declared, &matches).map_err(unfit)?;
     let settings = Settings::from_arg_matches(&matches)?.with_secrets().map_err(unfit)?;
-    start_logging(&settings.log, settings.log_format)?;
+    let _log = start_logging(&settings.log, settings.log_format)?;
     let in_force = config::in_force(&declared, &read, &matches);
     block_on(async {
         lungo::serve::serve(settings, in_force, stop_signal(), announce).await?;
@@ -152,20 +152,11 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Logs go to standard error, so that standard output stays for people.
-fn start_logging(filter: &str, format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|fault| {
+fn start_logging(filter: &str, format: LogFormat) -> Result<Log> {
+    logs::start(filter, format).map_err(|fault| {
         let hint = "Write a filter such as `info` or `info,lungo::store=debug`.";
-        Refusal::new(format!("the setting `log` cannot be read: {fault}"), hint)
-    })?;
-    let logging = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => logging.init(),
-        LogFormat::Json => logging.json().flatten_event(true).init(),
-    }
-    Ok(())
+        Refusal::new(fault, hint).into()
+    })
 }
 
 /// Tells a person what to do next. No key is printed: it stands in a file.

@@ -221,6 +221,9 @@ meters! {
     checkpoint_pause: Family<Histogram, ()>,
         Histogram "lungo_lane_checkpoint_duration_seconds" [], Seconds, SHORT,
         "What the writing thread spends on the last pass of a checkpoint; all other passes are beside it.";
+    log_lines_lost: Family<Counter, ()>,
+        Counter "lungo_log_lines_lost_total" [], Count, NONE,
+        "Log lines that found no room because standard error takes none: it is closed, full or not read.";
     wal_pages: Family<Gauge, ()>,
         Gauge "lungo_wal_pages" [], Count, NONE,
         "Pages in the write-ahead log. It starts over after a few thousand, unless somebody reads an old snapshot.";

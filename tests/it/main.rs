@@ -10,6 +10,7 @@ mod deploy;
 mod derived;
 mod draining;
 mod gateway;
+mod logging;
 mod migrate;
 mod postgres;
 mod private;

@@ -439,7 +439,7 @@ fn keep(from: impl Read + Send + 'static, log: Arc<Mutex<String>>, each: impl Fn
     });
 }
 
-fn demo_env(data: &Path) -> HashMap<String, String> {
+pub fn demo_env(data: &Path) -> HashMap<String, String> {
     let path: PathBuf = data.join("demo.env");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
     text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
