@@ -1,7 +1,7 @@
 //! The command line. Everything it does is in the library.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
