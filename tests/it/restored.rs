@@ -81,7 +81,7 @@ fn go_back_to(server: &mut Server, backup: &Backup) {
         assert!(is_done, "{said}");
         return server.restart();
     }
-    assert!(!is_done && said.contains("stop the service first"), "{said}");
+    assert!(!is_done && said.contains("Stop the service that works there"), "{said}");
     server.kill_9();
     let log = server.data().join(format!("{FILE}-wal"));
     assert!(log.metadata().is_ok_and(|log| log.len() > 0), "what a killed service leaves");
