@@ -105,11 +105,11 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_CONSOLE_URL", value_name = "URL")]
     pub console_url: Option<String>,
 
-    /// How long somebody stays logged in to the console without looking at it
+    /// How long a user stays logged in to the console without looking at it
     #[arg(long, env = "LUNGO_CONSOLE_IDLE", default_value = "4h", value_name = "TIME")]
     pub console_idle: Span,
 
-    /// How long somebody stays logged in to the console in all
+    /// How long a user stays logged in to the console in all
     #[arg(long, env = "LUNGO_CONSOLE_SESSION", default_value = "24h", value_name = "TIME")]
     pub console_session: Span,
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What the user may do with a file of ours, and nobody else anything.
+/// Its user may read and write a file of ours. Other users may do nothing with it.
 const PRIVATE: u32 = 0o600;
 
 /// Makes a directory, and those above it that are missing, with mode 0700. One that exists stays as it is.

@@ -1,5 +1,5 @@
-//! Speaking to URLs that somebody else chose: the receivers of webhooks. Whoever may name a URL may try to have this
-//! service speak to its own neighbours, so that every rule of speaking to strangers is held here and nowhere else:
+//! Speaking to URLs that partners chose: the receivers of webhooks. A partner may try to have this service speak to its
+//! own neighbours by such a URL, so that every rule of speaking to strangers is held here and nowhere else:
 //!
 //! - https only, no user information, no fragment, the usual port or an unprivileged one, and no name that only a private
 //!   network knows;
@@ -145,7 +145,7 @@ fn host_of(url: &Url) -> Option<String> {
     Some(url.host_str().filter(|host| !host.is_empty())?.trim_matches(['[', ']']).to_owned())
 }
 
-/// Whoever knows the addresses of a host.
+/// Knows the addresses of a host.
 #[async_trait]
 pub trait Resolver: Send + Sync {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;

@@ -1,10 +1,13 @@
 //! Where everything durable is, if not in a file of the data directory.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::builder::{TypedValueParser, ValueParserFactory};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command};
 
 use super::Span;
 
@@ -26,6 +29,27 @@ impl PostgresUrl {
     /// With its password, to be given on and not to be kept.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl ValueParserFactory for PostgresUrl {
+    type Parser = UrlParser;
+    fn value_parser() -> UrlParser {
+        UrlParser
+    }
+}
+
+/// Reads the URL of a database. Clap by itself would repeat a wrong one, with its password, in its error.
+#[derive(Clone, Debug)]
+pub struct UrlParser;
+
+impl TypedValueParser for UrlParser {
+    type Value = PostgresUrl;
+    fn parse_ref(&self, _: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<PostgresUrl, clap::Error> {
+        value.to_string_lossy().parse().map_err(|why: String| {
+            let setting = arg.map(ToString::to_string).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format!("wrong value for {setting}: {why}\n"))
+        })
     }
 }
 
@@ -99,7 +123,7 @@ pub struct Servers {
     #[arg(long, env = "LUNGO_DURABILITY", value_enum, value_name = "MODE")]
     pub durability: Option<Durability>,
 
-    /// How old a replica may be that serves a list to somebody who has seen nothing yet
+    /// How old a replica may be that serves a list to a client without a `Lungo-Position`
     #[arg(long, env = "LUNGO_MAX_STALENESS", default_value = "100ms", value_name = "TIME")]
     pub max_staleness: Span,
 }
@@ -119,6 +143,11 @@ mod tests {
             ("postgres://u:p@h/d?sslpassword=p", "postgres://u:…@h/d?sslpassword=…"),
         ] {
             assert_eq!(format!("{:?}", url.parse::<PostgresUrl>().unwrap()), shown);
+        }
+        for given in ["mysql://u:p51@h/d", "u:p51@h"] {
+            let fault = Servers::augment_args(Command::new("x")).try_get_matches_from(["x", "--database", given]);
+            let fault = fault.unwrap_err().to_string();
+            assert!(fault.contains("--database") && fault.contains("postgres://") && !fault.contains("p51"), "{fault}");
         }
         assert!("mysql://h/d".parse::<PostgresUrl>().unwrap_err().contains("postgres://"));
     }

@@ -1,4 +1,4 @@
-//! Settings that nobody else may read, and the files that hold them.
+//! Settings that only the service's user may read, and the files that hold them.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};

@@ -180,7 +180,7 @@ fn objection(arg: &Arg, values: &[String]) -> Option<String> {
     let why = match (fault.source(), possible.is_empty()) {
         (Some(why), _) => why.to_string(),
         (None, false) => format!("it must be one of {}", possible.join(", ")),
-        (None, true) => fault.kind().to_string(),
+        (None, true) => fault.to_string().trim_start_matches("error: ").trim().to_owned(),
     };
     let shown: Vec<String> = values.iter().map(|value| without_password(value)).collect();
     Some(format!("`{}` is not taken: {why}", shown.join(", ")))

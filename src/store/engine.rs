@@ -275,6 +275,8 @@ where
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use diesel::sql_types::Text;
+
     use super::*;
 
     #[test]
@@ -302,5 +304,28 @@ mod tests {
         make_file(&path).unwrap();
         assert_eq!(["", "-wal", "-shm"].map(mode), [0o600; 3]);
         assert!(!database.is_blank().unwrap(), "and nothing else happens to it");
+    }
+
+    #[test]
+    fn what_a_delivery_log_told_of_our_network_is_forgotten() {
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        conn.batch_execute("CREATE TABLE deliveries (trouble TEXT)").unwrap();
+        for trouble in [
+            "it cannot be reached: Connection refused (os error 111)",
+            "the URL may not be spoken to: 10.1.2.3 is not a public address",
+            "the URL may not be spoken to: it must begin with https://",
+            "no answer within 10s",
+        ] {
+            diesel::sql_query("INSERT INTO deliveries VALUES (?)").bind::<Text, _>(trouble).execute(&mut conn).unwrap();
+        }
+        let ours = include_str!("../../migrations/sqlite/0014_telling_troubles/up.sql");
+        assert_eq!(ours, include_str!("../../migrations/postgres/0011_telling_troubles/up.sql"));
+        conn.batch_execute(ours).unwrap();
+        let told = sql::<Text>("(SELECT group_concat(trouble, '|') FROM deliveries)");
+        assert_eq!(
+            diesel::select(told).get_result::<String>(&mut conn).unwrap(),
+            "it cannot be reached|the URL may not be spoken to: its host has no public address|\
+             the URL may not be spoken to: it must begin with https://|no answer within 10s"
+        );
     }
 }

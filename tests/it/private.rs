@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::postgres;
 use crate::server::{Process, Server, database, fresh, lungo, run, teas, text, until};
 
 fn mode(path: &Path) -> u32 {
@@ -103,6 +104,21 @@ fn a_database_that_is_gone_is_not_begun_anew_as_a_demo() {
     }
     let process = Process::listening(&mut start()).unwrap_or_else(|log| panic!("the other way out: {log}"));
     until("it says so", || process.log().contains("DEMO").then_some(()));
+}
+
+#[test]
+fn an_empty_database_of_a_server_does_not_take_the_place_of_a_full_one() {
+    let Some(cluster) = postgres::shared() else { return };
+    let (data, full, empty) = (tempfile::tempdir().unwrap(), cluster.fresh_database(), cluster.fresh_database());
+    let start = |url: &str| {
+        let mut command = lungo();
+        command.args(["--listen=127.0.0.1:0", "--data"]).arg(data.path()).env("LUNGO_DATABASE", url);
+        command
+    };
+    drop(Process::listening(&mut start(&full.primary)).unwrap_or_else(|log| panic!("{log}")));
+    let (status, log) = run(start(&empty.primary));
+    assert!(!status.success() && log.contains("service.json") && log.contains("lungo migrate"), "{log}");
+    drop(Process::listening(&mut start(&full.primary)).unwrap_or_else(|log| panic!("{log}")));
 }
 
 #[test]
