@@ -385,11 +385,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -415,11 +412,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 413;
             /** @description The same words for each problem of this code. */
@@ -470,11 +464,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -495,11 +486,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 503;
             /** @description The same words for each problem of this code. */
@@ -574,11 +562,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -599,11 +584,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -713,11 +695,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 403;
             /** @description The same words for each problem of this code. */
@@ -742,11 +721,8 @@ export interface components {
             position?: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @description Send it as `If-Match` if the customer has seen these orders and wants another one. */
             revision?: string;
             /** @constant */
@@ -771,11 +747,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 422;
             /** @description The same words for each problem of this code. */
@@ -796,11 +769,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 500;
             /** @description The same words for each problem of this code. */
@@ -821,11 +791,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 400;
             /** @description The same words for each problem of this code. */
@@ -846,11 +813,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 400;
             /** @description The same words for each problem of this code. */
@@ -873,11 +837,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 400;
             /** @description The same words for each problem of this code. */
@@ -898,11 +859,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 400;
             /** @description The same words for each problem of this code. */
@@ -925,11 +883,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -972,11 +927,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 400;
             /** @description The same words for each problem of this code. */
@@ -1030,11 +982,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 405;
             /** @description The same words for each problem of this code. */
@@ -1098,11 +1047,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 404;
             /** @description The same words for each problem of this code. */
@@ -1126,11 +1072,8 @@ export interface components {
             payment_status?: components["schemas"]["PaymentStatus"];
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -1156,11 +1099,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 503;
             /** @description The same words for each problem of this code. */
@@ -1253,11 +1193,8 @@ export interface components {
             payment: components["schemas"]["DeletedPayment"];
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 410;
             /** @description The same words for each problem of this code. */
@@ -1290,11 +1227,8 @@ export interface components {
             limit: number;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -1366,11 +1300,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 503;
             /** @description The same words for each problem of this code. */
@@ -1391,11 +1322,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 503;
             /** @description The same words for each problem of this code. */
@@ -1490,11 +1418,8 @@ export interface components {
             present_total: components["schemas"]["Money"];
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -1541,11 +1466,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 408;
             /** @description The same words for each problem of this code. */
@@ -1615,11 +1537,8 @@ export interface components {
             /** @description Under which the log has this request. */
             request_id: string;
             resume_at: components["schemas"]["Timestamp"] | null;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -1677,11 +1596,8 @@ export interface components {
             order: components["schemas"]["OrderView"];
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @description Send it as `If-Match` if the customer has seen that order and wants another one. */
             revision: string;
             /** @constant */
@@ -1704,11 +1620,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -1731,11 +1644,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -1758,11 +1668,8 @@ export interface components {
             orders: components["schemas"]["OrderView"][];
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @description Send it as `If-Match` if the customer has seen these orders and wants another one. */
             revision: string;
             /** @constant */
@@ -1790,11 +1697,8 @@ export interface components {
             payment_status: components["schemas"]["PaymentStatus"];
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 412;
             /** @description The same words for each problem of this code. */
@@ -1830,11 +1734,8 @@ export interface components {
             payment_status: components["schemas"]["PaymentStatus"];
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 409;
             /** @description The same words for each problem of this code. */
@@ -1860,11 +1761,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: true;
+            /** @description Whether the same request may succeed later without being changed. Always `true` here. */
+            retryable: boolean;
             /** @constant */
             status: 429;
             /** @description The same words for each problem of this code. */
@@ -1885,11 +1783,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 401;
             /** @description The same words for each problem of this code. */
@@ -1914,11 +1809,8 @@ export interface components {
             order_status?: components["schemas"]["Status"];
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 422;
             /** @description The same words for each problem of this code. */
@@ -1939,11 +1831,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 415;
             /** @description The same words for each problem of this code. */
@@ -1964,11 +1853,8 @@ export interface components {
             instance: string;
             /** @description Under which the log has this request. */
             request_id: string;
-            /**
-             * @description Whether the same request may succeed later without being changed.
-             * @constant
-             */
-            retryable: false;
+            /** @description Whether the same request may succeed later without being changed. Always `false` here. */
+            retryable: boolean;
             /** @constant */
             status: 428;
             /** @description The same words for each problem of this code. */

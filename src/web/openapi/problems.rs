@@ -410,10 +410,12 @@ fn schema_of(code: Code, declared: &[Declared]) -> Value {
             "detail": { "type": "string", "description": "What is wrong with this request, for people." },
             "instance": { "type": "string", "description": "The path of the request." },
             "code": { "type": "string", "enum": [code] },
+            // Without `const`: OpenAPI Generator makes it an enum of the text "false", which reads no boolean.
             "retryable": {
                 "type": "boolean",
-                "const": retryable,
-                "description": "Whether the same request may succeed later without being changed.",
+                "description": format!(
+                    "Whether the same request may succeed later without being changed. Always `{retryable}` here."
+                ),
             },
             "request_id": { "type": "string", "description": "Under which the log has this request." },
         },
