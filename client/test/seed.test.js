@@ -31,14 +31,19 @@ test('an app lists, sees nothing, and orders', async () => {
   assert.equal(orders.length, 0);
 });
 
-test('an equal order is refused until the customer, who saw the first, wants another', async () => {
-  const api = customer();
-  const first = await api.createOrder(pending);
-  const refused = await api.createOrder(pending).catch((error) => error);
+test('an app that crashed and forgot all is refused a second coffee until the customer wants one', async () => {
+  const customerId = freshCustomer();
+  assert.deepEqual((await customer(customerId).getOngoingOrders()).orders, []);
+  const { order_id } = await customer(customerId).createOrder(pending);
+
+  const restarted = customer(customerId);
+  const refused = await restarted.createOrder(pending).catch((error) => error);
   assert.ok(refused instanceof SimilarOrderError);
-  assert.equal(refused.order.order_id, first.order_id);
-  const second = await api.createOrder(pending, { revision: refused.revision });
-  assert.notEqual(second.order_id, first.order_id);
+  assert.equal(refused.order.order_id, order_id);
+  assert.deepEqual((await restarted.getOngoingOrders()).orders.map((order) => order.order_id), [order_id]);
+
+  const second = await restarted.createOrder(pending, { revision: refused.revision });
+  assert.notEqual(second.order_id, order_id);
 });
 
 test('an order on a list that has changed since is refused, with the orders that are there now', async () => {

@@ -83,3 +83,29 @@ fn the_diagram_in_the_readme_is_the_one_of_the_table() {
         assert!(readme == wanted, "the diagram in README.md is stale: `UPDATE=1 cargo test derived` rewrites it");
     }
 }
+
+/// Each line of a command or program in `docs/clients.md` stands, in this order, in the file that CI runs.
+#[test]
+fn the_page_about_clients_shows_only_what_is_run() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|fault| panic!("{path}: {fault}"));
+    let page = read("docs/clients.md");
+    let blocks: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
+    assert!(blocks.len() >= 6, "each language has a command and a program");
+    for block in blocks {
+        let (language, shown) = block.split_once('\n').expect("a block has a language");
+        let run = read(match language {
+            "sh" => ".ci/clients",
+            "ts" => "examples/clients/crash_story.ts",
+            "python" => "examples/clients/crash_story.py",
+            "rust" => "examples/clients/rust/src/main.rs",
+            other => panic!("no file with {other}"),
+        });
+        let mut run = run.lines().map(str::trim);
+        for line in shown.lines().map(str::trim) {
+            assert!(
+                run.any(|other| other == line),
+                "CI does not run this line of docs/clients.md, or not here: {line}"
+            );
+        }
+    }
+}
