@@ -2,6 +2,7 @@
 
 mod cli;
 mod client;
+mod compatible;
 mod conformance;
 mod contract;
 mod crash;
