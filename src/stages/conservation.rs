@@ -649,10 +649,9 @@ proptest! {
 #[test]
 fn a_refund_by_hand_between_a_lost_refund_and_its_repetition_counts_once() {
     let mut world = World::new(false, true, false, None).sold();
-    use Actor::Operator;
     let refund = Event::RefundRequested { amount: 300, note: None };
     for a_move in [
-        Move::Says(Operator, refund),
+        Move::Says(Actor::Operator, refund),
         Move::Works(Mood::Slow),
         Move::RefundedByHand(100),
         Move::Works(Mood::Healthy),
