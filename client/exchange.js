@@ -149,10 +149,32 @@ function objectIn(text) {
   }
 }
 
-/** `Retry-After` as seconds, whether it was given as seconds or as a date. */
-function seconds(text) {
-  if (text === null) return undefined;
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  const at = Date.parse(text);
-  return Number.isNaN(at) ? undefined : Math.max(0, (at - Date.now()) / 1000);
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+const DAY = '(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?';
+const CLOCK = '(?<hour>[01]\\d|2[0-3]):(?<minute>[0-5]\\d):(?<second>[0-5]\\d|60)';
+/** The three forms of a date that HTTP has had. `Date.parse` reads other things as well, and the last one as local time. */
+const HTTP_DATES = [
+  new RegExp(`^${DAY}, (?<day>\\d\\d) (?<month>\\w{3}) (?<year>\\d{4}) ${CLOCK} GMT$`),
+  new RegExp(`^${DAY}, (?<day>\\d\\d)-(?<month>\\w{3})-(?<year>\\d\\d) ${CLOCK} GMT$`),
+  new RegExp(`^${DAY} (?<month>\\w{3}) (?<day>[ \\d]\\d) ${CLOCK} (?<year>\\d{4})$`),
+];
+
+/** `Retry-After` as seconds, whether it was given as seconds or as a date: 0 for one that has passed, `undefined` for garbage. */
+export function seconds(text, now = Date.now()) {
+  const trimmed = text?.trim() ?? '';
+  // No call waits that long: its deadline comes first.
+  if (/^\d+$/.test(trimmed)) return Math.min(Number(trimmed), 999_999_999);
+  const date = HTTP_DATES.map((form) => form.exec(trimmed)?.groups).find((parts) => parts);
+  const month = MONTHS.indexOf(date?.month);
+  if (month < 0) return undefined;
+  let year = Number(date.year);
+  // Two digits mean the year that is at most 50 years ahead (RFC 9110, 5.6.7).
+  if (date.year.length === 2) {
+    const present = new Date(now).getUTCFullYear();
+    year += Math.floor(present / 100) * 100;
+    if (year > present + 50) year -= 100;
+  }
+  const at = Date.UTC(year, month, Number(date.day), Number(date.hour), Number(date.minute), Number(date.second));
+  if (new Date(at).getUTCMonth() !== month) return undefined;
+  return Math.max(0, (at - now) / 1000);
 }

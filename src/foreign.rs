@@ -19,7 +19,7 @@ use std::error::Error as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -175,14 +175,25 @@ const SHORTEST_ASKED: Duration = Duration::from_secs(1);
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 impl Answer {
-    /// How long it asks to be left alone, by seconds or a date in `Retry-After` of 429 or 503; `None` if it does not, or
-    /// not in a way that can be read.
+    /// How long it asks to be left alone, in `Retry-After` of 429 or 503; `None` if it does not, or not in a way that can
+    /// be read.
     pub fn asks_for(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let text = self.retry_after.as_deref().filter(|_| matches!(self.status, 429 | 503))?.trim();
-        let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
-        let until = || Some((DateTime::parse_from_rfc2822(text).ok()?.to_utc() - now).to_std().unwrap_or_default());
-        Some(seconds.or_else(until)?.clamp(SHORTEST_ASKED, LONGEST_ASKED))
+        let text = self.retry_after.as_deref().filter(|_| matches!(self.status, 429 | 503))?;
+        Some(retry_after(text, now, LONGEST_ASKED)?.max(SHORTEST_ASKED))
     }
+}
+
+/// The wait that `Retry-After` asks for, `longest` at most: whole seconds, or a date in one of the three forms of HTTP
+/// (RFC 9110, 5.6.7). A date that has passed asks for no wait. `None` if it is neither.
+pub fn retry_after(text: &str, now: DateTime<Utc>, longest: Duration) -> Option<Duration> {
+    let text = text.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit()) {
+        // More seconds than can be counted are too many in any case.
+        text.parse().map_or(longest, Duration::from_secs)
+    } else {
+        httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::from(now)).unwrap_or_default()
+    };
+    Some(wait.min(longest))
 }
 
 /// Why there is no answer. Its `Display` is what a partner may read.

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
 import { describe, test } from 'node:test';
 import { connect, UnavailableError, UnexpectedAnswerError } from 'lungo-client';
+import { seconds } from '../exchange.js';
 import { accepted, fakeLungo, list, LUNGO, order, problem } from './server.js';
 
 const KEY = 'lungo_partner_secret';
@@ -54,6 +55,18 @@ describe('a call', { concurrency: 6 }, () => {
       await api(url).getOngoingOrders();
       assert.ok(requests[1].at - requests[0].at >= 990, `${requests[1].at - requests[0].at} ms`);
     }
+  });
+
+  test('Retry-After is read in all forms of HTTP, whatever the time zone, and garbage is ignored', () => {
+    const now = Date.UTC(2026, 0, 2, 3, 4, 5);
+    for (const [text, expected] of [
+      ['7', 7], [' 7 ', 7], ['0', 0], ['99999999999999999999999', 999_999_999],
+      ['Fri, 02 Jan 2026 03:04:35 GMT', 30], ['Friday, 02-Jan-26 03:04:35 GMT', 30], ['Fri Jan  2 03:04:35 2026', 30],
+      ['Thu, 01 Jan 2026 00:00:00 GMT', 0], ['Sunday, 06-Nov-94 08:49:37 GMT', 0], ['Sun Nov  6 08:49:37 1994', 0],
+      ['', undefined], ['-1', undefined], ['1.5', undefined], ['soon', undefined], ['2026-01-02T03:04:35Z', undefined],
+      ['Fri, 02 Foo 2026 03:04:35 GMT', undefined], ['Fri, 31 Feb 2026 03:04:35 GMT', undefined],
+      ['Fri, 02 Jan 2026 25:04:35 GMT', undefined], [null, undefined],
+    ]) assert.equal(seconds(text, now), expected, `${text}`);
   });
 
   test('a Retry-After beyond the deadline ends the call at once, and is told', async (t) => {

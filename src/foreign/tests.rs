@@ -293,9 +293,15 @@ fn what_is_asked_for_is_obeyed_within_bounds() {
         |status, text: &str| Answer { status, retry_after: Some(text.into()) }.asks_for(now).map(|wait| wait.as_secs());
     assert_eq!([read(429, "7"), read(503, "7"), read(500, "7")], [Some(7), Some(7), None]);
     assert_eq!([read(429, "99999999"), read(429, "0")], [Some(3600), Some(1)]);
-    assert_eq!(read(429, "Fri, 02 Jan 2026 03:04:35 GMT"), Some(30));
-    assert_eq!(read(429, "Thu, 01 Jan 2026 00:00:00 GMT"), Some(1));
-    for garbage in ["", "soon", "-1", "1e9", "99999999999999999999999"] {
+    assert_eq!(read(429, "99999999999999999999999"), Some(3600));
+    for date in ["Fri, 02 Jan 2026 03:04:35 GMT", "Friday, 02-Jan-26 03:04:35 GMT", "Fri Jan  2 03:04:35 2026"] {
+        assert_eq!(read(429, date), Some(30), "{date}");
+    }
+    for past in ["Thu, 01 Jan 2026 00:00:00 GMT", "Thursday, 01-Jan-26 00:00:00 GMT", "Thu Jan  1 00:00:00 2026"] {
+        assert_eq!(read(429, past), Some(1), "{past}");
+    }
+    assert_eq!(read(429, "Tue, 01 Jan 2036 00:00:00 GMT"), Some(3600));
+    for garbage in ["", "soon", "-1", "+7", "1e9", "7 s", "Fri, 32 Jan 2026 03:04:35 GMT", "2026-01-02T03:04:35Z"] {
         assert_eq!(read(429, garbage), None, "{garbage}");
     }
 }

@@ -135,6 +135,7 @@ impl Stripe {
             status: response.status().as_u16(),
             is_replayed: header("idempotent-replayed") == Some("true"),
             retry_after: header("retry-after"),
+            date: header("date"),
         };
         let read = reply::read(heard, &body);
         if let Err(fault) = &read

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::client::{Answer, Pool};
 use crate::config::Span;
+use crate::foreign;
 use crate::lifecycle::Status;
 use crate::order::Instant;
 
@@ -88,14 +89,17 @@ struct View {
     next_poll_at: Option<Instant>,
 }
 
+/// No answer is waited upon for longer.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// How long an answer says to wait; one second where it says nothing. Its instants are by the same machine's clock.
 fn told(answer: &Answer, now: SystemTime) -> Duration {
     let view: Option<View> = serde_json::from_slice(&answer.body).ok();
     if let Some(at) = view.and_then(|view| view.next_poll_at) {
         return SystemTime::from(at).duration_since(now).unwrap_or_default();
     }
-    let seconds = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(1))
+    let header = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    header.and_then(|text| foreign::retry_after(text, now.into(), LONGEST)).unwrap_or(Duration::from_secs(1))
 }
 
 #[cfg(test)]

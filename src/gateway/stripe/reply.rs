@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::intent::Intent;
+use crate::foreign;
 use crate::gateway::Trouble;
 
 /// What is read of an answer before its body.
@@ -15,6 +17,8 @@ pub(super) struct Head<'a> {
     /// The answer is the stored one of an earlier request under the same key.
     pub is_replayed: bool,
     pub retry_after: Option<&'a str>,
+    /// When it was sent, by the clock that a date in `retry_after` goes by.
+    pub date: Option<&'a str>,
 }
 
 /// Why there is no result.
@@ -89,7 +93,7 @@ struct ApiError {
 /// # Errors
 /// Whatever is not the result itself. Messages of the API are left out: they may repeat what was sent.
 pub(super) fn read<T: DeserializeOwned>(head: Head, body: &[u8]) -> Result<T, Fault> {
-    let Head { status, is_replayed, retry_after } = head;
+    let Head { status, is_replayed, retry_after, date } = head;
     if (200..300).contains(&status) {
         return serde_json::from_slice(body)
             .map_err(|fault| Fault::Unknown(format!("{status}, but not what was expected: {fault}")));
@@ -101,9 +105,11 @@ pub(super) fn read<T: DeserializeOwned>(head: Head, body: &[u8]) -> Result<T, Fa
     let is_method = param.as_deref() == Some("payment_method");
     let what = decline_code.or(code).or(kind.clone()).unwrap_or_else(|| "no reason".into());
     let what = param.map_or(what.clone(), |param| format!("{what} ({param})"));
+    // Without a date of its own an answer's dates are as good as past.
+    let sent_at =
+        date.and_then(|date| httpdate::parse_http_date(date).ok()).map_or(DateTime::<Utc>::MAX_UTC, Into::into);
     // "At once" would be asked again and again.
-    let told = retry_after.and_then(|text| text.trim().parse().ok()).filter(|seconds| *seconds > 0);
-    let told = told.map(Duration::from_secs);
+    let told = retry_after.and_then(|text| foreign::retry_after(text, sent_at, LATEST)).filter(|wait| !wait.is_zero());
     Err(match status {
         400 if kind.as_deref() == Some("idempotency_error") => Fault::KeyReused(what),
         400 if is_method => Fault::Declined { refusal: what, intent: None },
@@ -114,7 +120,7 @@ pub(super) fn read<T: DeserializeOwned>(head: Head, body: &[u8]) -> Result<T, Fa
         },
         401 | 403 => Fault::Misconfigured(format!("{status} {what}")),
         404 => Fault::Missing(what),
-        409 | 429 => Fault::Later { after: told.unwrap_or(SOON).min(LATEST), why: format!("{status} {what}") },
+        409 | 429 => Fault::Later { after: told.unwrap_or(SOON), why: format!("{status} {what}") },
         _ if is_replayed => Fault::Unknown(format!("{status} {what}, replayed")),
         _ => Fault::Unknown(format!("{status} {what}")),
     })
@@ -130,7 +136,7 @@ mod tests {
     const EMPTY: &str = "{}";
 
     fn heard(status: u16, is_replayed: bool, retry_after: Option<&str>, body: &str) -> Result<(), Trouble> {
-        let head = Head { status, is_replayed, retry_after };
+        let head = Head { status, is_replayed, retry_after, date: Some("Sat, 21 Nov 2026 21:00:00 GMT") };
         read::<serde_json::Map<String, Value>>(head, body.as_bytes()).map(drop).map_err(Trouble::from)
     }
 
@@ -190,6 +196,12 @@ mod tests {
     #[case(Some("0"), "later 2")]
     #[case(Some("-1"), "later 2")]
     #[case(Some("Sat, 21 Nov 2026 21:00:00 GMT"), "later 2")]
+    #[case(Some("Sat, 21 Nov 2026 20:00:00 GMT"), "later 2")]
+    #[case(Some("Sat, 21 Nov 2026 21:00:07 GMT"), "later 7")]
+    #[case(Some("Saturday, 21-Nov-26 21:00:07 GMT"), "later 7")]
+    #[case(Some("Sat Nov 21 21:00:07 2026"), "later 7")]
+    #[case(Some("Sun Nov 22 21:00:07 2026"), "later 900")]
+    #[case(Some("tomorrow"), "later 2")]
     fn it_is_asked_again_when_it_says_so(#[case] retry_after: Option<&str>, #[case] means: &str) {
         assert_eq!(sort(heard(429, false, retry_after, "")), means);
     }
