@@ -3,6 +3,7 @@
 
 mod database;
 mod endpoint;
+mod networks;
 mod secrets;
 mod sources;
 mod stages;
@@ -16,6 +17,7 @@ use clap::Args;
 
 pub use database::{Durability, PostgresUrl, Servers, without_password};
 pub use endpoint::Endpoint;
+pub use networks::Network;
 pub use secrets::{Secret, or_of_file};
 pub use sources::{InForce, check_environment, exposed, in_force, reference, with_file};
 pub use stages::Stages;
@@ -100,8 +102,14 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_STAGES", default_value = "all", value_name = "STAGES")]
     pub stages: Stages,
 
-    /// Where people reach the console, if a proxy stands in front: its links and checks go by it, and a proxy's
-    /// `X-Forwarded-For` is believed. With https its cookies are sent by TLS only
+    /// Addresses and networks, with commas between them, of the proxies in front, as in `10.0.0.7,fd00::/8`. The client
+    /// is the last address in `X-Forwarded-For` that none of them has. Without this setting the header is ignored, and
+    /// all clients behind a proxy count as one
+    #[arg(long, env = "LUNGO_TRUSTED_PROXIES", value_delimiter = ',', value_name = "NETWORKS")]
+    pub trusted_proxies: Vec<Network>,
+
+    /// Where people reach the console, if a proxy stands in front: its links and checks go by it. With https its cookies
+    /// are sent by TLS only
     #[arg(long, env = "LUNGO_CONSOLE_URL", value_name = "URL")]
     pub console_url: Option<String>,
 

@@ -18,8 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::middleware::from_fn;
-use actix_web::{HttpServer, web as actix};
+use actix_web::web as actix;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -43,6 +42,7 @@ use crate::stages::Ports;
 use crate::state::Order;
 use crate::store::{self, Policy, Store};
 use crate::terminal::Refusal;
+use crate::web::wire::KEEP_ALIVE;
 use crate::{access, bulk, instance, web, worker, zones};
 
 pub(crate) use data::{address, hold};
@@ -65,9 +65,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(24);
 const MOST_UNREADY: Duration = Duration::from_secs(5);
 /// … and this much for the requests under way.
 const GRACE_SECONDS: u64 = 5;
-/// A connection that is idle for so long is closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// The stop waits so much longer than that for idle connections.
+/// The stop waits so much longer for idle connections than they are kept.
 const SLACK: Duration = Duration::from_millis(250);
 /// How long a connection may wait for its client to read on. A client that sends requests and reads no answer would
 /// otherwise hold its connection, and what waits to be sent, for ever.
@@ -162,6 +160,10 @@ pub async fn serve_by(
 ) -> Result<(), Error> {
     settings.check().map_err(Error::Settings)?;
     let io = |what: String| move |fault| Error::Io { what, fault };
+    if settings.console_url.is_some() && settings.trusted_proxies.is_empty() {
+        // Not an error: the proxy may not add the header at all.
+        tracing::warn!(hint = "all clients behind the proxy count as one", "serve.no_trusted_proxies");
+    }
     let listening = |endpoint: &Endpoint| listen(endpoint).map_err(io(format!("cannot listen on {endpoint}")));
     let listener = listening(&settings.listen)?;
     let metrics_listener = settings.metrics_listener.as_ref().map(listening).transpose()?;
@@ -299,23 +301,16 @@ pub async fn serve_by(
     let served = app.clone();
     let opened = Arc::new(Connections::default());
     let counted = opened.clone();
-    let server = HttpServer::new(move || {
-        actix_web::App::new()
-            .wrap(from_fn(web::edge::serve))
-            .app_data(served.clone())
-            .app_data(keys.clone())
-            .app_data(limits.clone())
-            .configure(web::configure)
-    })
-    .workers(settings.http_threads)
-    .client_request_timeout(Duration::from_secs(5))
-    .keep_alive(KEEP_ALIVE)
-    .on_connect(move |_, of_the_connection| drop(of_the_connection.insert(counted.open())))
-    .shutdown_timeout(GRACE_SECONDS)
-    .disable_signals()
-    .listen(listener)
-    .map_err(io("cannot listen".into()))?
-    .run();
+    let server = web::wire::serve(
+        listener,
+        settings.http_threads,
+        GRACE_SECONDS,
+        move |of_the_connection| drop(of_the_connection.insert(counted.open())),
+        move |all| {
+            all.app_data(served.clone()).app_data(keys.clone()).app_data(limits.clone()).configure(web::configure);
+        },
+    )
+    .map_err(io("cannot listen".into()))?;
     let handle = server.handle();
     let mut serving = tokio::spawn(server);
 
@@ -467,14 +462,10 @@ impl Drop for Open {
 
 /// Serves `/metrics` without a key, on a thread of its own: it answers also while the others are busy.
 fn serve_metrics(app: actix::Data<App>, listener: std::net::TcpListener) -> io::Result<ServerHandle> {
-    let server = HttpServer::new(move || {
-        actix_web::App::new().wrap(from_fn(web::edge::serve)).app_data(app.clone()).configure(web::configure_unguarded)
-    })
-    .workers(1)
-    .shutdown_timeout(1)
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    let configure = move |all: &mut actix::ServiceConfig| {
+        all.app_data(app.clone()).configure(web::configure_unguarded);
+    };
+    let server = web::wire::serve(listener, 1, 1, |_| {}, configure)?;
     let handle = server.handle();
     tokio::spawn(server);
     Ok(handle)
@@ -541,7 +532,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Connections::default());
         let mut open = connections.open.subscribe();
-        let server = HttpServer::new(|| {
+        let server = actix_web::HttpServer::new(|| {
             let long = || async { actix_web::HttpResponse::Ok().body(vec![b'x'; LONG]) };
             actix_web::App::new().route("/", actix::get().to(long))
         });

@@ -1,5 +1,6 @@
 //! The HTTP edge: every URL stands in the one table below. What happens to every request is in `web::edge`,
-//! which wraps the App: `App::new().wrap(from_fn(web::edge::serve)).configure(web::configure)`.
+//! which wraps the App: `App::new().wrap(from_fn(web::edge::serve)).configure(web::configure)`. What happens to a
+//! connection before that, and to a request that cannot be read, is in `web::wire`.
 
 pub mod admin;
 pub mod admitted;
@@ -9,6 +10,8 @@ pub mod board;
 pub mod body;
 pub mod callbacks;
 pub mod catalogue;
+pub mod client;
+pub mod compressed;
 pub mod console;
 pub mod counted;
 pub mod create_order;
@@ -33,6 +36,7 @@ mod unread;
 pub mod views;
 pub mod vocabulary;
 pub mod webhooks;
+pub mod wire;
 
 use actix_web::http::header;
 use actix_web::web::{Data, ServiceConfig, delete, get, head, post, put, resource, scope};

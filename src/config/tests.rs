@@ -236,3 +236,17 @@ fn a_variable_that_no_command_reads_is_refused() {
         assert_eq!(check(name, value), Ok(()), "{name}");
     }
 }
+
+#[test]
+fn trusted_proxies_are_a_list_wherever_it_stands() {
+    let trusted = |command: Command, given: &[&str]| {
+        let matches = command.get_matches_from([&["serve"], given].concat());
+        Settings::from_arg_matches(&matches).unwrap().trusted_proxies
+    };
+    let both: Vec<Network> = ["10.0.0.0/8", "::1"].map(|network| network.parse().unwrap()).into();
+    assert_eq!(trusted(command(), &["--trusted-proxies=10.0.0.0/8,::1"]), both);
+    let file = file("trusted-proxies = [\"10.0.0.0/8\", \"::1\"]\n");
+    assert_eq!(trusted(with_file(command(), file.path()).unwrap(), &[]), both);
+    assert_eq!(trusted(command(), &[]), [], "by default no header is believed");
+    assert!(command().try_get_matches_from(["serve", "--trusted-proxies=proxy.example"]).is_err());
+}

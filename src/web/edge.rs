@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
@@ -25,6 +26,8 @@ use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::keys::Owner;
 use crate::meters::{METERS, Urgency};
+use crate::web::client;
+use crate::web::compressed;
 use crate::web::console::failed;
 use crate::web::counted::Counted;
 use crate::web::full;
@@ -89,6 +92,7 @@ pub async fn serve(
     }
     let held = Held::of(&mut request);
     let app = request.app_data::<Data<App>>().cloned();
+    let client = app.as_deref().and_then(|app| client::address(app, request.request()));
     let send = |mut answer: HttpResponse| {
         // Looked at when the answer is complete: the stop may have begun while the handler was at work.
         if app.is_some_and(|app| !app.is_ready()) {
@@ -105,7 +109,7 @@ pub async fn serve(
         let mut answer = problem::render(&failure, &occurrence);
         complete_headers(answer.headers_mut(), &occurrence.request_id);
         METERS.lane_refused.of(Urgency::Create).increment(1);
-        log(&method, Some(route), answer.status(), started, &occurrence, None, Some(&failure));
+        log(&method, Some(route), answer.status(), started, &occurrence, client, None, Some(&failure));
         return Ok(request.into_response(send(answer)));
     }
     let target = request.uri();
@@ -113,7 +117,7 @@ pub async fn serve(
         let failure = badly_encoded();
         let mut answer = render(&failure, &occurrence, page.as_ref());
         complete_headers(answer.headers_mut(), &occurrence.request_id);
-        log(&method, None, answer.status(), started, &occurrence, None, Some(&failure));
+        log(&method, None, answer.status(), started, &occurrence, client, None, Some(&failure));
         return Ok(request.into_response(send(answer)));
     }
     match catch_panic(next.call(request)).await {
@@ -131,18 +135,19 @@ pub async fn serve(
             }
             let owner = request.extensions().get::<Owner>().copied();
             let route = request.match_pattern();
-            log(&method, route.as_deref(), answer.status(), started, &occurrence, owner, failure.as_ref());
+            let answer = compressed::if_wanted(&method, request.headers(), answer);
+            log(&method, route.as_deref(), answer.status(), started, &occurrence, client, owner, failure.as_ref());
             Ok(ServiceResponse::new(request, send(answer)))
         }
         // The request went down with the panic, or with an inner middleware: the answer travels as an error.
         Ok(Err(error)) => {
             let failure = problem::failure_of(&error);
-            let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
+            let answer = without_request(&failure, &method, started, &occurrence, client, page.as_ref());
             Err(InternalError::from_response(Problem(failure), send(answer)).into())
         }
         Err(panic) => {
             let failure = Failure::new(Code::InternalError, "").because(format!("panic: {}", text_of(&*panic)));
-            let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
+            let answer = without_request(&failure, &method, started, &occurrence, client, page.as_ref());
             Err(InternalError::from_response(Problem(failure), send(answer)).into())
         }
     }
@@ -166,11 +171,26 @@ fn without_request(
     method: &Method,
     started: Instant,
     occurrence: &Occurrence,
+    client: Option<IpAddr>,
     page: Option<&PageRequest>,
 ) -> HttpResponse {
     let mut answer = render(failure, occurrence, page);
     complete_headers(answer.headers_mut(), &occurrence.request_id);
-    log(method, None, answer.status(), started, occurrence, None, Some(failure));
+    log(method, None, answer.status(), started, occurrence, client, None, Some(failure));
+    answer
+}
+
+/// The id of a request that brings none.
+pub(super) fn new_request_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// The answer to a request that could not be read, counted and logged like all others.
+pub(super) fn refuse_unread(failure: &Failure, occurrence: &Occurrence, client: Option<IpAddr>) -> HttpResponse {
+    let mut answer = problem::render(failure, occurrence);
+    complete_headers(answer.headers_mut(), &occurrence.request_id);
+    let method = Method::from_bytes(b"-").expect("a token");
+    log(&method, None, answer.status(), Instant::now(), occurrence, client, None, Some(failure));
     answer
 }
 
@@ -209,7 +229,7 @@ fn request_id(headers: &HeaderMap) -> String {
     let usable = |id: &&str| {
         (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     };
-    single(headers, "x-request-id").filter(usable).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    single(headers, "x-request-id").filter(usable).map_or_else(new_request_id, str::to_owned)
 }
 
 /// The text of a header that was sent exactly once.
@@ -249,6 +269,7 @@ fn log(
     status: StatusCode,
     started: Instant,
     occurrence: &Occurrence,
+    client: Option<IpAddr>,
     owner: Option<Owner>,
     failure: Option<&Failure>,
 ) {
@@ -261,6 +282,7 @@ fn log(
                 http.status = status.as_u16(),
                 http.duration_ms = started.elapsed().as_secs_f64() * 1000.0,
                 request.id = occurrence.request_id,
+                client.address = client.map(tracing::field::display),
                 partner.id = owner.and_then(|owner| owner.partner()).map(tracing::field::display),
                 problem.code = failure.map(|failure| tracing::field::display(failure.code)),
                 problem.cause = failure.and_then(|failure| failure.cause.as_deref()),

@@ -5,3 +5,4 @@ mod edge;
 mod events;
 mod operators;
 mod orders;
+mod wire;

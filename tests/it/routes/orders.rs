@@ -866,7 +866,9 @@ mod listing {
             let same = server.call("GET", &path).header("If-None-Match", &tags).send().expect(304);
             assert!(same.header("retry-after").parse::<u32>().unwrap() >= 1);
             assert!(!same.header("lungo-position").is_empty());
-            assert_eq!((same.text.as_str(), same.header("etag")), ("", tag.as_str()));
+            // A cache finds what it keeps by the tag in the form that it has it in.
+            let held = if tags.starts_with("W/") { &tags } else { &tag };
+            assert_eq!((same.text.as_str(), same.header("etag")), ("", held.as_str()));
         }
 
         server.cancel(&id).expect(200);
