@@ -2,6 +2,7 @@
 //!
 //! Secrets are random and shown once; only their hashes are kept, and a password's only by argon2id.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use argon2::Argon2;
@@ -150,13 +151,51 @@ pub fn is_password(password: &str, hash: Option<&str>) -> bool {
     Argon2::default().verify_password(password.as_bytes(), &known).is_ok() && hash.is_some()
 }
 
+/// Who tries a password. A browser in which its owner has logged in before is counted by itself (OWASP's device
+/// cookies): otherwise an attacker who keeps guessing at a name bars its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guesser {
+    /// A browser that wants to log in under this name. `device` is what it shows of an earlier session, see [`device`].
+    /// It counts only if that session was one of this user.
+    Browser { name: String, address: String, device: Option<Hash> },
+    /// An open session, of this id, whose user shows the password once more.
+    Session(Uuid),
+}
+
+/// What a browser keeps of its session when that is over: the hash that the session is stored under. It shows that the
+/// browser was let in once, and opens nothing.
+pub fn device(secret: &str) -> String {
+    URL_SAFE_NO_PAD.encode(hash(secret).0)
+}
+
+/// What a browser shows of an earlier session, if it has that form.
+pub fn shown_device(text: &str) -> Option<Hash> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Hash)
+}
+
+/// How long a browser is known after its session was last used.
+pub const DEVICE_KNOWN: Duration = Duration::days(30);
+
 /// Whose failures are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guessed {
-    /// One user's password.
+    /// One user's password, by browsers that are not known to be the user's.
     User,
+    /// The password of a user, in one browser that is known to be the user's.
+    Device,
     /// Anybody's, from one address: several people may share it.
     Address,
+}
+
+/// What the failures of an address are counted under. One customer of a provider has a whole IPv6 network of 64 bits: as
+/// many addresses as it likes.
+pub fn network_of(address: &str) -> String {
+    match address.parse() {
+        Ok(IpAddr::V6(address)) => {
+            format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+        _ => address.to_owned(),
+    }
 }
 
 /// Failures are forgotten after so long without another.
@@ -166,7 +205,7 @@ pub const FORGOTTEN: Duration = Duration::hours(1);
 /// hour, so that nobody can lock an operator out for long.
 pub fn lock(guessed: Guessed, failures: i32) -> Option<Duration> {
     let free = match guessed {
-        Guessed::User => 4,
+        Guessed::User | Guessed::Device => 4,
         Guessed::Address => 20,
     };
     let over = u32::try_from(failures - free).ok().filter(|over| *over > 0)?;
@@ -196,6 +235,22 @@ mod tests {
         assert_eq!(lock(Guessed::User, 6), Some(Duration::seconds(20)));
         assert_eq!(lock(Guessed::User, i32::MAX), Some(Duration::minutes(15)));
         assert_eq!((lock(Guessed::Address, 20), lock(Guessed::Address, 21)), (None, Some(Duration::seconds(10))));
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_guesser_whatever_address_it_takes() {
+        assert_eq!(network_of("2001:db8:1:2:3:4:5:6"), network_of("2001:db8:1:2::9"));
+        assert_ne!(network_of("2001:db8:1:2::9"), network_of("2001:db8:1:3::9"));
+        assert_eq!((&*network_of("203.0.113.9"), &*network_of("unknown")), ("203.0.113.9", "unknown"));
+    }
+
+    #[test]
+    fn a_device_is_read_as_it_was_written() {
+        let secret = secret();
+        assert_eq!(shown_device(&device(&secret)), Some(hash(&secret)));
+        for garbage in ["", "x", &secret[1..], &"A".repeat(44)] {
+            assert_eq!(shown_device(garbage), None, "{garbage}");
+        }
     }
 
     #[test]

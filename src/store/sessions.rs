@@ -9,7 +9,7 @@ use super::sql::{Millis, RawId, native};
 use super::tx::Urgency;
 use super::users::UserRow;
 use super::{Result, Store};
-use crate::access::{Session, User};
+use crate::access::{DEVICE_KNOWN, Session, User};
 use crate::order::{Hash, Instant};
 
 /// A filter with a name.
@@ -21,8 +21,8 @@ pub struct SavedView {
 
 /// What one user may keep.
 const MOST_VIEWS: i64 = 50;
-/// Sessions that ended are kept so long, for those who ask where somebody was logged in.
-const KEPT: chrono::Duration = chrono::Duration::days(30);
+/// Sessions that ended are kept so long: their browsers are known by them.
+const KEPT: chrono::Duration = DEVICE_KNOWN;
 
 impl Store {
     /// Opens a session under a secret with this hash, and sweeps out some that ended long ago.

@@ -8,7 +8,7 @@ use super::schema::{links, login_failures, sessions, users};
 use super::sql::{Conn, Millis, RawId, native};
 use super::tx::{Tx, Urgency};
 use super::{Error, Result, Store};
-use crate::access::{self, FORGOTTEN, Guessed, LINK_VALID, Role, User};
+use crate::access::{self, DEVICE_KNOWN, FORGOTTEN, Guessed, Guesser, LINK_VALID, Role, User};
 use crate::order::{Hash, Instant};
 
 /// What became of a change of users.
@@ -155,19 +155,13 @@ impl Store {
             .await
     }
 
-    /// Counts an attempt to log in before it is looked at, so that many at once are not free. `Err` is until when
-    /// nobody may try: then it was not counted.
-    pub async fn attempt_login(
-        &self,
-        name: String,
-        address: String,
-        now: Instant,
-    ) -> Result<std::result::Result<(), Instant>> {
+    /// Counts an attempt at a password before it is looked at, so that many at once are not free. `Err` is until when
+    /// this guesser may not try: then it was not counted.
+    pub async fn attempt_login(&self, guesser: Guesser, now: Instant) -> Result<std::result::Result<(), Instant>> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                let guesses = [(subject_of_user(&name), Guessed::User), (subject_of(&address), Guessed::Address)];
                 let mut counts = Vec::new();
-                for (subject, guessed) in guesses {
+                for (subject, guessed) in subjects(tx.conn()?, &guesser, now)? {
                     let known: Option<(i32, Millis, Option<Millis>)> = login_failures::table
                         .find(&subject)
                         .select((login_failures::failures, login_failures::last_at, login_failures::locked_until))
@@ -203,17 +197,22 @@ impl Store {
             .await
     }
 
-    /// The attempt was right: the user's failures are forgotten, and this was none of the address.
-    pub async fn forgive_login(&self, name: String, address: String) -> Result<()> {
+    /// The attempt was right: the guesser's failures are forgotten, and this was none of the address.
+    pub async fn forgive_login(&self, guesser: Guesser, now: Instant) -> Result<()> {
         self.lane
             .write(Urgency::Control, move |tx| {
-                diesel::delete(login_failures::table.find(subject_of_user(&name))).execute(tx.conn()?)?;
-                diesel::update(login_failures::table.find(subject_of(&address)))
-                    .set((
-                        login_failures::failures.eq(login_failures::failures - 1),
-                        login_failures::locked_until.eq(None::<Millis>),
-                    ))
-                    .execute(tx.conn()?)?;
+                for (subject, guessed) in subjects(tx.conn()?, &guesser, now)? {
+                    let row = login_failures::table.find(subject);
+                    match guessed {
+                        Guessed::User | Guessed::Device => diesel::delete(row).execute(tx.conn()?)?,
+                        Guessed::Address => diesel::update(row)
+                            .set((
+                                login_failures::failures.eq(login_failures::failures - 1),
+                                login_failures::locked_until.eq(None::<Millis>),
+                            ))
+                            .execute(tx.conn()?)?,
+                    };
+                }
                 Ok(())
             })
             .await
@@ -223,12 +222,31 @@ impl Store {
 /// Who logs in first.
 pub const FIRST_USER: &str = "admin";
 
-fn subject_of_user(name: &str) -> String {
-    format!("user:{name}")
-}
-
-fn subject_of(address: &str) -> String {
-    format!("address:{address}")
+/// What a guesser's failures are counted under: of a browser that is known, neither the name nor the address, which
+/// others can use up.
+fn subjects(conn: &mut Conn, guesser: &Guesser, now: Instant) -> Result<Vec<(String, Guessed)>> {
+    let (name, address, device) = match guesser {
+        Guesser::Session(id) => return Ok(vec![(format!("session:{id}"), Guessed::Device)]),
+        Guesser::Browser { name, address, device } => (name, address, device),
+    };
+    let known: Option<RawId> = match device {
+        Some(hash) => sessions::table
+            .inner_join(users::table.on(users::id.eq(sessions::user_id)))
+            .filter(sessions::hash.eq(hash.0.to_vec()))
+            .filter(users::name.eq(name))
+            .filter(sessions::seen_at.gt(millis(now - DEVICE_KNOWN)))
+            .select(sessions::id)
+            .first(conn)
+            .optional()?,
+        None => None,
+    };
+    Ok(match known {
+        Some(session) => vec![(format!("session:{}", uuid(&session)?), Guessed::Device)],
+        None => vec![
+            (format!("user:{name}"), Guessed::User),
+            (format!("address:{}", access::network_of(address)), Guessed::Address),
+        ],
+    })
 }
 
 fn text_of(roles: &[Role]) -> String {

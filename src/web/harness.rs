@@ -60,9 +60,14 @@ impl Answer {
 
 impl House {
     pub async fn open() -> Self {
+        Self::open_with(&[]).await
+    }
+
+    /// The same with these flags.
+    pub async fn open_with(flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let command = || Settings::augment_args(Command::new("serve"));
-        let matches = command().get_matches_from(["serve"]);
+        let matches = command().get_matches_from([&["serve"], flags].concat());
         let settings = Settings::from_arg_matches(&matches).unwrap();
         let options = Options {
             policy: Policy::default(),

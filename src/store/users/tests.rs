@@ -169,20 +169,63 @@ async fn a_session_is_ended_by_its_own_user_or_by_whoever_may_end_all() {
 #[tokio::test]
 async fn guesses_are_counted_before_they_are_looked_at_and_forgotten_after_a_while() {
     let (_dir, store) = open();
-    let attempt = |seconds: i64| store.attempt_login("ada".into(), "1.2.3.4".into(), at(seconds));
+    let guesser =
+        |name: &str, address: &str| Guesser::Browser { name: name.into(), address: address.into(), device: None };
+    let attempt = |seconds: i64| store.attempt_login(guesser("ada", "1.2.3.4"), at(seconds));
     for second in 0..5 {
         assert_eq!(attempt(second).await.unwrap(), Ok(()));
     }
     assert_eq!(attempt(5).await.unwrap(), Err(at(4 + 10)), "the fifth locks for ten seconds");
-    assert_eq!(store.attempt_login("eve".into(), "1.2.3.4".into(), at(5)).await.unwrap(), Ok(()), "only her");
+    assert_eq!(store.attempt_login(guesser("eve", "1.2.3.4"), at(5)).await.unwrap(), Ok(()), "only her");
     assert_eq!(attempt(14).await.unwrap(), Ok(()));
     assert_eq!(attempt(15).await.unwrap(), Err(at(14 + 20)), "twice as long");
-    store.forgive_login("ada".into(), "1.2.3.4".into()).await.unwrap();
+    store.forgive_login(guesser("ada", "1.2.3.4"), at(15)).await.unwrap();
     assert_eq!(attempt(16).await.unwrap(), Ok(()));
     for n in 0..40 {
-        let _ = store.attempt_login(format!("user{n}"), "6.6.6.6".into(), at(20)).await.unwrap();
+        let _ = store.attempt_login(guesser(&format!("user{n}"), "6.6.6.6"), at(20)).await.unwrap();
     }
-    let locked = store.attempt_login("anybody".into(), "6.6.6.6".into(), at(21)).await.unwrap();
+    let locked = store.attempt_login(guesser("anybody", "6.6.6.6"), at(21)).await.unwrap();
     assert!(locked.is_err(), "an address that guesses at many names is locked too");
-    assert_eq!(store.attempt_login("anybody".into(), "6.6.6.6".into(), at(21 + 3600)).await.unwrap(), Ok(()));
+    assert_eq!(store.attempt_login(guesser("anybody", "6.6.6.6"), at(21 + 3600)).await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn guessing_at_a_name_does_not_bar_a_browser_that_its_user_has_logged_in_with() {
+    let (_dir, store) = open();
+    let (ada, eve) = (user("ada", &[Role::Admin]), user("eve", &[Role::Support]));
+    for user in [&ada, &eve] {
+        store.add_user(user.clone(), hash(&user.name)).await.unwrap();
+    }
+    let shown = enter(&store, &ada).await;
+    let of_ada = store.sessions(Some(ada.id)).await.unwrap()[0].id;
+    let from = |name: &str, device| Guesser::Browser { name: name.into(), address: "1.2.3.4".into(), device };
+    let (stranger, known) = (from("ada", None), from("ada", Some(shown)));
+    for _ in 0..30 {
+        let _ = store.attempt_login(stranger.clone(), at(0)).await.unwrap();
+    }
+    let is_barred =
+        async |guesser: &Guesser, seconds| store.attempt_login(guesser.clone(), at(seconds)).await.unwrap().is_err();
+    assert!(is_barred(&stranger, 1).await);
+    assert!(is_barred(&from("ada", Some(hash("made up"))), 1).await, "what was not given out shows nothing");
+    assert!(!is_barred(&known, 1).await, "her own browser");
+    assert!(!is_barred(&Guesser::Session(of_ada), 1).await, "her open session");
+    store.forgive_login(known.clone(), at(1)).await.unwrap();
+    assert!(is_barred(&stranger, 2).await, "her success tells nothing of a stranger's guesses");
+
+    assert!(store.revoke_session(of_ada, None, at(2)).await.unwrap());
+    assert!(!is_barred(&known, 2).await, "also after she has logged out");
+    for _ in 0..4 {
+        assert!(!is_barred(&known, 3).await);
+    }
+    assert!(is_barred(&known, 3).await, "a known browser guesses no faster");
+    assert!(!is_barred(&from("eve", Some(shown)), 3).await);
+    for _ in 0..30 {
+        let _ = store.attempt_login(from("eve", Some(shown)), at(3)).await.unwrap();
+    }
+    assert!(is_barred(&from("eve", None), 4).await, "a browser is known for its own user only");
+    let later = at(31 * 24 * 3600);
+    for _ in 0..30 {
+        let _ = store.attempt_login(stranger.clone(), later).await.unwrap();
+    }
+    assert!(store.attempt_login(known, later).await.unwrap().is_err(), "a browser is forgotten after a month");
 }

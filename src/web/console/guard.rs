@@ -13,11 +13,13 @@ use serde_json::json;
 
 use super::frame::{Frame, Section};
 use super::{Action, SECTIONS};
-use crate::access::{self, Lifetimes, Session, User};
+use crate::access::{self, DEVICE_KNOWN, Lifetimes, Session, User};
 use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
+use crate::order::Hash;
 use crate::store::Entry;
+use crate::web::client;
 use crate::web::edge::RequestId;
 use crate::web::pages::{PageRequest, html, see_other};
 use crate::web::problem::Problem;
@@ -26,6 +28,9 @@ use crate::web::problem::Problem;
 const FAILED: &str = "Not done";
 /// Holds the session's secret.
 const COOKIE: &str = "lungo_session";
+
+/// Holds what is left of a session when it is over. A browser that has it is not barred by others who guess at its user.
+const DEVICE: &str = "lungo_device";
 
 /// Whoever asks, once it is known that it may. An extractor.
 #[derive(Clone, Debug)]
@@ -181,6 +186,18 @@ pub(super) fn secret(request: &HttpRequest) -> Option<String> {
     request.cookie(COOKIE).map(|cookie| cookie.value().to_owned()).filter(|secret| !secret.is_empty())
 }
 
+/// What this browser shows of an earlier session: its own cookie, or the session that it still holds.
+pub(super) fn device(request: &HttpRequest) -> Option<Hash> {
+    let kept = request.cookie(DEVICE).and_then(|cookie| access::shown_device(cookie.value()));
+    kept.or_else(|| secret(request).map(|secret| access::hash(&secret)))
+}
+
+/// A cookie by which the browser of a new session is known after it.
+pub(super) fn device_cookie(app: &App, request: &HttpRequest, secret: &str) -> Cookie<'static> {
+    let age = DEVICE_KNOWN.to_std().expect("days are positive").try_into().expect("30 days");
+    cookie(DEVICE, &access::device(secret), app, request).path("/console").max_age(age).finish()
+}
+
 /// A cookie with a new session's secret, or one that removes it.
 pub(super) fn session_cookie(app: &App, request: &HttpRequest, secret: Option<&str>) -> Cookie<'static> {
     let cookie = cookie(COOKIE, secret.unwrap_or_default(), app, request);
@@ -204,12 +221,9 @@ pub(super) fn request_id(request: &HttpRequest) -> String {
     RequestId::of(request)
 }
 
-/// Who asks, by address: the one that the proxy in front adds, where there is one.
+/// The client's address, in words.
 pub(in crate::web) fn address(app: &App, request: &HttpRequest) -> String {
-    let forwarded = request.headers().get("x-forwarded-for").filter(|_| app.settings.console_url.is_some());
-    let last = forwarded.and_then(|list| list.to_str().ok()).and_then(|list| list.rsplit(',').next());
-    let peer = || request.peer_addr().map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
-    last.map_or_else(peer, |address| address.trim().chars().take(64).collect())
+    client::address(app, request).map_or_else(|| "unknown".to_owned(), |address| address.to_string())
 }
 
 /// Sends to the login, and from there back to where this was asked from.

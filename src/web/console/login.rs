@@ -12,10 +12,10 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::frame::Frame;
-use super::guard::{address, cookie, request_id, secret, session_cookie};
+use super::guard::{address, cookie, device, device_cookie, request_id, secret, session_cookie};
 use super::posted::{Fields, read};
 use super::{Posted, show};
-use crate::access::{self, PASSWORD_LENGTH, Session, User};
+use crate::access::{self, Guesser, PASSWORD_LENGTH, Session, User};
 use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
@@ -91,7 +91,8 @@ pub async fn log_in(app: Data<App>, request: HttpRequest, body: Payload) -> Resu
         detail: json!({"address": from, "result": why}),
         request_id: request_id(&request),
     };
-    let attempt = app.store.attempt_login(name.clone(), from.clone(), now).await.map_err(Failure::from)?;
+    let guesser = Guesser::Browser { name: name.clone(), address: from.clone(), device: device(&request) };
+    let attempt = app.store.attempt_login(guesser.clone(), now).await.map_err(Failure::from)?;
     if let Err(until) = attempt {
         app.store.record(entry(None, "locked"), false).await.map_err(Failure::from)?;
         let wait = show::span(until - now);
@@ -106,7 +107,7 @@ pub async fn log_in(app: Data<App>, request: HttpRequest, body: Payload) -> Resu
         app.store.record(entry(None, "wrong name or password"), false).await.map_err(Failure::from)?;
         return refused(StatusCode::UNPROCESSABLE_ENTITY, "That name and password do not belong together.".into());
     };
-    app.store.forgive_login(name.clone(), from.clone()).await.map_err(Failure::from)?;
+    app.store.forgive_login(guesser, now).await.map_err(Failure::from)?;
     come_in(&app, &request, &user, entry(Some(&user), "logged in"), &next).await
 }
 
@@ -185,6 +186,7 @@ async fn come_in(
     app.store.recording(entry).open_session(access::hash(&secret), session).await.map_err(Failure::from)?;
     let mut answer = see_other(own_path(next));
     let _ = answer.add_cookie(&session_cookie(app, request, Some(&secret)));
+    let _ = answer.add_cookie(&device_cookie(app, request, &secret));
     Ok(answer)
 }
 

@@ -13,7 +13,7 @@ use super::frame::Frame;
 use super::guard::{Visitor, lifetimes};
 use super::login::{hashing, new_password};
 use super::{Action, Posted, show, told};
-use crate::access::{self, LINK_VALID, PASSWORD_LENGTH, Role, Session, User};
+use crate::access::{self, Guesser, LINK_VALID, PASSWORD_LENGTH, Role, Session, User};
 use crate::app::App;
 use crate::clock::now;
 use crate::error::{Code, Failure};
@@ -135,7 +135,8 @@ pub async fn change_password(app: Data<App>, posted: Posted) -> Result<HttpRespo
     let password = new_password(&posted.fields).map_err(|fault| unprocessable(&fault))?;
     let entry = posted.entry(format!("user:{}", visitor.user.name), json!({}))?;
     // As at the login: whoever found an open browser must not guess here instead.
-    let attempt = app.store.attempt_login(visitor.user.name.clone(), visitor.session.address.clone(), now()).await;
+    let guesser = Guesser::Session(visitor.session.id);
+    let attempt = app.store.attempt_login(guesser.clone(), now()).await;
     if let Err(until) = attempt.map_err(Failure::from)? {
         let detail = format!("Too many attempts. Try again in {}.", show::span(until - now()));
         return Err(Failure::new(Code::TooManyRequests, detail).into());
@@ -147,7 +148,7 @@ pub async fn change_password(app: Data<App>, posted: Posted) -> Result<HttpRespo
         app.store.record(entry, false).await.map_err(Failure::from)?;
         return Err(unprocessable("That is not your present password.").into());
     }
-    let forgiven = app.store.forgive_login(visitor.user.name.clone(), visitor.session.address.clone()).await;
+    let forgiven = app.store.forgive_login(guesser, now()).await;
     forgiven.map_err(Failure::from)?;
     let password = hashing(move || access::hash_password(&password)).await?;
     let store = app.store.recording(entry);

@@ -313,3 +313,74 @@ fn a_command_has_the_name_of_its_action_and_no_page_asks_for_less_of_a_reason() 
         assert!(rule.needs_reason || !kind.needs_reason(), "{word}");
     }
 }
+
+const PASSWORD: &str = "correct horse battery";
+
+/// Adds a user who has chosen [`PASSWORD`].
+async fn add_user(house: &House, name: &str) {
+    let (store, link) = (&house.app.store, access::hash(name));
+    let (id, roles, created_at) = (Uuid::now_v7(), vec![Role::Admin], now());
+    let user = User { id, name: name.into(), roles, created_at, disabled_at: None, has_password: false };
+    store.add_user(user, link).await.unwrap();
+    store.follow_link(link, access::hash_password(PASSWORD), now()).await.unwrap().unwrap();
+}
+
+/// Posts the form of the login, as a browser with these cookies does that a proxy at this address forwards.
+async fn log_in(house: &House, forwarded: &[String], cookies: &str, name: &str, password: &str) -> Answer {
+    let door = access::secret();
+    let form = [("csrf", access::form_token(&door)), ("name", name.into()), ("password", password.into())];
+    let mut request = TestRequest::post()
+        .uri("/console/login")
+        .peer_addr("10.0.0.1:9".parse().unwrap())
+        .insert_header(("sec-fetch-site", "same-origin"))
+        .insert_header(("cookie", format!("lungo_door={door}; {cookies}")))
+        .set_form(form);
+    for line in forwarded {
+        request = request.append_header(("x-forwarded-for", line.as_str()));
+    }
+    house.send(request, "").await
+}
+
+#[actix_web::test]
+async fn a_forged_address_neither_escapes_the_lock_out_nor_stands_in_the_audit_log() {
+    let house = House::open_with(&["--trusted-proxies=10.0.0.0/8"]).await;
+    for n in 0..30 {
+        let forged = [format!("198.51.100.{n}"), "203.0.113.9".into()];
+        let answer = log_in(&house, &forged, "", &format!("user{n}"), "wrong").await;
+        assert_eq!(answer.status, if n < 21 { 422 } else { 429 }, "{n}: {answer:?}");
+    }
+    let elsewhere = log_in(&house, &["203.0.113.9, 203.0.113.10".into()], "", "user", "wrong").await;
+    assert_eq!(elsewhere.status, 422, "others are not barred");
+    let log = house.app.store.audit(Default::default(), 500).await.unwrap();
+    let addresses: Vec<&str> = log.iter().filter_map(|logged| logged.entry.detail["address"].as_str()).collect();
+    assert_eq!(addresses.len(), 31);
+    assert!(addresses.iter().all(|address| address.starts_with("203.0.113.")), "{addresses:?}");
+}
+
+#[actix_web::test]
+async fn a_user_logs_in_while_others_guess_at_the_name_from_a_browser_that_is_known() {
+    let house = House::open().await;
+    add_user(&house, "ada").await;
+    let first = log_in(&house, &[], "", "ada", PASSWORD).await;
+    assert_eq!(first.status, 303, "{first:?}");
+    let set: Vec<&str> = first.headers.get_all("set-cookie").map(|value| value.to_str().unwrap()).collect();
+    let device = set.iter().find(|cookie| cookie.starts_with("lungo_device=")).expect("what shows the browser later");
+    assert!(device.contains("HttpOnly") && device.contains("SameSite=Lax") && device.contains("Max-Age=2592000"));
+    let device = device.split(';').next().unwrap();
+    for _ in 0..8 {
+        log_in(&house, &[], "", "ada", "guessed").await;
+    }
+    assert_eq!(log_in(&house, &[], "", "ada", PASSWORD).await.status, 429, "a strange browser waits");
+    let made_up = format!("lungo_device={}", access::device("made up"));
+    assert_eq!(log_in(&house, &[], &made_up, "ada", PASSWORD).await.status, 429);
+    let known = log_in(&house, &[], device, "ada", PASSWORD).await;
+    assert_eq!(known.status, 303, "{known:?}");
+    let shows_session = set.iter().find(|cookie| cookie.starts_with("lungo_session=")).unwrap();
+    let session = shows_session.split(';').next().unwrap();
+    assert_eq!(log_in(&house, &[], session, "ada", PASSWORD).await.status, 303, "an open session shows it too");
+    let opened =
+        house.app.store.session(access::shown_device(&device["lungo_device=".len()..]).unwrap()).await.unwrap();
+    assert!(opened.is_some());
+    let as_secret = format!("lungo_session={}", &device["lungo_device=".len()..]);
+    assert_eq!(ask(&house, "GET", "/console", &as_secret).await.status, 401, "it opens nothing");
+}
