@@ -39,8 +39,7 @@ def start(data):
         if "and watch it" in line:
             break
     address = re.search(r"http://([\d.]+:\d+)", said).group(1)
-    link = re.search(r"/console/enter/\S+", said)
-    return service, address, link and link.group(0)
+    return service, address
 
 
 def call(address, method, path, body=None, headers=None):
@@ -52,7 +51,10 @@ def call(address, method, path, body=None, headers=None):
 
 def make(data):
     """A finished order and one under way."""
-    service, address, link = start(data)
+    service, address = start(data)
+    # The service prints the link of its first user on a terminal only.
+    said = subprocess.run([BINARY, "console-link", "--data", data], capture_output=True, text=True, check=True).stdout
+    link = re.search(r"/console/enter/\S+", said).group(0)
     keys = dict(re.findall(r"(LUNGO_\w+)=(\S+)", open(f"{data}/demo.env").read()))
     key = lambda name: {"Authorization": f"Bearer {keys[name].strip(chr(39))}", "Content-Type": "application/json"}
     listed = lambda what: json.loads(call(address, "GET", f"/v1/admin/{what}", headers=key("LUNGO_ADMIN_KEY"))[1])[what]
@@ -189,7 +191,7 @@ def main():
         order, manned = copy(data, made)
         size = os.path.getsize(f"{data}/lungo.db") / 1e9
         print(f"{ORDERS:,} orders, {ONGOING:,} of them under way, {size:.1f} GB")
-        service, address, _ = start(data)
+        service, address = start(data)
         time.sleep(5)
         session = f"{session}; {sign_in(address, admin, manned)}"
         # Not what asks the gateway: that takes as long as the gateway does.

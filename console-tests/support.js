@@ -1,7 +1,7 @@
 // What the browser tests share: a service of their own on a temporary directory, and a browser that looks at it.
 // Screenshots are kept in target/screenshots/.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -35,7 +35,7 @@ export async function startService (...settings) {
   const data = mkdtempSync(join(tmpdir(), 'lungo-console-'))
   const flags = ['serve', '--listen', '127.0.0.1:0', '--data', data, ...settings]
   let service
-  /// Starts it, and gives the link for its first user if there is none yet.
+  /// Starts it, and waits until it answers.
   const start = async () => {
     service = spawn(binary, flags, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, LUNGO_LOG: 'error' } })
     let said = ''
@@ -43,7 +43,7 @@ export async function startService (...settings) {
       service.on('exit', code => reject(new Error(`the service ended with ${code}: ${said}`)))
       service.stdout.on('data', chunk => {
         said += chunk
-        if (said.includes('\nOrder a coffee')) resolve(said.match(/http:\S+\/console\/enter\/\S+/)?.[0])
+        if (said.includes('\nOrder a coffee')) resolve()
       })
     })
   }
@@ -53,7 +53,9 @@ export async function startService (...settings) {
     service.kill('SIGKILL')
     await ended
   }
-  const link = await start()
+  await start()
+  // The service prints the link of its first user on a terminal only.
+  const link = execFileSync(binary, ['console-link', '--data', data], { encoding: 'utf8' }).trim()
   const read = () => Object.fromEntries(readFileSync(join(data, 'demo.env'), 'utf8').split('\n')
     .map(line => line.match(/^(?:export )?(\w+)=['"]?(.*?)['"]?$/)).filter(Boolean).map(([, name, value]) => [name, value]))
   const env = read()
