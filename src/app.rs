@@ -14,6 +14,7 @@ use crate::config::{InForce, Settings};
 use crate::controls::Controls;
 use crate::drills::Drills;
 use crate::keys::{KeyRecord, Keys};
+use crate::logs::failing;
 use crate::meters::{self, METERS};
 use crate::order::{Instant, NewOrder, OrderId, PartnerId, ShopId};
 use crate::pace::{Expectations, Pace};
@@ -298,7 +299,7 @@ impl App {
     pub async fn take_effect(&self) {
         let committed = self.refreshing.load(Ordering::SeqCst);
         if let Err(error) = self.refresh_since(committed).await {
-            tracing::error!(%error, "a change of keys or catalogue takes effect only with the next refresh");
+            tracing::error!(%error, "app.change_takes_effect_late");
         }
     }
 
@@ -344,8 +345,8 @@ impl App {
         if measured.is_none_or(|at| now - at >= MEASURED_EVERY || now < at) {
             match tokio::time::timeout(MEASURING_PATIENCE, self.store.measure(now)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(fault)) => tracing::warn!(%fault, "metrics.not_measured"),
-                Err(_) => tracing::warn!("metrics.not_measured_in_time"),
+                Ok(Err(fault)) => failing!("metrics.not_measured", fault),
+                Err(_) => failing!("metrics.not_measured_in_time", "the database is too busy"),
             }
             *measured = Some(now);
         }

@@ -9,6 +9,8 @@ const THRESHOLD: u32 = 10;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Breaker {
     failures: u32,
+    /// When the first of these failures was seen.
+    failing_since: Option<Instant>,
     open_until: Option<Instant>,
 }
 
@@ -32,6 +34,7 @@ impl Breaker {
             return;
         }
         self.failures = self.failures.saturating_add(1);
+        self.failing_since.get_or_insert(now);
         if self.failures >= THRESHOLD {
             self.open_until = Some(now + pause);
         }
@@ -40,6 +43,11 @@ impl Breaker {
     /// Whether nobody would be let through now.
     pub fn is_pausing(&self, now: Instant) -> bool {
         self.open_until.is_some_and(|until| now < until)
+    }
+
+    /// How long it has not answered.
+    pub fn failing_for(&self, now: Instant) -> Duration {
+        self.failing_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     /// How often in a row it did not answer.

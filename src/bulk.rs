@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::logs::failing;
 use crate::order::{Instant, OrderId};
 use crate::store::{self, Asks, BulkJob, Duty, Entry, Store};
 
@@ -42,7 +43,7 @@ pub async fn run<L: Future<Output = LookedUp>>(
                 Ok(true) => sleep(pause(per_second)).await,
                 Ok(false) => sleep(LOOK_ROUND).await,
                 Err(fault) => {
-                    tracing::warn!(%fault, "bulk.step_failed");
+                    failing!("bulk.step_failed", fault);
                     sleep(LOOK_ROUND).await;
                 }
             }

@@ -16,12 +16,15 @@ use strum::VariantArray;
 
 use crate::breaker::Breaker;
 use crate::lifecycle::Stage;
+use crate::logs;
 use crate::meters::{METERS, Port};
 use crate::order::OrderId;
 use crate::turns::Peer;
 
 /// Peers whose breaker is remembered, open ones apart.
 const REMEMBERED: usize = 1_000;
+/// What is done about a peer that does not answer.
+const ACTION: &str = "its orders wait until their deadlines; after each pause one call asks it again";
 /// A stage that has not been looked at for so long is worked by nobody.
 const ABANDONED: Duration = Duration::from_secs(5);
 
@@ -36,8 +39,7 @@ impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stage(stage) => write!(f, "stage:{stage}"),
-            Self::Peer(Peer::Method(method)) => write!(f, "method:{method}"),
-            Self::Peer(Peer::Shop(shop)) => write!(f, "shop:{shop}"),
+            Self::Peer(peer) => peer.fmt(f),
         }
     }
 }
@@ -144,12 +146,22 @@ impl Controls {
             return Err("not asked: an operator holds it".into());
         }
         self.breaker(peer, |breaker| breaker.ask(now, pause))
-            .map_err(|wait| format!("not asked for another {wait:?}: it did not answer"))
+            .map_err(|wait| format!("not asked for another {:.1} s: it did not answer", wait.as_secs_f64()))
     }
 
-    /// The peer answered, or did not.
+    /// The peer answered, or did not. The log says when it stops to answer and when it is back, once each.
     pub fn tell(&self, peer: &Peer, answered: bool, now: Instant, pause: Duration) {
-        self.breaker(peer, |breaker| breaker.tell(answered, now, pause));
+        let tell = |breaker: &mut Breaker| {
+            let before = *breaker;
+            breaker.tell(answered, now, pause);
+            (before, *breaker)
+        };
+        let (before, after) = self.breaker(peer, tell);
+        match (before.is_open(), after.is_open()) {
+            (false, true) => logs::not_responding(peer, after.failures(), pause, ACTION),
+            (true, false) => logs::recovered(peer, before.failures(), before.failing_for(now)),
+            _ => {}
+        }
     }
 
     /// Has a peer that did not answer asked again at once, as if it had. False if nobody leaves it alone.
@@ -157,6 +169,7 @@ impl Controls {
         let was_open = self.breakers().get(peer).is_some_and(Breaker::is_open);
         if was_open {
             self.breaker(peer, |breaker| *breaker = Breaker::default());
+            tracing::info!(%peer, "peer.asked_again");
         }
         was_open
     }

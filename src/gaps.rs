@@ -5,6 +5,7 @@
 //! arrives a moment later. So after a gap the deadlines of orders that were there before wait for a grace, in which a
 //! word from outside wins. An order that was created after the gap has missed nothing, and waits for nothing.
 
+use std::fmt;
 use std::time::{Duration, Instant as Monotonic};
 
 use crate::order::Instant;
@@ -24,6 +25,16 @@ pub enum Gap {
     Silence(Duration),
     /// The clock was set, or its database was: what was in the future is in the past now, or the other way round.
     ClockStep,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::Silence(span) => write!(f, "silence of {} ms", span.as_millis()),
+            Self::ClockStep => f.write_str("clock_step"),
+        }
+    }
 }
 
 /// Whose deadlines may be decided.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant as Monotonic};
 use crate::app::App;
 use crate::controls::{AtWork, Held, Silent};
 use crate::lifecycle::Stage;
+use crate::logs::failing;
 use crate::order::Instant;
 use crate::store::{Instance, Report, SilentPeer, Worked};
 
@@ -28,7 +29,7 @@ pub async fn say(app: Arc<App>, clock: fn() -> Instant) {
         if let Err(fault) = &said
             && was_said
         {
-            tracing::warn!(%fault, "instance.not_said");
+            failing!("instance.not_said", fault);
         }
         was_said = said.is_ok();
         tokio::time::sleep(EVERY).await;

@@ -65,7 +65,7 @@ impl<T: Clone + Serialize + DeserializeOwned> Journal<T> {
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| about(folder, error))?;
         }
         if length > tail {
-            tracing::warn!(path = %path.display(), bytes = length - tail, "cut off an unfinished last line");
+            tracing::warn!(path = %path.display(), bytes = length - tail, "journal.line_cut_off");
             file.set_len(tail)?;
             file.sync_all()?;
         }
@@ -136,7 +136,7 @@ impl<T> Drop for Journal<T> {
         if let Place::File { to_writer, writer, .. } = &mut self.place {
             drop(to_writer.take());
             if writer.take().is_some_and(|writer| writer.join().is_err()) {
-                tracing::error!("a journal's writer panicked");
+                tracing::error!("journal.writer_panicked");
             }
         }
     }
@@ -172,7 +172,7 @@ impl Writer {
             let mut offset = self.tail;
             let outcome = self.write(&bytes);
             if let Err(error) = &outcome {
-                tracing::error!(%error, records = batch.len(), "a journal could not be written");
+                tracing::error!(%error, records = batch.len(), "journal.not_written");
             }
             for one in batch.drain(..) {
                 let answer = match &outcome {

@@ -4,6 +4,7 @@
 //! empties the buffer. So a reader that never reads, a full disk and a closed stream hold up the writer alone. Lines that
 //! find no room are counted (`lungo_log_lines_lost_total`), and `log.lines_lost` says how many once the stream is back.
 
+mod events;
 mod lines;
 
 use std::error::Error;
@@ -18,6 +19,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use crate::config::LogFormat;
+pub(crate) use events::failing;
+pub use events::{Ended, may_say_again, millis, not_responding, order_ended, recovered};
 use lines::Lines;
 
 /// The end of the process waits at most so long for the last lines.

@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::gateway::{Gateway, Held, HeldStatus};
+use crate::logs::failing;
 use crate::meters::{self, METERS};
 use crate::order::{Instant, OrderId};
 use crate::stages::{self, Freed};
@@ -63,7 +64,7 @@ impl Lost {
         let work = async {
             loop {
                 if let Err(fault) = self.round().await {
-                    tracing::warn!(%fault, "lost.round_failed");
+                    failing!("lost.round_failed", fault);
                 }
                 sleep(LOOK_ROUND).await;
             }
@@ -126,12 +127,15 @@ impl Lost {
             let freed = timeout(self.patience * CALLS, stages::give_back_lost(held, &*self.gateway)).await;
             let counted = match freed {
                 Ok(Ok(freed)) => {
-                    tracing::warn!(%order, reference, ?freed, "lost.released");
+                    tracing::warn!(order.id = %order, reference, %freed, "lost.released");
                     if freed == Freed::Voided { meters::Freed::Voided } else { meters::Freed::Refunded }
                 }
                 fault => {
-                    let fault = fault.map_or_else(|_| "no answer in time".into(), |freed| format!("{freed:?}"));
-                    tracing::error!(%order, reference, %fault, "lost.not_released");
+                    let fault = match fault {
+                        Ok(Err(fault)) => fault.to_string(),
+                        _ => "no answer in time".into(),
+                    };
+                    tracing::error!(order.id = %order, reference, fault, "lost.not_released");
                     is_settled = false;
                     meters::Freed::Failed
                 }

@@ -9,6 +9,7 @@
 pub mod rhythm;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Arguments;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use crate::clock::now;
 use crate::foreign::{Answer, Caller, ForeignUrl, Trouble};
+use crate::logs::{self, failing};
 use crate::meters::{METERS, Receiver, Told};
 use crate::order::Instant;
 use crate::signing;
@@ -36,6 +38,8 @@ const BATCH: i64 = 128;
 const AT_ONCE: usize = 16;
 /// Failures one after the other from which on a receiver is only asked now and then, one delivery at a time.
 const FAILING: u32 = 5;
+/// What is done about a receiver that fails.
+const ACTION: &str = "its deliveries wait; after each pause one of them is tried";
 /// What waits longer than this past its time is given up unsent: its receiver is hardly ever asked.
 const TOO_LATE: chrono::Duration = chrono::Duration::hours(1);
 /// Deliveries of a receiver after which its log is looked at.
@@ -71,6 +75,8 @@ pub struct Notifier {
 struct Standing {
     /// Failures since it last took something.
     failures: u32,
+    /// When the first of these failures was seen.
+    failing_since: Option<Monotonic>,
     /// Nothing is sent before.
     rests_until: Option<Monotonic>,
     /// Attempts since its log was last looked at.
@@ -80,7 +86,23 @@ struct Standing {
 impl Default for Standing {
     fn default() -> Self {
         // Nobody knows how long its log was left by the process before.
-        Self { failures: 0, rests_until: None, untrimmed: TRIM_AFTER }
+        Self { failures: 0, failing_since: None, rests_until: None, untrimmed: TRIM_AFTER }
+    }
+}
+
+impl Standing {
+    /// Says in the log when a receiver stops to take anything, and when it is back, once each.
+    fn note_outage(&mut self, failed_before: u32, receiver: Arguments) {
+        let now = Monotonic::now();
+        let (was_out, is_out) = (failed_before >= FAILING, self.failures >= FAILING);
+        if was_out && !is_out {
+            let since = self.failing_since.unwrap_or(now);
+            logs::recovered(receiver, failed_before, now - since);
+        } else if is_out && !was_out {
+            let pause = self.rests_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+            logs::not_responding(receiver, self.failures, pause, ACTION);
+        }
+        self.failing_since = if self.failures == 0 { None } else { self.failing_since.or(Some(now)) };
     }
 }
 
@@ -107,7 +129,7 @@ impl Notifier {
                 _ = look.tick() => {}
             }
             let is_ours = self.store.on_duty(Duty::Tell, now()).await.unwrap_or_else(|fault| {
-                tracing::warn!(%fault, "notify.duty_unknown");
+                failing!("notify.duty_unknown", fault);
                 false
             });
             // What an order is now is part of what is told: not before that was compared with the gateway.
@@ -115,10 +137,10 @@ impl Notifier {
                 continue;
             }
             if let Err(fault) = self.store.plan_cancellations(self.an_offer_takes, self.patience).await {
-                tracing::warn!(%fault, "notify.cancellations_not_planned");
+                failing!("notify.cancellations_not_planned", fault);
             }
             let wanted = self.store.receivers_to_serve(now()).await.unwrap_or_else(|fault| {
-                tracing::warn!(%fault, "notify.look_round_failed");
+                failing!("notify.look_round_failed", fault);
                 Vec::new()
             });
             let at = Monotonic::now();
@@ -151,7 +173,7 @@ impl Notifier {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(fault) => {
-                    tracing::warn!(webhook.id = %webhook, %fault, "notify.round_failed");
+                    failing!("notify.round_failed", fault, webhook.id = %webhook);
                     standing.rests_until = Some(Monotonic::now() + rhythm::rest(0, rand::random()));
                 }
             }
@@ -188,6 +210,7 @@ impl Notifier {
             Some(made)
         });
         let made: Vec<Made> = attempts.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+        let failed_before = standing.failures;
         standing.failures = failures.into_inner();
         standing.untrimmed += made.len();
         // The partner reads less of it: one line of each series of failures has the rest.
@@ -207,6 +230,7 @@ impl Notifier {
             let rest = || rhythm::rest(standing.failures.saturating_sub(FAILING), rand::random());
             standing.rests_until = Some(Monotonic::now() + asked.unwrap_or_else(rest));
         }
+        standing.note_outage(failed_before, format_args!("webhook:{id}"));
         let is_back = was_failing && any(Told::Delivered);
         let attempted = made.into_iter().map(|made| made.attempted).collect();
         self.store.record_attempts(id, attempted, disable).await?;
@@ -257,7 +281,7 @@ impl Notifier {
             }
         };
         tracing::debug!(webhook.id = %webhook.webhook_id, delivery.id = %delivery_id, order.id = %delivery.order_id,
-            ?status, trouble = detail.as_ref().or(trouble.as_ref()), "notify.attempted");
+            status, trouble = detail.as_ref().or(trouble.as_ref()), "notify.attempted");
         Made { attempted: Attempted { delivery_id, at, status, trouble, then }, told, asked, detail }
     }
 

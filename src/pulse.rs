@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use chrono::Duration;
 
 use crate::lifecycle::{EventKind, Status};
+use crate::logs::failing;
 use crate::order::Instant;
 use crate::store::{Error, Reading, Store, Tally};
 
@@ -77,7 +78,7 @@ impl Pulse {
         looks.is_blind = read.is_err();
         match read {
             Ok(reading) => looks.push(began, reading),
-            Err(fault) => tracing::warn!(%fault, "pulse.not_read"),
+            Err(fault) => failing!("pulse.not_read", fault),
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use self::proof::{Proof, proof};
 use crate::gateway::{Gateway, Held, HeldStatus, Trouble};
 use crate::lifecycle::Event;
+use crate::logs::failing;
 use crate::meters::METERS;
 use crate::order::{Instant, OrderId};
 use crate::stages;
@@ -68,7 +69,7 @@ impl Recovery {
                 let again = match self.round().await {
                     Ok(()) => LOOK_ROUND,
                     Err(fault) => {
-                        tracing::warn!(%fault, "recovery.not_compared");
+                        failing!("recovery.not_compared", fault);
                         AGAIN
                     }
                 };

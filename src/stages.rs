@@ -76,7 +76,7 @@ impl Ports {
         let called = result.as_ref().map_or_else(Silence::counted, |_| Called::Answered);
         count(stage, peer, called);
         if let (Called::Invalid, Err(why)) = (called, &result) {
-            tracing::error!(order.id = %order.id, ?stage, %why, "gateway.rejects_request");
+            tracing::error!(order.id = %order.id, stage = stage.map(Stage::word), %why, "gateway.rejects_request");
         }
         let answered = !matches!(&result, Err(error) if error.is_silence());
         self.controls.tell(peer, answered, Instant::now(), self.pause);
@@ -211,7 +211,8 @@ pub async fn give_up(order: &Order, gateway: &dyn Gateway) -> Result<Held, Troub
 }
 
 /// How money became free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "snake_case")]
 pub enum Freed {
     Voided,
     Refunded,

@@ -9,6 +9,7 @@
 //! Within a line, and between lines, those who have arrived go first, then whoever came first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::order::ShopId;
@@ -19,6 +20,15 @@ pub enum Peer {
     /// A payment method, by the gateway's name for it: behind each is another bank.
     Method(String),
     Shop(ShopId),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Method(method) => write!(f, "method:{method}"),
+            Self::Shop(shop) => write!(f, "shop:{shop}"),
+        }
+    }
 }
 
 /// The acts under way at a stage, and those who wait for theirs. The clock is an argument.

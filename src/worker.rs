@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::now;
 use crate::controls::AtWork;
 use crate::lifecycle::Stage;
+use crate::logs::failing;
 use crate::machine;
 use crate::meters::{Acted, METERS, Taken, Trouble};
 use crate::order;
@@ -104,10 +105,10 @@ async fn look_round(store: &Store, due: &[(Stage, Arc<Notify>)], mut timer: Time
                     due.iter().filter(|(s, _)| *s == stage).for_each(|(_, wake)| wake.notify_one());
                 }
                 if let Err(fault) = timer.look(deadline).await {
-                    tracing::error!(%fault, "worker.timer_failed");
+                    failing!("worker.timer_failed", fault);
                 }
             }
-            Err(fault) => tracing::error!(%fault, "worker.look_round_failed"),
+            Err(fault) => failing!("worker.look_round_failed", fault),
         }
         tokio::time::sleep(LOOK_ROUND).await;
     }
@@ -174,7 +175,7 @@ impl AtStage {
                             }
                             claims.into_iter().for_each(|claim| self.join(claim, Taken::Claimed));
                         }
-                        Err(fault) => tracing::error!(%fault, stage = %self.stage, "worker.claim_failed"),
+                        Err(fault) => failing!("worker.claim_failed", fault, stage = %self.stage),
                     }
                 }
                 Some(claim) = handed_over.recv() => self.join(claim, Taken::HandedOver),
@@ -280,7 +281,7 @@ async fn give_back(store: Store, claims: Vec<Claim>, due: impl Fn() -> order::In
     while claims.peek().is_some() {
         let some = claims.by_ref().take(BATCH).map(|claim| store.give_back(claim, due()));
         for fault in join_all(some).await.into_iter().filter_map(Result::err) {
-            tracing::warn!(%fault, "worker.give_back_failed");
+            failing!("worker.give_back_failed", fault);
         }
     }
 }
@@ -315,20 +316,20 @@ async fn act(claim: &Claim, ports: &Ports) -> Outcome {
 async fn commit(store: Store, claim: Claim, outcome: Outcome, wake: Arc<Notify>) {
     let (lease, is_tried, until) = (claim.lease(), claim.is_tried(), claim.order().task.leased_until);
     let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
-    let event = outcome.event.as_ref().map(crate::lifecycle::Event::kind);
+    let event = outcome.event.as_ref().map(|event| event.kind().word());
     let why = outcome.again.as_ref().map(|again| again.why.clone());
     match store.commit(claim, outcome, now()).await {
         Ok(Committed::Done(after)) => tracing::debug!(
-            order.id = %order, %stage, attempts, ?event, why, order.status = %after.status, "stage.done"
+            order.id = %order, %stage, attempts, event, why, order.status = %after.status, "stage.done"
         ),
         Ok(Committed::Lost) => {
             METERS.stage_leases_lost.of(stage).increment(1);
-            tracing::info!(order.id = %order, %stage, ?event, "stage.lease_lost");
+            tracing::info!(order.id = %order, %stage, event, "stage.lease_lost");
         }
         // The stage is tried again under the same key.
         Err(fault) => {
             METERS.stage_commits_failed.of(stage).increment(1);
-            tracing::error!(order.id = %order, %stage, %fault, "stage.commit_failed");
+            failing!("stage.commit_failed", fault, order.id = %order, %stage);
             while store.came_back(lease, now()).await.is_err() && until.is_some_and(|until| now() < until) {
                 tokio::time::sleep(SOON).await;
             }

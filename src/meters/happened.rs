@@ -1,7 +1,9 @@
-//! What is counted of an event of an order, once it is committed.
+//! What is counted and logged of an event of an order, once it is committed.
 
 use super::{ByTimer, METERS};
-use crate::lifecycle::{Actor, Event, EventKind, Reason, Status};
+use crate::lifecycle::{Actor, Event, EventKind, Status};
+use crate::logs::{self, Ended};
+use crate::order::Instant;
 use crate::state::Order;
 
 /// An event in a transaction that may yet be rolled back.
@@ -11,7 +13,7 @@ pub struct Happened {
     by: Actor,
     /// The status that was left, and for how many seconds the order had stood in it.
     left: Option<(Status, f64)>,
-    ended: Option<(Status, Option<Reason>)>,
+    ended: Option<Ended>,
     /// Seconds from creation to acceptance.
     accepted_after: Option<f64>,
 }
@@ -26,14 +28,12 @@ impl Happened {
             kind,
             by,
             left: left.map(|before| (before.status, seconds(after.entered_at - before.entered_at))),
-            ended: left
-                .filter(|before| before.is_ongoing() && !after.is_ongoing())
-                .map(|_| (after.status, after.reason)),
+            ended: left.filter(|before| before.is_ongoing() && !after.is_ongoing()).map(|_| ended(after, kind, by)),
             accepted_after: is_prompt.then(|| seconds(after.entered_at - after.created_at)),
         }
     }
 
-    /// Counts it: it is committed.
+    /// Counts it, and has the log say so of an order that ended: it is committed.
     pub fn count(&self) {
         METERS.order_events.of(self.kind).increment(1);
         if self.by == Actor::Timer {
@@ -43,10 +43,28 @@ impl Happened {
             METERS.status_duration.of(status).record(seconds);
         }
         if let Some(ended) = self.ended {
-            METERS.orders_ended.of(ended).increment(1);
+            METERS.orders_ended.of((ended.status, ended.reason)).increment(1);
+            logs::order_ended(&ended);
         }
         if let Some(seconds) = self.accepted_after {
             METERS.acceptance_duration.of(()).record(seconds);
         }
+    }
+}
+
+fn ended(after: &Order, event: EventKind, by: Actor) -> Ended {
+    let since_creation = |at: Instant| (at - after.created_at).num_milliseconds();
+    Ended {
+        order_id: after.id,
+        partner_id: after.partner_id,
+        shop_id: after.shop_id,
+        status: after.status,
+        reason: after.reason,
+        event,
+        by,
+        payment: after.payment.status,
+        total_ms: since_creation(after.entered_at),
+        offered_after_ms: after.offered_at.map(since_creation),
+        ready_after_ms: after.ready_at.map(since_creation),
     }
 }

@@ -184,7 +184,7 @@ impl Callbacks for StripeCallbacks {
             Err(_) => Callback::PutOff,
         };
         METERS.callbacks.of(became).increment(1);
-        tracing::info!(order.id = %order_id, event, kind, ?became, fault = followed.as_ref().err(), "callback.heard");
+        tracing::info!(order.id = %order_id, event, kind, became = <&str>::from(became), fault = followed.as_ref().err(), "callback.heard");
         followed.map(drop).map_err(Unheard::Later)
     }
 }

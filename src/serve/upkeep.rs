@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::clock::now;
+use crate::logs::failing;
 use crate::meters;
 use crate::store::Haste;
 
@@ -35,7 +36,7 @@ pub(super) async fn watch(app: Arc<App>) {
             app.pulse.look(&app.store, ongoing, now).await;
         }
         if let Err(fault) = app.learn().await {
-            tracing::warn!(%fault, "app.not_learned");
+            failing!("app.not_learned", fault);
         }
     }
 }
@@ -52,7 +53,7 @@ pub(super) async fn refresh(app: Arc<App>) {
         if since_refresh >= REFRESH {
             since_refresh = Duration::ZERO;
             if let Err(fault) = app.refresh().await {
-                tracing::warn!(%fault, "app.refresh_failed");
+                failing!("app.refresh_failed", fault);
             }
         }
         since_sweep += TIDY;
@@ -60,7 +61,7 @@ pub(super) async fn refresh(app: Arc<App>) {
         if swept.is_some() || since_sweep >= SWEEP {
             since_sweep = Duration::ZERO;
             swept = app.store.sweep_drafts(swept, now()).await.unwrap_or_else(|fault| {
-                tracing::warn!(%fault, "drafts.not_swept");
+                failing!("drafts.not_swept", fault);
                 None
             });
         }

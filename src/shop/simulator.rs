@@ -233,10 +233,10 @@ impl Floor {
             };
             // What could not be written is reported again after a restart, which changes nothing.
             if let Err(error) = self.write(&life.offer, at, note).await {
-                tracing::warn!(%order_id, %error, "a shop could not write down what it did");
+                tracing::warn!(order.id = %order_id, %error, "simulator.shop_not_written");
             }
             if let Err(error) = report {
-                tracing::info!(%order_id, %error, "a barista gives an order up");
+                tracing::info!(order.id = %order_id, %error, "simulator.shop_gave_up");
                 return;
             }
             life = Life { done: life.done + 1, since: at, ..life };

@@ -19,6 +19,7 @@ use diesel::sql_types::Integer;
 use diesel::sqlite::SqliteConnection;
 
 use super::{BUSY_TIMEOUT, Error, Result};
+use crate::logs::failing;
 use crate::meters::METERS;
 
 /// The length of the log is looked at after so many writes. Each adds a page or a few.
@@ -52,7 +53,7 @@ impl Checkpoints {
                         due.fetch_or(is_nearly_done, Ordering::Relaxed);
                     }
                     Err(fault) => {
-                        tracing::warn!(%fault, "store.checkpoint_failed");
+                        failing!("store.checkpoint_failed", fault);
                         copier.conn = None;
                     }
                 }
@@ -73,7 +74,7 @@ impl Checkpoints {
             // Whoever still reads from the log is waited for, but not for long: if need be it starts over next time.
             let passed = conn.batch_execute("PRAGMA busy_timeout = 10; PRAGMA wal_checkpoint(RESTART)");
             if let Err(fault) = passed.and(conn.batch_execute(BUSY_TIMEOUT)) {
-                tracing::warn!(%fault, "store.checkpoint_failed");
+                failing!("store.checkpoint_failed", fault);
             }
             METERS.checkpoint_pause.of(()).record(began.elapsed());
         }

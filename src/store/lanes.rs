@@ -23,6 +23,7 @@ use super::sql::Conn;
 use super::tx::{AfterCommit, Claims, Handover, Touching, Tx, Urgency};
 use super::watchdog::{Link, Watchdog};
 use super::{Error, Result};
+use crate::logs::failing;
 use crate::meters::{Happened, LaneTrouble, METERS};
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
@@ -300,14 +301,14 @@ fn commit(
                 batch.into_iter().for_each(|job| job.answer(Err(fault.clone())));
             }
             Err(RolledBack::NotBegun(fault)) => {
-                tracing::warn!(%fault, "store.not_begun");
+                failing!("store.not_begun", fault);
                 let jobs = batch.into_iter().chain(batches.into_iter().flatten()).collect();
                 *left = Some((jobs, Error::from(fault)));
                 return Some(false);
             }
             Err(RolledBack::Whole(fault)) => {
                 METERS.lane_troubles.of(LaneTrouble::CommitFailed).increment(1);
-                tracing::error!(%fault, "store.commit_failed");
+                failing!("store.commit_failed", fault);
                 let told = || Err(Error::OutcomeUnknown(fault.to_string()));
                 batch.into_iter().chain(batches.into_iter().flatten()).for_each(|job| job.answer(told()));
                 return Some(false);

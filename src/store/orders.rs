@@ -419,7 +419,8 @@ pub(super) fn readable(tx: &mut Tx, row: OrderRow, now: Instant) -> Result<Optio
         }
         Err(fault) => fault,
     };
-    tracing::error!(order.id = ?uuid(&id), %fault, "store.unreadable_order");
+    let order_id = uuid(&id).map_or_else(|_| "unreadable".to_owned(), |id| id.to_string());
+    tracing::error!(order.id = order_id, %fault, "store.unreadable_order");
     let later = now + Duration::hours(1);
     let row = orders::table.find(&id);
     diesel::update(row).set(orders::parked_at.eq(millis(now))).execute(tx.conn()?)?;

@@ -25,6 +25,7 @@ use super::sql::{At, Conn, Millis, RawId, native};
 use super::statements::{Ask, Value};
 use super::{Error, Result, Store};
 use crate::admission::Revision;
+use crate::logs::failing;
 use crate::meters::{Door, METERS};
 use crate::order::{CustomerId, Instant, PartnerId};
 use crate::state::Order;
@@ -101,7 +102,7 @@ impl Store {
                     }
                     Ok(_) => {}
                     // A replica takes work off the primary; nobody depends on it.
-                    Err(fault) => tracing::warn!(%fault, "store.replica_failed"),
+                    Err(fault) => failing!("store.replica_failed", fault),
                 }
             }
         }

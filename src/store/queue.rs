@@ -64,7 +64,7 @@ impl Store {
                         }
                         Next::Rest(rest) => {
                             tracing::error!(order.id = %order.id, %stage, rest_seconds = rest.num_seconds(),
-                                "The process died while it worked on this order alone. The order rests.");
+                                "order.rests: the process died while it worked on this order alone");
                             order.task.fence += 1;
                             order.task.leased_until = None;
                             order.task.next_attempt_at = Some(now + rest);

@@ -19,6 +19,7 @@ use super::present::{Asked, Present, Waiting, read_together};
 use super::sql::Conn;
 use super::watchdog::{Link, Watchdog};
 use super::{Error, Result};
+use crate::logs::failing;
 use crate::meters::METERS;
 use crate::order::Instant;
 
@@ -224,7 +225,7 @@ fn serve(link: &mut Link, jobs: &Receiver<Job>, lists: &Receiver<Waiting>) {
             Ok(Some(true)) => {}
             // Nobody is there any more, or the end of its transaction failed, so that it can begin no other.
             Ok(Some(false)) => {
-                tracing::error!("store.reader_broken");
+                failing!("store.reader_broken", "its connection failed; it makes another one");
                 link.hang_up();
             }
             // Those who asked have lost their patience, and another thread reads by now.
@@ -278,10 +279,7 @@ impl LaggingReader {
             let mut conn = None;
             loop {
                 if conn.is_none() {
-                    conn = database
-                        .connection(|_| {})
-                        .inspect_err(|fault| tracing::error!(%fault, "store.no_connection"))
-                        .ok();
+                    conn = database.connection(|_| {}).inspect_err(|fault| failing!("store.no_connection", fault)).ok();
                 }
                 let looked = conn.as_mut().map(|conn| look_for(conn, allowed.now(), &waiting, &shown, clock));
                 shown.store(None);
@@ -289,7 +287,7 @@ impl LaggingReader {
                     Some(Ok(true)) => continue,
                     Some(Ok(false)) => return,
                     Some(Err(fault)) => {
-                        tracing::warn!(%fault, "store.lagging_reader_failed");
+                        failing!("store.lagging_reader_failed", fault);
                         conn = None;
                     }
                     None => {}

@@ -26,6 +26,7 @@ use diesel::sql_types::{Integer, Text};
 use super::engine::Database;
 use super::sql::Conn;
 use super::{Error, Result};
+use crate::logs::failing;
 
 /// A thread that waits for so long is looked into. Longer than the patience of callers who read.
 const LIMIT: Duration = Duration::from_secs(6);
@@ -45,6 +46,9 @@ const REST: Duration = Duration::from_millis(200);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// An outage that lasts is told again so often.
 const REMIND_EVERY: Duration = Duration::from_secs(10);
+/// What is done about a server that gives no connection.
+const ACTION: &str =
+    "connections are tried again every 0.2 s; meanwhile requests are answered 503, or by another server";
 
 /// Prepares a connection for its use.
 pub(super) type Setup = fn(&mut Conn) -> QueryResult<()>;
@@ -315,8 +319,14 @@ impl Link {
         let mut state = lock(&self.state);
         match *state {
             State::Abandoned => {
-                self.watched.left_behind.fetch_sub(1, Ordering::Relaxed);
-                tracing::warn!(database = self.watched.database.name(), "store.abandoned_thread_came_back");
+                let still = self.watched.left_behind.fetch_sub(1, Ordering::Relaxed) - 1;
+                let database = self.watched.database.name();
+                // One line for all of them.
+                if still == 0 {
+                    tracing::info!(database, "store.abandoned_threads_came_back");
+                } else {
+                    tracing::debug!(database, still, "store.abandoned_thread_came_back");
+                }
             }
             _ => *state = State::Ended,
         }
@@ -428,7 +438,7 @@ impl Watched {
         match (&mut *outage, fault) {
             (None, None) => {}
             (None, Some(fault)) => {
-                tracing::warn!(database, %fault, "store.database_unavailable");
+                tracing::warn!(database, %fault, action = ACTION, "store.database_unavailable");
                 *outage = Some(Outage { since: now, told: now, failed: 1 });
             }
             (Some(lasting), Some(fault)) => {
@@ -475,11 +485,17 @@ fn watch(watched: &Weak<Watched>) {
             continue;
         }
         let at_work = at_work(&watched.database);
+        let mut abandoned = Vec::new();
         for (state, since, session) in watched.suspects(LIMIT) {
             if !at_work.as_ref().is_ok_and(|at_work| at_work.contains(&session)) {
-                let why = at_work.as_ref().err();
-                abandon(&watched, &state, since, why);
+                abandoned.extend(abandon(&watched, &state, since));
             }
+        }
+        if !abandoned.is_empty() {
+            let why = at_work.as_ref().err().map_or("their sessions are not at work".to_owned(), Error::to_string);
+            let (database, threads) = (watched.database.name(), abandoned.join(", "));
+            let action = "other connections take their place; what these were doing has an unknown outcome";
+            tracing::warn!(database, threads, why, action, "store.connection_abandoned");
         }
         thread::sleep(ASK_EVERY);
     }
@@ -497,16 +513,16 @@ fn at_work(database: &Database) -> Result<Vec<Session>> {
     found.recv_timeout(database.patience() + SLACK).map_err(silent)?
 }
 
-/// Leaves a thread behind, if it still waits for the same, and has another one take its place.
-fn abandon(watched: &Arc<Watched>, state: &Arc<Mutex<State>>, since: Monotonic, why: Option<&Error>) {
+/// Leaves a thread behind, if it still waits for the same, and has another one take its place. Returns its name.
+fn abandon(watched: &Arc<Watched>, state: &Arc<Mutex<State>>, since: Monotonic) -> Option<String> {
     let mut now = lock(state);
     if !matches!(*now, State::Waiting { since: still, .. } if still == since) {
-        return;
+        return None;
     }
     let database = watched.database.name();
     if !watched.leave_behind() {
-        tracing::error!(database, "store.too_many_threads_left_behind");
-        return;
+        failing!("store.too_many_threads_left_behind", "no other thread takes its place", database);
+        return None;
     }
     *now = State::Abandoned;
     drop(now);
@@ -515,14 +531,13 @@ fn abandon(watched: &Arc<Watched>, state: &Arc<Mutex<State>>, since: Monotonic, 
         let at = threads.iter().position(|thread| Arc::ptr_eq(&thread.state, state));
         at.map(|at| threads.swap_remove(at))
     };
-    let Some(Thread { name, setup, task, .. }) = thread else { return };
-    let why = why.map_or("its session is not at work".to_owned(), Error::to_string);
-    tracing::warn!(database, thread = name, waited_s = since.elapsed().as_secs(), why, "store.connection_abandoned");
-    let Some(task) = task else { return };
+    let Thread { name, setup, task, .. } = thread?;
+    let Some(task) = task else { return Some(name) };
     let filled = Watchdog(watched.clone()).fill(&name, setup, Some(task), |link, task| task(link));
     if let Err(fault) = filled {
         tracing::error!(database, thread = name, %fault, "store.thread_not_replaced");
     }
+    Some(name)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {

@@ -113,7 +113,7 @@ async fn sign_in(app: Data<App>, request: HttpRequest, body: Payload) -> Result<
     if !app.store.sign_in(hash, tablet, now - lifetime(&app)).await.map_err(Failure::from)? {
         return refused("This key has been revoked.");
     }
-    tracing::info!(key.id = %record.key_id, "a tablet has signed in");
+    tracing::info!(key.id = %record.key_id, "board.signed_in");
     let mut answer = see_other("/board");
     let _ = answer.add_cookie(&tablet_cookie(&app, &request, Some(&secret)));
     Ok(answer)

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -71,6 +71,11 @@ impl TraceParent {
             && (version != "00" || parts.next().is_none());
         valid.then(|| Self(format!("00-{trace}-{parent}-{flags}")))
     }
+
+    /// The trace that the request belongs to: 32 hexadecimal digits.
+    pub fn trace_id(&self) -> &str {
+        self.0.split('-').nth(1).unwrap_or_default()
+    }
 }
 
 /// The outermost middleware: `App::new().wrap(from_fn(edge::serve))`.
@@ -79,10 +84,14 @@ pub async fn serve(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
-    let occurrence =
-        Occurrence { request_id: request_id(request.headers()), instance: request.path().chars().take(256).collect() };
+    let mut occurrence = Occurrence {
+        request_id: request_id(request.headers()),
+        instance: request.path().chars().take(256).collect(),
+        ..Occurrence::default()
+    };
     request.extensions_mut().insert(RequestId(occurrence.request_id.clone()));
     if let Some(trace) = single(request.headers(), "traceparent").and_then(TraceParent::parse) {
+        occurrence.trace_id = Some(trace.trace_id().to_owned());
         request.extensions_mut().insert(trace);
     }
     let method = request.method().clone();
@@ -136,6 +145,7 @@ pub async fn serve(
             let owner = request.extensions().get::<Owner>().copied();
             let route = request.match_pattern();
             let answer = compressed::if_wanted(&method, request.headers(), answer);
+            occurrence.order_id = order_id(&request, answer.headers());
             log(&method, route.as_deref(), answer.status(), started, &occurrence, client, owner, failure.as_ref());
             Ok(ServiceResponse::new(request, send(answer)))
         }
@@ -232,6 +242,17 @@ fn request_id(headers: &HeaderMap) -> String {
     single(headers, "x-request-id").filter(usable).map_or_else(new_request_id, str::to_owned)
 }
 
+/// The order of the request's path, or the one that its answer says it has made.
+fn order_id(request: &HttpRequest, answer: &HeaderMap) -> Option<Uuid> {
+    let made = || answer.get(header::LOCATION)?.to_str().ok()?.strip_prefix("/v1/")?.split('/').nth(1);
+    request.match_info().get("order_id").or_else(made)?.parse().ok()
+}
+
+/// Milliseconds to a hundredth: most requests take less than one.
+fn rounded_ms(span: Duration) -> f64 {
+    (span.as_micros() as f64 / 10.0).round() / 100.0
+}
+
 /// The text of a header that was sent exactly once.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name);
@@ -280,19 +301,22 @@ fn log(
                 http.method = %method,
                 http.route = route.unwrap_or("unmatched"),
                 http.status = status.as_u16(),
-                http.duration_ms = started.elapsed().as_secs_f64() * 1000.0,
+                http.duration_ms = rounded_ms(started.elapsed()),
                 request.id = occurrence.request_id,
                 client.address = client.map(tracing::field::display),
                 partner.id = owner.and_then(|owner| owner.partner()).map(tracing::field::display),
                 problem.code = failure.map(|failure| tracing::field::display(failure.code)),
                 problem.cause = failure.and_then(|failure| failure.cause.as_deref()),
+                order.id = occurrence.order_id.map(tracing::field::display),
+                trace.id = occurrence.trace_id,
                 "request"
             )
         };
     }
-    // Being turned away is an answer like others, and may be given thousands of times a second: whoever is on call is
-    // told of it by its metric.
-    let is_turned_away = failure.is_some_and(|failure| failure.code == Code::Overloaded);
+    // Being turned away is an answer like others, and may be given thousands of times a second. A metric and one line of
+    // the database's outage tell the operator of it.
+    let is_turned_away =
+        failure.is_some_and(|failure| matches!(failure.code, Code::Overloaded | Code::DatabaseUnavailable));
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         line!(error)
     } else if status.is_server_error() && !is_turned_away {

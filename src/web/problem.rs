@@ -12,6 +12,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::error::{Class, Code, Failure};
 
@@ -46,11 +47,15 @@ impl ResponseError for Problem {
 }
 
 /// What a problem says of the request it answers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Occurrence {
     pub request_id: String,
     /// The request's path, without its query.
     pub instance: String,
+    /// For the log: the trace that the request belongs to.
+    pub trace_id: Option<String>,
+    /// For the log: the order that the request is about, or has made.
+    pub order_id: Option<Uuid>,
 }
 
 /// The status of a class of problems.
@@ -188,7 +193,7 @@ mod tests {
     use crate::order::Money;
 
     fn occurrence() -> Occurrence {
-        Occurrence { request_id: "r-1".into(), instance: "/v1/orders".into() }
+        Occurrence { request_id: "r-1".into(), instance: "/v1/orders".into(), ..Occurrence::default() }
     }
 
     async fn json_of(answer: HttpResponse) -> Value {

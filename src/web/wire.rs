@@ -135,7 +135,8 @@ impl<T> Guarded<T> {
             self.failure = Some(Failure::new(Code::RequestTimeout, detail));
         }
         let failure = self.failure.take()?;
-        let occurrence = Occurrence { request_id: edge::new_request_id(), instance: "/".into() };
+        let occurrence =
+            Occurrence { request_id: edge::new_request_id(), instance: "/".into(), ..Occurrence::default() };
         let peer = self.peer.map(|peer| peer.ip().to_canonical());
         Some(written(&failure, &occurrence, peer))
     }

@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{self, now};
 use crate::gaps::{Decides, Gap, Gaps};
+use crate::logs::millis;
 use crate::order;
 use crate::store::{self, Store};
 
@@ -70,8 +71,8 @@ impl Timer {
         let gap = self.gaps.sees(Instant::now(), now(), clock::steps());
         if let Some(gap) = gap {
             self.is_to_rearm |= matches!(gap, Gap::Start | Gap::ClockStep);
-            let grace_seconds = self.gaps.grace().as_secs_f64();
-            tracing::info!(?gap, grace_seconds, "worker.gap: deadlines wait, so that what was kept is heard first");
+            let grace_ms = millis(self.gaps.grace());
+            tracing::info!(%gap, grace_ms, "worker.gap: deadlines wait, so that what was kept is heard first");
         }
         Ok(true)
     }

@@ -81,6 +81,40 @@ fn alerts_watch_metrics_that_exist() {
     }
 }
 
+/// What an alert tells a person to look for is logged, at a level that is there by default.
+#[test]
+fn alerts_point_to_lines_that_are_logged() {
+    let rules = read("prometheus/rules.yml");
+    let is_word = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+    let parts =
+        ["peer", "order", "worker", "gateway", "lost", "recovery", "store", "stage", "metrics", "log", "notify"];
+    let mut source = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the source") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                source += &fs::read_to_string(&path).expect("readable");
+            }
+        }
+    }
+    let mut found = 0;
+    for line in rules.lines().filter(|line| line.trim_start().starts_with("action: ")) {
+        for word in line.split(|c| !is_word(c)).map(|word| word.trim_end_matches('.')) {
+            let Some((part, name)) = word.split_once('.').filter(|(part, _)| parts.contains(part)) else { continue };
+            found += 1;
+            let literal = format!("\"{part}.{name}");
+            let at = source.find(&literal).unwrap_or_else(|| panic!("no line of the log is `{word}`"));
+            let calls = source[..at].rfind("tracing::").max(source[..at].rfind("failing!("));
+            let call = &source[calls.expect("a call")..at];
+            assert!(!call.starts_with("tracing::debug") && !call.starts_with("tracing::trace"), "{word}: {call}");
+        }
+    }
+    assert!(found > 8, "the file is read: {found}");
+}
+
 #[test]
 fn every_alert_says_how_bad_it_is_and_what_to_do() {
     let rules = read("prometheus/rules.yml");

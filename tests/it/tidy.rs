@@ -458,6 +458,83 @@ fn every_file_is_made_by_one_module() {
     assert_none("files are made by `files`, which keeps them private", guilty.map(Line::place));
 }
 
+/// The calls of `tracing`'s macros in a text, each with its line: the level, its arguments, and its strings.
+fn log_calls(text: &str) -> Vec<(usize, String, String, Vec<String>)> {
+    let mut calls = Vec::new();
+    for (start, name) in text.match_indices("tracing::").map(|(at, it)| (at + it.len(), "")).chain(failing_calls(text))
+    {
+        let rest = &text[start..];
+        let Some(open) = rest.find("!(").filter(|open| rest[..*open].chars().all(|c| is_word(c) || c == '$')) else {
+            continue;
+        };
+        let (mut depth, mut code, mut strings, mut chars) = (1, String::new(), vec![], rest[open + 2..].chars());
+        while let Some(c) = chars.next().filter(|_| depth > 0) {
+            match c {
+                '"' => {
+                    let mut string = String::new();
+                    while let Some(c) = chars.next().filter(|c| *c != '"') {
+                        string.push(if c == '\\' { chars.next().unwrap_or_default() } else { c });
+                    }
+                    strings.push(string);
+                    code.push('"');
+                }
+                '(' | '[' | '{' => depth += 1,
+                ')' | ']' | '}' => depth -= 1,
+                _ => {}
+            }
+            code.push(c);
+        }
+        let level = if name.is_empty() { &rest[..open] } else { name };
+        calls.push((text[..start].matches('\n').count() + 1, level.to_owned(), code, strings));
+    }
+    calls
+}
+
+fn failing_calls(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
+    text.match_indices("failing!(").map(|(at, _)| (at, "warn"))
+}
+
+/// Whoever searches a log needs words: no form that only Rust has, no seconds with 17 digits, and a name for each line.
+#[test]
+fn log_lines_have_names_and_words_and_no_text_for_debugging() {
+    let src = root().join("src");
+    let mut violations = Vec::new();
+    let mut seen = 0;
+    for path in rust_files(&src) {
+        let text = fs::read_to_string(&path).expect("readable");
+        for (line, level, code, strings) in log_calls(&text) {
+            if !["error", "warn", "info", "debug", "trace", "$level"].contains(&level.as_str()) {
+                continue;
+            }
+            seen += 1;
+            let packed: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+            let is_debug = packed.starts_with('?')
+                || [",?", "=?", "(?", "field::debug", "as_secs_f", "Debug"].iter().any(|form| packed.contains(form))
+                || strings.iter().any(|string| string.contains(":?"));
+            let is_name = |string: &String| {
+                let name = string.split(':').next().unwrap_or_default();
+                name.split('.')
+                    .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+            };
+            let is_named = packed.contains("$event") || strings.iter().any(is_name);
+            if is_debug || !is_named {
+                violations.push(format!("{}:{line}: {packed}", path.strip_prefix(root()).unwrap().display()));
+            }
+        }
+    }
+    assert!(seen > 80, "the calls are read: {seen}");
+    assert_none("log lines have dotted names, words and whole milliseconds", violations.into_iter());
+}
+
+#[test]
+fn the_reader_of_log_calls_sees_their_fields_and_names() {
+    let text = "tracing::warn!(?a, b = %f(\"x(\"), \"a.b\");\nfailing!(\"c.d\", fault);";
+    let calls = log_calls(text);
+    assert_eq!((calls[0].1.as_str(), calls[0].3.clone()), ("warn", vec!["x(".to_owned(), "a.b".to_owned()]));
+    assert!(calls[0].2.starts_with("?a"));
+    assert_eq!((calls[1].1.as_str(), calls[1].3.clone(), calls[1].0), ("warn", vec!["c.d".to_owned()], 2));
+}
+
 #[test]
 fn modules_are_named_by_their_file() {
     let all = rust_files(&root().join("src")).into_iter().chain(rust_files(&root().join("tests")));

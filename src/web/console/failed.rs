@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_failure_has_the_look_of_what_was_asked_for_and_says_what_to_do_next() {
-        let occurrence = Occurrence { request_id: "r-1".into(), instance: "/".into() };
+        let occurrence = Occurrence { request_id: "r-1".into(), instance: "/".into(), ..Occurrence::default() };
         let asked = |is_deed, is_board| PageRequest { is_part: false, is_deed, is_board, around: Default::default() };
         let told = |request: PageRequest, code| {
             let answer = answer(&request, &Failure::new(code, "why"), &occurrence);

@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -36,6 +36,37 @@ fn a_primary_that_has_become_read_only_turns_writes_away_and_serves_lists() {
     until_at_last("it is ready", || (server.get("/readyz").status == 200).then_some(()));
     let listed = list(&server.partner, &after.customer, None).expect("it answers").expect(200);
     assert_eq!(shown(&listed.body).len(), 1, "one intent is one order: {}", listed.text);
+}
+
+#[test]
+fn an_outage_is_a_line_a_second_at_most() {
+    const OUTAGE: Duration = Duration::from_secs(12);
+    if !is_there() {
+        return;
+    }
+    let cluster = Cluster::start(0, false);
+    let server = start(&cluster);
+    Intent::new().insist(&[&server.partner], Duration::from_secs(10)).expect("all is well");
+    let alarms = || {
+        let is_alarm = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        server.log().lines().filter(is_alarm).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = alarms().len();
+    cluster.kill_primary();
+    // Those who ask meanwhile make no more lines.
+    let began = Instant::now();
+    while began.elapsed() < OUTAGE {
+        let _ = Intent::new().call(&server.partner);
+        thread::sleep(Duration::from_millis(400));
+    }
+    let said = alarms().split_off(before);
+    assert!(said.iter().any(|line| line.contains("store.database_unavailable")), "{said:#?}");
+    // One that begins it, one that says that it lasts, and one a second for all that fails meanwhile.
+    assert!(said.len() as u64 <= began.elapsed().as_secs() + 4, "{} lines: {said:#?}", said.len());
+    cluster.start_primary();
+    Intent::new().insist(&[&server.partner], Duration::from_secs(30)).expect("it goes on by itself");
+    let ended = server.log().lines().filter(|line| line.contains("store.database_available")).count();
+    assert_eq!(ended, 1);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_primary_that_stands_still_is_abandoned_and_nothing_acknowledged_is_lost() {
 
     // The old primary was not fenced. What it still had to say is heard by nobody.
     cluster.thaw(Node::Primary);
-    until("the threads come back", || server.log().contains("store.abandoned_thread_came_back").then_some(()));
+    until("the threads come back", || server.log().contains("store.abandoned_thread").then_some(()));
     recovers(&server);
     for (_, intent) in &accepted.into_inner().unwrap() {
         server.order(intent.id.as_ref().expect("it was accepted"));
