@@ -6,7 +6,6 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
@@ -84,9 +83,11 @@ pub async fn serve(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
+    let app = request.app_data::<Data<App>>().cloned();
     let mut occurrence = Occurrence {
         request_id: request_id(request.headers()),
         instance: request.path().chars().take(256).collect(),
+        client: app.as_deref().and_then(|app| client::address(app, request.request())),
         ..Occurrence::default()
     };
     request.extensions_mut().insert(RequestId(occurrence.request_id.clone()));
@@ -100,8 +101,6 @@ pub async fn serve(
         request.extensions_mut().insert(page);
     }
     let held = Held::of(&mut request);
-    let app = request.app_data::<Data<App>>().cloned();
-    let client = app.as_deref().and_then(|app| client::address(app, request.request()));
     let send = |mut answer: HttpResponse| {
         // Looked at when the answer is complete: the stop may have begun while the handler was at work.
         if app.is_some_and(|app| !app.is_ready()) {
@@ -118,7 +117,7 @@ pub async fn serve(
         let mut answer = problem::render(&failure, &occurrence);
         complete_headers(answer.headers_mut(), &occurrence.request_id);
         METERS.lane_refused.of(Urgency::Create).increment(1);
-        log(&method, Some(route), answer.status(), started, &occurrence, client, None, Some(&failure));
+        log(&method, Some(route), answer.status(), started, &occurrence, None, Some(&failure));
         return Ok(request.into_response(send(answer)));
     }
     let target = request.uri();
@@ -126,7 +125,7 @@ pub async fn serve(
         let failure = badly_encoded();
         let mut answer = render(&failure, &occurrence, page.as_ref());
         complete_headers(answer.headers_mut(), &occurrence.request_id);
-        log(&method, None, answer.status(), started, &occurrence, client, None, Some(&failure));
+        log(&method, None, answer.status(), started, &occurrence, None, Some(&failure));
         return Ok(request.into_response(send(answer)));
     }
     match catch_panic(next.call(request)).await {
@@ -146,18 +145,18 @@ pub async fn serve(
             let route = request.match_pattern();
             let answer = compressed::if_wanted(&method, request.headers(), answer);
             occurrence.order_id = order_id(&request, answer.headers());
-            log(&method, route.as_deref(), answer.status(), started, &occurrence, client, owner, failure.as_ref());
+            log(&method, route.as_deref(), answer.status(), started, &occurrence, owner, failure.as_ref());
             Ok(ServiceResponse::new(request, send(answer)))
         }
         // The request went down with the panic, or with an inner middleware: the answer travels as an error.
         Ok(Err(error)) => {
             let failure = problem::failure_of(&error);
-            let answer = without_request(&failure, &method, started, &occurrence, client, page.as_ref());
+            let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
             Err(InternalError::from_response(Problem(failure), send(answer)).into())
         }
         Err(panic) => {
             let failure = Failure::new(Code::InternalError, "").because(format!("panic: {}", text_of(&*panic)));
-            let answer = without_request(&failure, &method, started, &occurrence, client, page.as_ref());
+            let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
             Err(InternalError::from_response(Problem(failure), send(answer)).into())
         }
     }
@@ -181,12 +180,11 @@ fn without_request(
     method: &Method,
     started: Instant,
     occurrence: &Occurrence,
-    client: Option<IpAddr>,
     page: Option<&PageRequest>,
 ) -> HttpResponse {
     let mut answer = render(failure, occurrence, page);
     complete_headers(answer.headers_mut(), &occurrence.request_id);
-    log(method, None, answer.status(), started, occurrence, client, None, Some(failure));
+    log(method, None, answer.status(), started, occurrence, None, Some(failure));
     answer
 }
 
@@ -196,11 +194,11 @@ pub(super) fn new_request_id() -> String {
 }
 
 /// The answer to a request that could not be read, counted and logged like all others.
-pub(super) fn refuse_unread(failure: &Failure, occurrence: &Occurrence, client: Option<IpAddr>) -> HttpResponse {
+pub(super) fn refuse_unread(failure: &Failure, occurrence: &Occurrence) -> HttpResponse {
     let mut answer = problem::render(failure, occurrence);
     complete_headers(answer.headers_mut(), &occurrence.request_id);
     let method = Method::from_bytes(b"-").expect("a token");
-    log(&method, None, answer.status(), Instant::now(), occurrence, client, None, Some(failure));
+    log(&method, None, answer.status(), Instant::now(), occurrence, None, Some(failure));
     answer
 }
 
@@ -290,7 +288,6 @@ fn log(
     status: StatusCode,
     started: Instant,
     occurrence: &Occurrence,
-    client: Option<IpAddr>,
     owner: Option<Owner>,
     failure: Option<&Failure>,
 ) {
@@ -303,7 +300,7 @@ fn log(
                 http.status = status.as_u16(),
                 http.duration_ms = rounded_ms(started.elapsed()),
                 request.id = occurrence.request_id,
-                client.address = client.map(tracing::field::display),
+                client.address = occurrence.client.map(tracing::field::display),
                 partner.id = owner.and_then(|owner| owner.partner()).map(tracing::field::display),
                 problem.code = failure.map(|failure| tracing::field::display(failure.code)),
                 problem.cause = failure.and_then(|failure| failure.cause.as_deref()),

@@ -6,6 +6,7 @@
 
 pub mod members;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -56,6 +57,8 @@ pub struct Occurrence {
     pub trace_id: Option<String>,
     /// For the log: the order that the request is about, or has made.
     pub order_id: Option<Uuid>,
+    /// For the log: where the request comes from.
+    pub client: Option<IpAddr>,
 }
 
 /// The status of a class of problems.

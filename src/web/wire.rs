@@ -10,7 +10,7 @@
 mod framing;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
@@ -135,16 +135,16 @@ impl<T> Guarded<T> {
             self.failure = Some(Failure::new(Code::RequestTimeout, detail));
         }
         let failure = self.failure.take()?;
-        let occurrence =
-            Occurrence { request_id: edge::new_request_id(), instance: "/".into(), ..Occurrence::default() };
-        let peer = self.peer.map(|peer| peer.ip().to_canonical());
-        Some(written(&failure, &occurrence, peer))
+        // A proxy's header cannot be believed in a head that cannot be read.
+        let client = self.peer.map(|peer| peer.ip().to_canonical());
+        let request_id = edge::new_request_id();
+        Some(written(&failure, &Occurrence { request_id, instance: "/".into(), client, ..Occurrence::default() }))
     }
 }
 
 /// The whole answer, as it goes over the wire.
-fn written(failure: &Failure, occurrence: &Occurrence, peer: Option<IpAddr>) -> Vec<u8> {
-    let answer = edge::refuse_unread(failure, occurrence, peer);
+fn written(failure: &Failure, occurrence: &Occurrence) -> Vec<u8> {
+    let answer = edge::refuse_unread(failure, occurrence);
     let (answer, body) = answer.into_parts();
     let body = body.try_into_bytes().unwrap_or_default();
     let date = httpdate::fmt_http_date(SystemTime::from(now()));
