@@ -16,9 +16,9 @@ use crate::order::{
 
 macro_rules! order_bodies {
     ($($(#[$meta:meta])* $name:ident { $(#[$total_meta:meta])* total: $($total:tt)+ })*) => {$(
-        $(#[$meta])*
         #[derive(Clone, Debug, Deserialize, ToSchema)]
         #[serde(deny_unknown_fields)]
+        $(#[$meta])*
         pub struct $name {
             /// The partner's own name for its customer. Names are compared byte by byte: `Ada` and `ada` are two customers,
             /// and so are two Unicode forms of `é`.
@@ -58,10 +58,21 @@ macro_rules! order_bodies {
 
 order_bodies! {
     /// An order, with the total that the customer was shown.
+    #[schema(example = json!({
+        "customer_id": "cus_82f1", "shop_id": "01970000-0000-7000-8000-000000000011",
+        "lines": [{"item_id": "lungo", "quantity": 2, "options": ["milk_oat"]}],
+        "total": {"amount": 820, "currency": "EUR"}, "payment": {"method": "pm_card_visa"},
+        "pickup": {"type": "counter", "name": "Ada"},
+    }))]
     CreateOrder {
         total: Money
     }
     /// A basket to be priced; with a total, it must be the present one.
+    #[schema(example = json!({
+        "customer_id": "cus_82f1", "shop_id": "01970000-0000-7000-8000-000000000011",
+        "lines": [{"item_id": "cappuccino", "quantity": 1, "options": ["milk_whole"]}],
+        "payment": {"method": "pm_card_visa"},
+    }))]
     DraftOrder {
         total: Option<Money>
     }
@@ -104,6 +115,7 @@ pub struct PaymentRequest {
 /// Where and when the customer picks the order up.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"type": "curbside", "vehicle": "red van", "name": "Ada"}))]
 pub struct PickupRequest {
     #[serde(rename = "type")]
     kind: Option<PickupType>,

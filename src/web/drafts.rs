@@ -63,6 +63,7 @@ impl DraftView {
 /// Says that the customer wants the draft.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"confirmed": true}))]
 pub struct Confirmation {
     confirmed: bool,
 }

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::{Code, Failure};
 use crate::order::OrderId;
 use crate::store::{Position, Recorded};
 use crate::web::auth::AsPartner;
@@ -58,9 +58,14 @@ const MOST_OF_ONE: usize = 1000;
 /// What happened to an order, oldest first, and whether there is more than that.
 ///
 /// # Errors
-/// `not_found` if there is no such order, and whatever keeps the store from reading it.
+/// `invalid_request` for a negative version, `not_found` if there is no such order, and whatever keeps the store from
+/// reading it.
 pub async fn of_one(app: &App, order: OrderId, query: &AfterQuery) -> Result<(Vec<Recorded>, bool), Failure> {
-    let mut events = app.store.events_after(order, query.after.unwrap_or(0), MOST_OF_ONE as i64 + 1).await?;
+    let after = query.after.unwrap_or(0);
+    if after < 0 {
+        return Err(Failure::new(Code::InvalidRequest, "after: send a version, which is never negative."));
+    }
+    let mut events = app.store.events_after(order, after, MOST_OF_ONE as i64 + 1).await?;
     if events.is_empty() && app.store.events_after(order, 0, 1).await?.is_empty() {
         return Err(unknown_order());
     }

@@ -5,6 +5,15 @@ use actix_web::http::header::{self, HeaderMap};
 
 use crate::error::{Code, Failure, Fault};
 
+/// What [`idempotency_key`] accepts, as a pattern of the OpenAPI document.
+pub const IDEMPOTENCY_KEY: &str = r#"^([!#-~][!-~]{0,127}|"([!#-\[\]-~]|\\["\\]){1,128}")$"#;
+/// What [`version`] accepts.
+pub const VERSION_TAG: &str = r#"^(W/)?"[0-9]{1,18}"$"#;
+/// The form of the revision in `If-Match`, which is bound to its customer.
+pub const REVISION_TAG: &str = r#"^(W/)?"[A-Za-z0-9_-]{30}"$"#;
+/// The form of [`position`].
+pub const POSITION: &str = "^[!-~]{1,512}$";
+
 /// The `Idempotency-Key`, bare or as a structured-field string: 1–128 visible ASCII characters.
 ///
 /// # Errors
@@ -43,8 +52,10 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 /// # Errors
 /// As [`if_match`], and for a tag that is not the ETag of an order.
 pub fn version(headers: &HeaderMap) -> Result<Option<i64>, Failure> {
-    let not_ours = |_| Failure::new(Code::InvalidRequest, "If-Match: this is not the ETag of an order.");
-    if_match(headers)?.map(|tag| tag.parse().map_err(not_ours)).transpose()
+    let not_ours = || Failure::new(Code::InvalidRequest, "If-Match: this is not the ETag of an order.");
+    let is_ours = |tag: &String| tag.len() <= 18 && tag.bytes().all(|letter| letter.is_ascii_digit());
+    let parse = |tag: String| Some(tag).filter(is_ours).and_then(|tag| tag.parse().ok()).ok_or_else(not_ours);
+    if_match(headers)?.map(parse).transpose()
 }
 
 /// The version that a deed was decided on.
@@ -187,6 +198,34 @@ mod tests {
         assert_eq!(failure.code, Code::InvalidRequest);
         assert_eq!(failure.faults[0].pointer, "");
         assert!(failure.faults[0].detail.contains("Idempotency-Key"));
+    }
+
+    #[test]
+    fn the_documented_forms_are_those_that_are_accepted() {
+        let is_documented = |pattern: &str, text: &str| {
+            jsonschema::is_valid(&serde_json::json!({"pattern": pattern}), &serde_json::json!(text))
+        };
+        let (long, longer) = ("k".repeat(128), "k".repeat(129));
+        let quoted = [format!("\"{long}\""), format!("\"{longer}\"")];
+        let keys =
+            ["", "k", "\"", "\"\"", "\"k\"", "k\"", "\"k", "a b", "\"a b\"", r#""a\"b\\c""#, r#""a\c""#, r"a\b", "é"];
+        for key in keys.into_iter().chain([long.as_str(), &longer, &quoted[0], &quoted[1]]) {
+            let is_accepted = idempotency_key(&headers("idempotency-key", &[key])).is_ok();
+            assert_eq!(is_documented(IDEMPOTENCY_KEY, key), is_accepted, "{key}");
+        }
+        for tag in ["\"3\"", "W/\"3\"", "\"-3\"", "\"+3\"", "3", "*", "\"\"", "\"1234567890123456789\"", "w/\"3\""] {
+            assert_eq!(is_documented(VERSION_TAG, tag), version(&headers("if-match", &[tag])).is_ok(), "{tag}");
+        }
+        for token in ["", "abc.1", "a b", "é"] {
+            assert_eq!(
+                is_documented(POSITION, token),
+                position(&headers("lungo-position", &[token])).is_ok(),
+                "{token}"
+            );
+        }
+        let partner = crate::order::PartnerId::new();
+        let revision = crate::admission::Revision::default().token(partner, &crate::order::CustomerId("ada".into()));
+        assert!(is_documented(REVISION_TAG, &format!("W/\"{revision}\"")));
     }
 
     #[rstest]

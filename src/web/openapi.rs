@@ -1,5 +1,7 @@
 //! The OpenAPI 3.1 document. It is made once from the Rust types, and the bodies of requests are validated against it.
 
+mod links;
+mod parameters;
 mod problems;
 
 use std::sync::LazyLock;
@@ -151,6 +153,7 @@ static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     document["components"]["securitySchemes"] = security_schemes();
     document["webhooks"] = webhooks_sent();
     problems::add_problems(&mut document, problems::PROBLEMS);
+    links::add_links(&mut document);
     operations_of(&mut document).for_each(|operation| {
         optional_body(operation);
         // Silence would mean that the document as a whole says which key is needed.
@@ -308,6 +311,25 @@ mod tests {
         for (name, schema) in [schemas_of::<CreateOrder>(), schemas_of::<DraftOrder>()].concat() {
             assert_eq!(document()["components"]["schemas"][&name], schema, "{name}");
         }
+    }
+
+    #[test]
+    fn parameters_have_the_forms_that_are_accepted() {
+        let schema = |path: &str, method: &str, name: &str| {
+            let parameters = document()["paths"][path][method]["parameters"].as_array().unwrap();
+            parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"].clone()
+        };
+        for (path, method, pattern) in [
+            ("/v1/orders", "post", crate::web::headers::REVISION_TAG),
+            ("/v1/orders/{order_id}/pickup", "put", crate::web::headers::VERSION_TAG),
+            ("/v1/admin/orders/{order_id}/refund", "post", crate::web::headers::VERSION_TAG),
+        ] {
+            let schema = schema(path, method, "If-Match");
+            assert_eq!((&schema["type"], &schema["pattern"]), (&json!("string"), &json!(pattern)), "{path}");
+        }
+        assert_eq!(schema("/v1/orders/ongoing", "get", "If-None-Match"), json!({"type": "string"}));
+        assert_eq!(schema("/v1/admin/orders", "get", "cursor")["format"], "uuid");
+        assert_eq!(schema("/v1/admin/orders", "get", "cursor").get("pattern"), None);
     }
 
     #[test]

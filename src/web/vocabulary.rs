@@ -3,6 +3,8 @@
 
 pub mod shapes;
 
+use std::sync::LazyLock;
+
 use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize, Serializer};
 use strum::VariantArray;
@@ -141,9 +143,9 @@ pub const CURRENCY_FORMAT: &str = "iso-4217";
 
 impl PartialSchema for Currency {
     fn schema() -> RefOr<Schema> {
+        static CODES: LazyLock<Vec<Currency>> = LazyLock::new(|| Currency::all().collect());
         text()
-            .min_length(Some(3))
-            .max_length(Some(3))
+            .enum_values(Some(CODES.iter().map(Currency::as_str)))
             .format(Some(SchemaFormat::Custom(CURRENCY_FORMAT.into())))
             .description(Some("An ISO 4217 code."))
             .into()

@@ -3,6 +3,7 @@
 mod drafts;
 mod edge;
 mod events;
+mod examples;
 mod operators;
 mod orders;
 mod wire;

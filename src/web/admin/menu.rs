@@ -55,13 +55,17 @@ pub struct ItemList {
         {"option_id": "milk_oat", "name": "Oat milk", "price": 60}]}]}))]
 pub struct ItemSettings {
     /// 1 to 100 characters, without control characters or blank ends.
-    #[schema(max_length = 1000)]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F]([^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F])?$"
+    )]
     name: String,
     /// Minor units of the currency of whichever shop sells it.
-    #[schema(minimum = 0, maximum = 1000000000)]
+    #[schema(minimum = 0, maximum = 1000000)]
     price: i64,
     /// How long one piece takes: 0 to 3600.
-    #[schema(maximum = 1000000)]
+    #[schema(maximum = 3600)]
     make_seconds: u32,
     #[schema(value_type = Option<Vec<shapes::OptionGroup>>, max_items = 20)]
     option_groups: Option<Vec<OptionGroup>>,
@@ -113,7 +117,7 @@ pub struct ShopItemList {
 #[schema(example = json!({"price": 390, "available": false, "until": null}))]
 pub struct ShopItemSettings {
     /// The shop's own price in minor units; null for the partner's.
-    #[schema(minimum = 0, maximum = 1000000000)]
+    #[schema(minimum = 0, maximum = 1000000)]
     price: Option<i64>,
     /// It is by default.
     available: Option<bool>,
@@ -142,7 +146,7 @@ pub async fn list_items(
 #[utoipa::path(
     put, path = "/v1/admin/partners/{partner_id}/items/{item_id}", operation_id = "putItem", tag = "admin",
     security(("adminKey" = [])),
-    params(("partner_id" = Uuid, Path), ("item_id" = String, Path, description = "1 to 64 of a-z, 0-9, `_` and `-`.")),
+    params(("partner_id" = Uuid, Path), ("item_id" = String, Path, description = "1 to 64 of a-z, 0-9, `_` and `-`.", pattern = "^[a-z0-9_-]{1,64}$")),
     request_body = ItemSettings, responses((status = 200, description = "The item.", body = ItemView))
 )]
 pub async fn put_item(

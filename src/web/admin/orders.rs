@@ -184,6 +184,7 @@ pub struct OrderFilter {
     parked: Option<bool>,
     partner_id: Option<Uuid>,
     /// `next_cursor` of the page before.
+    #[param(format = Uuid)]
     cursor: Option<String>,
     /// 1 to 200; 50 by default.
     #[param(minimum = 1, maximum = 200)]

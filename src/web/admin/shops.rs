@@ -82,7 +82,11 @@ pub struct ShopSettings {
     /// Whose shop it is: never changes.
     partner_id: Uuid,
     /// 1 to 100 characters, without control characters or blank ends.
-    #[schema(max_length = 1000)]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F]([^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F])?$"
+    )]
     name: String,
     currency: Currency,
     /// By its IANA name; `UTC` by default.
@@ -92,22 +96,22 @@ pub struct ShopSettings {
     #[schema(value_type = Option<shapes::Hours>)]
     hours: Option<Hours>,
     /// Nothing is taken for the last minutes before closing: 0 to 240; 0 by default.
-    #[schema(maximum = 1000000)]
+    #[schema(maximum = 240)]
     last_order_minutes: Option<u32>,
     /// Left as it is by default; a new shop is open.
     mode: Option<SetMode>,
     /// Whether orders are accepted on the shop's behalf; not by default.
     auto_accept: Option<bool>,
     /// Orders in progress from which on nothing more is taken: 1 to 10000; 100 by default.
-    #[schema(maximum = 1000000)]
+    #[schema(minimum = 1, maximum = 10000)]
     max_in_progress: Option<u32>,
     /// Whether the shop says when it starts, finishes and hands over; it does by default.
     tracks_steps: Option<bool>,
     /// Places where orders are made side by side: 1 to 100; 2 by default.
-    #[schema(maximum = 1000000)]
+    #[schema(minimum = 1, maximum = 100)]
     stations: Option<u32>,
     /// Scheduled orders in one 15-minute slot: 0 to 10000; 20 by default.
-    #[schema(maximum = 1000000)]
+    #[schema(maximum = 10000)]
     slot_capacity: Option<u32>,
     /// Whether the built-in simulator plays it; not by default.
     simulated: Option<bool>,

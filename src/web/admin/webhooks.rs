@@ -36,7 +36,7 @@ pub struct NewReceiver {
     /// A shop has one at most: orders are offered to it there, and it is told there of those that end without it.
     shop_id: Option<Uuid>,
     /// https, with a host of the public Internet.
-    #[schema(max_length = 2000)]
+    #[schema(max_length = 2000, pattern = "^https?://[^\\s]+$")]
     url: String,
     /// The types of events it wants; all if it is left out. Not for a shop's.
     #[schema(min_items = 1, max_items = 100)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use strum::VariantArray;
 
 use crate::error::{Class, Code};
-use crate::web::openapi::operations_of;
+use crate::web::openapi::{operations_of, parameters};
 use crate::web::problem;
 use crate::web::problem::members::{self, Declared};
 
@@ -104,14 +104,14 @@ pub const PROBLEMS: &[(&str, &[Code])] = {
         ("getOwnShop", &[NotFound]),
         ("listShopOrders", &[DatabaseUnavailable, Overloaded]),
         ("getShopOrder", &[NotFound, DatabaseUnavailable, Overloaded]),
-        ("acceptOrder", &[NotFound, NotPossible, Unprocessable, DatabaseUnavailable, Overloaded, OutcomeUnknown]),
-        ("rejectOrder", A_STEP),
-        ("startOrder", A_STEP),
-        ("readyOrder", A_STEP),
-        ("recallOrder", A_STEP),
-        ("collectedOrder", A_STEP),
-        ("notCollectedOrder", A_STEP),
-        ("shopCancelOrder", A_STEP),
+        ("acceptOrder", A_STEP_OF_A_SHOP),
+        ("rejectOrder", A_STEP_OF_A_SHOP),
+        ("startOrder", A_STEP_OF_A_SHOP),
+        ("readyOrder", A_STEP_OF_A_SHOP),
+        ("recallOrder", A_STEP_OF_A_SHOP),
+        ("collectedOrder", A_STEP_OF_A_SHOP),
+        ("notCollectedOrder", A_STEP_OF_A_SHOP),
+        ("shopCancelOrder", A_STEP_OF_A_SHOP),
         ("setMode", A_REPLACEMENT),
         ("heartbeat", &[NotFound, DatabaseUnavailable, Overloaded, OutcomeUnknown]),
         ("endHeartbeats", &[NotFound, DatabaseUnavailable, Overloaded, OutcomeUnknown]),
@@ -272,6 +272,16 @@ const DECIDED: &[Code] = {
 const A_STEP: &[Code] =
     &[Code::NotFound, Code::NotPossible, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown];
 
+/// What a shop's word about an order may be answered with: when it happened may be wrong.
+const A_STEP_OF_A_SHOP: &[Code] = &[
+    Code::NotFound,
+    Code::NotPossible,
+    Code::Unprocessable,
+    Code::DatabaseUnavailable,
+    Code::Overloaded,
+    Code::OutcomeUnknown,
+];
+
 /// What changing a thing may be answered with that may be changed at any time.
 const A_CHANGE: &[Code] = &[Code::NotFound, Code::DatabaseUnavailable, Code::Overloaded, Code::OutcomeUnknown];
 
@@ -305,6 +315,7 @@ pub fn add_problems(document: &mut Value, table: &[(&str, &[Code])]) {
     for operation in operations_of(document) {
         let Some(id) = operation["operationId"].as_str() else { continue };
         let own = table.remove(id).unwrap_or_else(|| panic!("`{id}` says nothing of its problems"));
+        parameters::add_forms(operation, own);
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
         for code in own.iter().copied().chain(problems_of_form(operation)) {
             let codes = by_status.entry(problem::status(code.class()).as_u16()).or_default();

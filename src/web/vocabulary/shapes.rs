@@ -72,12 +72,18 @@ pub struct Opening {
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OptionGroup {
+    #[schema(pattern = "^[a-z0-9_-]{1,64}$")]
     group_id: String,
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F]([^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F])?$"
+    )]
     name: String,
-    #[schema(maximum = 100)]
+    #[schema(maximum = 20)]
     min: u32,
     /// 0 to 20; more than there are options where one is wanted again.
-    #[schema(maximum = 100)]
+    #[schema(maximum = 20)]
     max: u32,
     #[schema(max_items = 50)]
     options: Vec<ItemOption>,
@@ -87,10 +93,16 @@ pub struct OptionGroup {
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ItemOption {
+    #[schema(pattern = "^[a-z0-9_-]{1,64}$")]
     option_id: String,
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F]([^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\\u2800\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\u0000-\\u001F\\u007F-\\u009F])?$"
+    )]
     name: String,
     /// Minor units on top of the item's price, or off it if negative. No piece costs less than nothing.
-    #[schema(minimum = -1000000000, maximum = 1000000000)]
+    #[schema(minimum = -1000000, maximum = 1000000)]
     price: i64,
 }
 

@@ -90,7 +90,7 @@ pub struct WebhookList {
 #[schema(example = json!({"url": "https://app.example/lungo", "types": ["shop_accepted", "made", "collected"]}))]
 pub struct NewWebhook {
     /// https, with a host of the public Internet.
-    #[schema(max_length = 2000)]
+    #[schema(max_length = 2000, pattern = "^https?://[^\\s]+$")]
     pub url: String,
     /// The types of events it wants; all if it is left out.
     #[schema(min_items = 1, max_items = 100)]
@@ -103,7 +103,7 @@ pub struct NewWebhook {
 #[schema(example = json!({"url": "https://app.example/lungo", "enabled": true}))]
 pub struct WebhookSettings {
     /// https, with a host of the public Internet.
-    #[schema(max_length = 2000)]
+    #[schema(max_length = 2000, pattern = "^https?://[^\\s]+$")]
     url: String,
     /// The types of events it wants; all if it is left out.
     #[schema(min_items = 1, max_items = 100)]
@@ -216,6 +216,7 @@ pub struct DeliveryList {
 pub struct DeliveryFilter {
     result: Option<DeliveryResult>,
     /// `next_cursor` of the page before.
+    #[param(format = Uuid)]
     cursor: Option<String>,
     /// 1 to 200; 20 by default.
     #[param(minimum = 1, maximum = 200)]

@@ -61,11 +61,13 @@ async fn a_url_has_to_be_one_that_may_be_spoken_to() {
         "https://metadata.google.internal/",
         "https://user@hooks.example/",
         "https://hooks.example:25/",
-        "hooks.example",
-        "",
     ] {
         let refused = house.post(&house.partner, "/v1/webhooks", json!({ "url": url })).await;
         assert_eq!((refused.status, refused.pointers()), (422, vec!["/url"]), "{url}");
+    }
+    for url in ["hooks.example", "", "ftp://hooks.example/", "https://hooks.example/a b"] {
+        let refused = house.post(&house.partner, "/v1/webhooks", json!({ "url": url })).await;
+        assert_eq!((refused.status, refused.pointers()), (400, vec!["/url"]), "{url}");
     }
     let webhook = made(&house, &house.partner).await;
     let moved = house.put(&house.partner, &uri(&webhook), json!({"url": "https://localhost.:22/"})).await;
