@@ -421,11 +421,42 @@ export interface components {
             /** @constant */
             type: "urn:lungo:problem:body_too_large";
         };
-        /** @description Says that the customer wants the draft. */
+        /**
+         * @description Says that the customer wants the draft.
+         * @example {
+         *       "confirmed": true
+         *     }
+         */
         Confirmation: {
             confirmed: boolean;
         };
-        /** @description An order, with the total that the customer was shown. */
+        /**
+         * @description An order, with the total that the customer was shown.
+         * @example {
+         *       "customer_id": "cus_82f1",
+         *       "lines": [
+         *         {
+         *           "item_id": "lungo",
+         *           "options": [
+         *             "milk_oat"
+         *           ],
+         *           "quantity": 2
+         *         }
+         *       ],
+         *       "payment": {
+         *         "method": "pm_card_visa"
+         *       },
+         *       "pickup": {
+         *         "name": "Ada",
+         *         "type": "counter"
+         *       },
+         *       "shop_id": "01970000-0000-7000-8000-000000000011",
+         *       "total": {
+         *         "amount": 820,
+         *         "currency": "EUR"
+         *       }
+         *     }
+         */
         CreateOrder: {
             /**
              * @description The partner's own name for its customer. Names are compared byte by byte: `Ada` and `ada` are two customers,
@@ -593,7 +624,25 @@ export interface components {
             /** @constant */
             type: "urn:lungo:problem:draft_expired";
         };
-        /** @description A basket to be priced; with a total, it must be the present one. */
+        /**
+         * @description A basket to be priced; with a total, it must be the present one.
+         * @example {
+         *       "customer_id": "cus_82f1",
+         *       "lines": [
+         *         {
+         *           "item_id": "cappuccino",
+         *           "options": [
+         *             "milk_whole"
+         *           ],
+         *           "quantity": 1
+         *         }
+         *       ],
+         *       "payment": {
+         *         "method": "pm_card_visa"
+         *       },
+         *       "shop_id": "01970000-0000-7000-8000-000000000011"
+         *     }
+         */
         DraftOrder: {
             /**
              * @description The partner's own name for its customer. Names are compared byte by byte: `Ada` and `ada` are two customers,
@@ -1366,7 +1415,14 @@ export interface components {
             operation: string;
             since_at: components["schemas"]["Timestamp"];
         };
-        /** @description Where and when the customer picks the order up. */
+        /**
+         * @description Where and when the customer picks the order up.
+         * @example {
+         *       "name": "Ada",
+         *       "type": "curbside",
+         *       "vehicle": "red van"
+         *     }
+         */
         PickupRequest: {
             /**
              * Format: date-time
@@ -2038,7 +2094,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description The `revision`, in quotes, of the list that the customer has seen. A weak tag says the same. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
                 order_id: string;
@@ -2103,7 +2159,7 @@ export interface operations {
             };
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
+                "Lungo-Position"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2127,9 +2183,9 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description The same key and request give the same order, for ever. A key belongs to one partner and one `customer_id`: the same key for another customer is another order. So repeat a request with the `customer_id` it had first, also for a guest whom the app gives an id of its own. */
-                "Idempotency-Key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description The `revision`, in quotes, of the list that the customer has seen. A weak tag says the same. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2163,8 +2219,8 @@ export interface operations {
             };
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
-                "If-None-Match"?: string | null;
+                "Lungo-Position"?: string;
+                "If-None-Match"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2199,8 +2255,8 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
-                "If-None-Match"?: string | null;
+                "Lungo-Position"?: string;
+                "If-None-Match"?: string;
             };
             path: {
                 order_id: string;
@@ -2237,7 +2293,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
+                "Lungo-Position"?: string;
             };
             path: {
                 order_id: string;
@@ -2263,7 +2319,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
+                "Lungo-Position"?: string;
             };
             path: {
                 order_id: string;
@@ -2290,7 +2346,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
+                "Lungo-Position"?: string;
             };
             path: {
                 order_id: string;
@@ -2320,7 +2376,7 @@ export interface operations {
             };
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
+                "Lungo-Position"?: string;
             };
             path: {
                 order_id: string;
@@ -2346,9 +2402,9 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
+                "Lungo-Position"?: string;
                 /** @description The order's `ETag`, or its `version` in quotes: an order that has changed since is left as it is. A weak tag, as a compressing proxy makes it, says the same. */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
                 order_id: string;
@@ -2379,7 +2435,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description From an earlier answer: this one is at least that fresh. */
-                "Lungo-Position"?: string | null;
+                "Lungo-Position"?: string;
             };
             path: {
                 order_id: string;
@@ -2405,7 +2461,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description The ETag of an answer the client still has. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2437,7 +2493,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description The ETag of an answer the client still has. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
                 shop_id: string;

@@ -109,10 +109,6 @@ fn describe(kind: &Kind) -> (&'static str, String) {
         Kind::ExclusiveMinimum { limit } => ("out_of_range", format!("More than {limit}.")),
         Kind::Format { format } => ("bad_format", format_detail(format)),
         Kind::Pattern { .. } => ("bad_format", "It holds a character that is not allowed here.".into()),
-        // More than a sentence holds; and each such list has a format, which says what it is a list of.
-        Kind::Enum { options } if options.as_array().is_some_and(|words| words.len() > MOST_TOLD) => {
-            ("bad_format", "Expected one of the documented values.".into())
-        }
         Kind::Enum { options } => ("not_allowed", format!("Expected one of: {}.", words_of(options))),
         Kind::Constant { expected_value } => ("not_allowed", format!("Expected: {expected_value}.")),
         Kind::UniqueItems => ("not_allowed", "The same entry twice.".into()),
