@@ -1,7 +1,7 @@
 //! Settings that only the service's user may read, and the files that hold them.
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -34,7 +34,8 @@ impl Secret {
     }
 }
 
-/// The value of the setting `name`: as it was given, or what `file` holds, which its setting `{name}_file` names.
+/// The value of the setting `name`: as it was given, or what `file` holds, which its setting `{name}_file` names. The mode
+/// of such a file is the platform's: Docker and Kubernetes mount their secrets readable by all users of a container.
 ///
 /// # Errors
 /// When both are given, or the file cannot be used. No error has the value.
@@ -72,7 +73,6 @@ fn read(file: &Path) -> Result<String, String> {
     if found.is_dir() {
         return Err("it is a directory".into());
     }
-    check_private(file, &found)?;
     let mut text = String::new();
     opened.take(LONGEST + 1).read_to_string(&mut text).map_err(|fault| fault.to_string())?;
     if text.len() as u64 > LONGEST {
@@ -86,8 +86,9 @@ fn read(file: &Path) -> Result<String, String> {
 /// Whether only the user and the group of a file may open it.
 ///
 /// # Errors
-/// What to do about it otherwise.
-fn check_private(file: &Path, found: &Metadata) -> Result<(), String> {
+/// When it cannot be looked at; otherwise what to do about its mode.
+pub(super) fn check_private(file: &Path) -> Result<(), String> {
+    let found = fs::metadata(file).map_err(|fault| fault.to_string())?;
     match found.permissions().mode() & 0o777 {
         mode if mode & 0o007 == 0 => Ok(()),
         mode => Err(format!(
@@ -97,20 +98,12 @@ fn check_private(file: &Path, found: &Metadata) -> Result<(), String> {
     }
 }
 
-/// The same of a file that is only named.
-///
-/// # Errors
-/// As [`check_private`], or when it cannot be looked at.
-pub(super) fn check_file_private(file: &Path) -> Result<(), String> {
-    check_private(file, &fs::metadata(file).map_err(|fault| fault.to_string())?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_its_own_holds_a_secret_that_others_cannot_open() {
+    fn a_file_of_its_own_holds_a_secret() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let write = |name: &str, text: &[u8], mode: u32| {
@@ -119,7 +112,7 @@ mod tests {
             path(name)
         };
         let secret = |file: &Path| or_of_file::<Secret>("stripe_key", None, Some(file));
-        for (text, mode) in [("sk_test_51", 0o600), ("sk_test_51\n", 0o640), ("sk_test_51\r\n", 0o400)] {
+        for (text, mode) in [("sk_test_51", 0o600), ("sk_test_51\n", 0o640), ("sk_test_51\r\n", 0o444)] {
             assert_eq!(secret(&write("right", text.as_bytes(), mode)).unwrap().unwrap().expose(), "sk_test_51");
             fs::remove_file(path("right")).unwrap();
         }
@@ -129,7 +122,6 @@ mod tests {
         let fault = or_of_file("stripe_key", "sk_test_51".parse::<Secret>().ok(), Some(&several)).unwrap_err();
         assert!(fault.contains("both given") && !fault.contains("_51"), "{fault}");
         for (file, why) in [
-            (write("world", b"sk_test_51", 0o644), "chmod 600"),
             (write("empty", b"\n", 0o600), "empty"),
             (write("huge", &[b'x'; 70_000], 0o600), "64 KiB"),
             (write("binary", &[0xff, 0xfe], 0o600), "UTF-8"),

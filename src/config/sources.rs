@@ -10,7 +10,7 @@ use clap::{Arg, Command};
 use serde::Serialize;
 use toml::{Spanned, Value};
 
-use super::secrets::check_file_private;
+use super::secrets::check_private;
 use super::{Secret, without_password};
 
 /// Variables that are ours and no settings: the demo's address and keys, and what tests, benchmarks and the scripts of
@@ -138,7 +138,7 @@ pub fn with_file(mut command: Command, file: &Path) -> Result<Command, String> {
             return Err(at(span, format!("`{name}`: {objection}")));
         }
         if is_secret(arg) || values.iter().any(|value| without_password(value) != *value) {
-            check_file_private(file).map_err(|why| at(span, format!("`{name}`: {why}")))?;
+            check_private(file).map_err(|why| at(span, format!("`{name}`: {why}")))?;
         }
         command = command.mut_arg(id, |arg| arg.default_values(values));
     }
