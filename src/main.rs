@@ -166,6 +166,7 @@ fn announce(running: Running) {
     let env = settings.data.join("demo.env");
     let _ = writeln!(out, "Lungo is listening on http://{address} (API: /docs, console: /console, ready: /readyz)");
     if is_new_demo {
+        tracing::warn!(data = %settings.data.display(), "serve.demo_made");
         let _ = writeln!(
             out,
             "\nThe database is new: it has a DEMO partner with keys, for trying (--demo=false: without)."

@@ -206,9 +206,6 @@ pub async fn serve_by(
     let shops = Arc::new(shops);
     // Only now: whoever holds these files already has its address in the keys' file.
     let is_new_demo = settings.demo && demo::prepare(&store, &settings.data, &base_url, settings.pace).await?;
-    if is_new_demo {
-        tracing::warn!(data = %settings.data.display(), "serve.demo_made");
-    }
     let link = access::secret();
     let has_link = store.add_first_link(access::hash(&link), now()).await?;
     let console_url = settings.console_url.as_deref().unwrap_or(&base_url).to_owned();
