@@ -15,6 +15,7 @@ mod logging;
 mod migrate;
 mod postgres;
 mod private;
+mod readme;
 mod receiver;
 mod restored;
 mod routes;
