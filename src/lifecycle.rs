@@ -1,6 +1,6 @@
 //! The two state machines of an order: what may happen to it, and where its money may be.
 //!
-//! [`RULES`] is the one table. The transition function, what is ongoing, the diagram in the README,
+//! [`RULES`] is the one table. The transition function, what is ongoing, the diagram in the book,
 //! the CHECK lists and the trigger of the database and the operators' view are all derived from it;
 //! a test compares each derived place with the table.
 

@@ -1,6 +1,6 @@
-//! How an order changes. A status changes only in [`change`], which has four doors:
-//! [`Store::commit`] (a worker with a claim), [`Store::receive`] (word from outside), [`Store::command`] (an operator)
-//! and [`Store::expire`] (the timer).
+//! How an order changes. A status changes only in [`change`], which has five doors: [`Store::commit`] (a worker with a
+//! claim), [`Store::claim`] (sets an order aside), [`Store::receive`] (word from outside), [`Store::command`] (an
+//! operator) and [`Store::expire`] (the timer).
 
 pub(super) mod commands;
 

@@ -1,7 +1,7 @@
 //! Clients made from the document of the last release (`docs/openapi.json`) must work with the document of this build.
 //!
 //! The rules assume strict clients, as generators make them: a client refuses a missing member and a value that is not
-//! in its list. A new value in an answer is therefore a break, like a removed member. See docs/clients.md.
+//! in its list. A new value in an answer is therefore a break, like a removed member. See docs/src/integrate/generated-clients.md.
 
 mod tests;
 

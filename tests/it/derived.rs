@@ -53,9 +53,9 @@ fn the_trigger_of_the_database_allows_exactly_the_steps_of_the_table() {
 
 #[test]
 fn the_reference_of_settings_is_the_one_of_the_code() {
-    let path = root().join("docs/configuration.md");
+    let path = root().join("docs/src/operate/configuration.md");
     let (begin, end) = ("<!-- settings -->\n", "<!-- /settings -->");
-    let text = fs::read_to_string(&path).expect("docs/configuration.md");
+    let text = fs::read_to_string(&path).expect("docs/src/operate/configuration.md");
     let (before, rest) = text.split_once(begin).expect("it has `<!-- settings -->`");
     let (_, after) = rest.split_once(end).expect("it has `<!-- /settings -->`");
     let declared = <lungo::config::Settings as clap::Args>::augment_args(clap::Command::new("lungo"));
@@ -63,7 +63,10 @@ fn the_reference_of_settings_is_the_one_of_the_code() {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&path, &wanted).expect("it can be written");
     } else {
-        assert!(text == wanted, "docs/configuration.md is stale: `UPDATE=1 cargo test derived` rewrites it");
+        assert!(
+            text == wanted,
+            "docs/src/operate/configuration.md is stale: `UPDATE=1 cargo test derived` rewrites it"
+        );
     }
 }
 
@@ -71,24 +74,28 @@ const BEGIN: &str = "<!-- lifecycle -->";
 const END: &str = "<!-- /lifecycle -->";
 
 #[test]
-fn the_diagram_in_the_readme_is_the_one_of_the_table() {
-    let path = root().join("README.md");
-    let readme = fs::read_to_string(&path).expect("README.md");
-    let (before, rest) = readme.split_once(BEGIN).expect("README.md has `<!-- lifecycle -->`");
-    let (_, after) = rest.split_once(END).expect("README.md has `<!-- /lifecycle -->`");
+fn the_diagram_in_the_book_is_the_one_of_the_table() {
+    let path = root().join("docs/src/concepts/payments.md");
+    let page = fs::read_to_string(&path).expect("the page");
+    let (before, rest) = page.split_once(BEGIN).expect("it has `<!-- lifecycle -->`");
+    let (_, after) = rest.split_once(END).expect("it has `<!-- /lifecycle -->`");
     let wanted = format!("{before}{BEGIN}\n```mermaid\n{}```\n{END}{after}", lifecycle::diagram());
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, &wanted).expect("README.md can be written");
+        fs::write(&path, &wanted).expect("it can be written");
     } else {
-        assert!(readme == wanted, "the diagram in README.md is stale: `UPDATE=1 cargo test derived` rewrites it");
+        assert!(
+            page == wanted,
+            "the diagram of {} is stale: `UPDATE=1 cargo test derived` rewrites it",
+            path.display()
+        );
     }
 }
 
-/// Each line of a command or program in `docs/clients.md` stands, in this order, in the file that CI runs.
+/// Each line of a command or program in `docs/src/integrate/generated-clients.md` stands, in this order, in the file that CI runs.
 #[test]
 fn the_page_about_clients_shows_only_what_is_run() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|fault| panic!("{path}: {fault}"));
-    let page = read("docs/clients.md");
+    let page = read("docs/src/integrate/generated-clients.md");
     let blocks: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
     assert!(blocks.len() >= 6, "each language has a command and a program");
     for block in blocks {
@@ -104,7 +111,7 @@ fn the_page_about_clients_shows_only_what_is_run() {
         for line in shown.lines().map(str::trim) {
             assert!(
                 run.any(|other| other == line),
-                "CI does not run this line of docs/clients.md, or not here: {line}"
+                "CI does not run this line of docs/src/integrate/generated-clients.md, or not here: {line}"
             );
         }
     }

@@ -1,5 +1,6 @@
 //! Everything that is tested from outside the crate, in one binary.
 
+mod book;
 mod cli;
 mod client;
 mod compatible;
@@ -15,7 +16,6 @@ mod logging;
 mod migrate;
 mod postgres;
 mod private;
-mod readme;
 mod receiver;
 mod restored;
 mod routes;

@@ -221,9 +221,9 @@ fn a_delivery_or_a_range_is_sent_again_and_a_secret_is_replaced_without_a_gap() 
 #[path = "../../examples/verify-webhook/verify.rs"]
 mod example;
 
-/// The README's examples believe what Lungo signs, and nothing else; each stands in the README word for word.
+/// The book's examples believe what Lungo signs, and nothing else; each stands in the book word for word.
 #[test]
-fn the_examples_of_the_readme_verify_signatures() {
+fn the_examples_of_the_book_verify_signatures() {
     use lungo::signing::{SigningSecret, headers};
 
     let (old, new, foreign) = (SigningSecret::generate(), SigningSecret::generate(), SigningSecret::generate());
@@ -288,13 +288,10 @@ console.log(JSON.stringify(JSON.parse(readFileSync(0)).map(([s, h, b]) => verify
         let verdicts: Vec<bool> = serde_json::from_slice(&output.stdout).expect("a list");
         assert_eq!(verdicts, wanted, "{program}");
     }
-    let readme = fs::read_to_string(folder.join("../../README.md")).expect("README.md");
+    let page = fs::read_to_string(folder.join("../../docs/src/integrate/webhooks.md")).expect("the page");
     for (language, file) in [("python", "verify.py"), ("js", "verify.mjs"), ("rust", "verify.rs")] {
         let code = fs::read_to_string(folder.join(file)).expect("an example");
-        assert!(
-            readme.contains(&format!("```{language}\n{code}```")),
-            "{file} does not stand in the README word for word"
-        );
+        assert!(page.contains(&format!("```{language}\n{code}```")), "{file} does not stand in the book word for word");
     }
 }
 

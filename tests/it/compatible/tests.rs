@@ -17,7 +17,7 @@ fn the_document_breaks_no_client_of_the_last_release() {
     let may_break = is_breaking_step(versions.0, versions.1);
     assert!(
         broken.is_empty() || may_break,
-        "clients of {} break. Undo these changes, or release them as docs/clients.md says:\n  {}",
+        "clients of {} break. Undo these changes, or release them as docs/src/integrate/generated-clients.md says:\n  {}",
         versions.0,
         broken.join("\n  ")
     );
