@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::{App, Unheard};
 use crate::clock::now;
@@ -14,6 +16,13 @@ use crate::web::problem::Problem;
 const LIMITS: Limits = Limits { max_bytes: 256 * 1024, within: Duration::from_secs(10) };
 const SIGNATURE: &str = "stripe-signature";
 
+/// What a gateway is answered whose event was taken in.
+#[derive(Serialize, ToSchema)]
+pub struct Acknowledged {
+    /// Always true.
+    received: bool,
+}
+
 /// Takes in an event of Stripe's, signed with one of the endpoint's secrets at most five minutes ago. What it says is
 /// taken as a hint, and looked up: so events may be repeated and come in any order. Whatever is not about an order of
 /// this service is acknowledged and forgotten.
@@ -21,7 +30,7 @@ const SIGNATURE: &str = "stripe-signature";
     post, path = "/v1/callbacks/stripe", operation_id = "stripeCallback", tag = "callbacks",
     request_body(content = Object, description = "An event, as Stripe signs it."),
     params(("Stripe-Signature" = String, Header, description = "Time and signatures: `t=…,v1=…`.")),
-    responses((status = 200, description = "Taken in."))
+    responses((status = 200, description = "Taken in.", body = Acknowledged))
 )]
 pub async fn stripe_callback(
     app: web::Data<App>,
@@ -38,7 +47,7 @@ pub async fn stripe_callback(
         return Err(unverified("this service does not work with Stripe").into());
     };
     match callbacks.hear(signature, &body, now()).await {
-        Ok(()) => Ok(HttpResponse::Ok().json(serde_json::json!({"received": true}))),
+        Ok(()) => Ok(HttpResponse::Ok().json(Acknowledged { received: true })),
         Err(Unheard::Unverified(why)) => Err(unverified(&why).into()),
         Err(Unheard::Unreadable(why)) => {
             Err(Failure::new(Code::MalformedRequest, "This is not an event.").because(why).into())

@@ -38,7 +38,12 @@ fn every_example_of_a_request_is_done() {
     let new_shop = made("/v1/admin/shops", "shop_id");
     let new_partner = made("/v1/admin/partners", "partner_id");
     // Before an example closes the shop.
-    let at_the_counter = text(&server.created(&two_lungos("at the counter"))["order_id"]);
+    let mut of_two_lines = two_lungos("at the counter");
+    of_two_lines["lines"].as_array_mut().expect("lines").push(json!({"item_id": "tea", "quantity": 1}));
+    of_two_lines["total"]["amount"] = json!(820 + 300);
+    // The shop may drop one of them, as an example does.
+    of_two_lines["on_unavailable"] = json!("remove_line");
+    let at_the_counter = text(&server.created(&of_two_lines)["order_id"]);
     let mut sent = 0;
     for (template, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
