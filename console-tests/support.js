@@ -105,7 +105,8 @@ export async function startService (...settings) {
 export async function openPage (browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce', ...options })
   const page = await context.newPage()
-  page.setDefaultTimeout(10_000)
+  // Beside the other suites a count on a page may come late.
+  page.setDefaultTimeout(30_000)
   page.faults = []
   page.on('pageerror', error => page.faults.push(`script: ${error.message}`))
   page.on('console', message => {
