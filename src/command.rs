@@ -121,7 +121,7 @@ impl CommandKind {
     /// Whether the order as it stands allows it. Buttons, `operator_actions` and counts derive from this.
     pub fn allowed(self, order: &Order) -> bool {
         match self {
-            // A contradiction where nothing is pending: whoever has seen to it says so.
+            // A contradiction where nothing is pending: the operator who resolved it says so.
             Self::Retry if order.task.unresolved => true,
             Self::Cancel | Self::Retry | Self::ForceComplete | Self::VoidPayment | Self::SettlePayment => {
                 self.allowed_in(order.status, order.payment.status, order.task.stage)

@@ -1,7 +1,7 @@
 //! Gaps in time, after which the outside world speaks first. Pure: it is told what the time is.
 //!
 //! The rule: a deadline is decided only by a timer that could have heard the words that would have come before it. While
-//! nothing ran, the database stood still or the clock was wrong, nobody could say anything; what a tablet kept meanwhile
+//! nothing ran, the database stood still or the clock was wrong, no word could arrive; what a tablet kept meanwhile
 //! arrives a moment later. So after a gap the deadlines of orders that were there before wait for a grace, in which a
 //! word from outside wins. An order that was created after the gap has missed nothing, and waits for nothing.
 
@@ -16,7 +16,7 @@ pub const GAP: Duration = Duration::from_secs(5);
 /// end, however slow the database is.
 const MOST: u32 = 5;
 
-/// Why nobody was heard for a while.
+/// Why no word from outside could arrive for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
     /// This process has just begun.
@@ -151,7 +151,7 @@ mod tests {
         let (mut gaps, began) = watching(100);
         assert_eq!(gaps.sees(after(began, 105), at(105), 0), None);
         assert_eq!(gaps.decides(after(began, 105)), Decides::All);
-        assert_eq!(gaps.decides(after(began, 111)), Decides::Nothing, "whoever speaks now is not heard");
+        assert_eq!(gaps.decides(after(began, 111)), Decides::Nothing, "a word that comes now is too late");
         assert_eq!(gaps.sees(after(began, 120), at(120), 0), Some(Gap::Silence(Duration::from_secs(15))));
         on_until(&mut gaps, began, 121..=179, 0);
         assert_eq!(gaps.decides(after(began, 179)), Decides::CreatedSince(at(120)));

@@ -46,13 +46,13 @@
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `command`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`,
 //! `suspects`, `gaps`, `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never
-//! meet; `stages` and `worker` bring them together. `web` knows the store, and neither the worker nor the ports; its `console` makes pages, for users whom `access` knows;
-//! `notify` knows the store and `foreign`; `bulk` works off what operators do to many orders, and `controls` is where the worker
-//! asks what an operator holds, `instance` where each process says what it is doing; `zones` looks for the newest rules
-//! of time zones; `lost` gives back money whose order the database has
-//! lost, and `recovery` brings orders of a restored backup to where the gateway proves them to be. `serve` wires it all. `files` makes every file. Whoever is not pure may count in
-//! `meters`, which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds
-//! this.
+//! meet; `stages` and `worker` bring them together. `web` knows the store, and neither the worker nor the ports. Its
+//! `console` makes pages for the users that `access` knows. `notify` knows the store and `foreign`. `bulk` does what
+//! operators ask for many orders. `controls` tells the worker what an operator holds, and `instance` tells what each
+//! process does. `zones` looks for the newest rules of time zones. `lost` gives back money whose order the database has
+//! lost, and `recovery` brings orders of a restored backup to where the gateway proves them to be. `serve` wires all of
+//! it. `files` makes every file. Modules that are not pure may count in `meters`, which knows only pure ones.
+//! `simulator::server` is an outside actor with an API of its own. A test holds this.
 
 pub mod access;
 pub mod admission;

@@ -97,7 +97,7 @@ pub struct Running<'a> {
     pub store: &'a Store,
     /// Where it is simulated within this process.
     pub gateway: Option<&'a Arc<GatewaySimulator>>,
-    /// Where the first user of the console chooses a password, if nobody has yet. It is shown nowhere else, and works for
+    /// Where the first user of the console chooses a password, if there is none. It is shown nowhere else, and works for
     /// all who read it: it is not for a log.
     pub console_link: Option<String>,
     /// A demo partner was made just now, in a database that was empty.
@@ -377,8 +377,8 @@ pub async fn serve_by(
     failed.map_or(Ok(()), Err)
 }
 
-/// Waits for connections. Whoever comes while more than [`BACKLOG`] wait to be let in hears nothing, and its system tries
-/// again after a second.
+/// Waits for connections. While more than [`BACKLOG`] of them wait to be accepted, a further client gets no answer, and
+/// its system tries again after a second.
 ///
 /// Of a name's addresses the first that can be had is taken, those of IPv4 before those of IPv6.
 fn listen(endpoint: &Endpoint) -> io::Result<std::net::TcpListener> {

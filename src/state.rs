@@ -164,8 +164,8 @@ impl Order {
         self.promise_at.map(|at| at - Duration::seconds(self.placed.make_seconds.into()))
     }
 
-    /// How much of what was captured must have gone back in the end, whoever asks for it: all of it if the order is undone;
-    /// otherwise what operators decided, and at least what was captured beyond what is due. It is derived from amounts
+    /// How much of what was captured must have gone back in the end, by this service or by hand: all of it if the order
+    /// is undone; otherwise what operators decided, and at least what was captured beyond what is due. It is derived from amounts
     /// alone, so that no order of events can hide a debt. Minor units.
     pub fn must_go_back(&self) -> i64 {
         let payment = &self.payment;

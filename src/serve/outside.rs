@@ -123,10 +123,10 @@ impl Hints {
 impl Hints {
     /// The order that a payment of that name was made for, as the gateway says; `None` if it knows of none.
     async fn order_of(&self, reference: &str) -> Result<Option<OrderId>, String> {
-        let nobody = OrderId(uuid::Uuid::nil());
+        let no_order = OrderId(uuid::Uuid::nil());
         let held = timeout(self.patience, stages::named(reference, &*self.gateway)).await;
         match held.map_err(|_| "the gateway did not answer".to_owned())? {
-            Ok(held) => Ok(held.map(|held| held.order_id).filter(|order| *order != nobody)),
+            Ok(held) => Ok(held.map(|held| held.order_id).filter(|order| *order != no_order)),
             Err(trouble) => Err(trouble.to_string()),
         }
     }

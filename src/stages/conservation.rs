@@ -544,7 +544,7 @@ impl World {
                 }
             }
             Move::CapturedByHand(amount) => drop(self.gateway.books().capture(amount)),
-            // A key that nobody has used is not in anybody's list.
+            // A person finds only what the gateway lists: a key that was never used is not there.
             Move::VoidedByHand => {
                 let mut books = self.gateway.books();
                 if books.status.is_some() {
@@ -567,7 +567,7 @@ impl World {
         }
     }
 
-    /// From now on the gateway is healthy, and everybody does their work.
+    /// From now on the gateway is healthy, and the workers and the timer do all that is pending.
     fn settle(&mut self) {
         self.begun = None;
         while !self.gateway.books().late.is_empty() {

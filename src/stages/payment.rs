@@ -186,7 +186,7 @@ fn difference(order: &Order, held: &Held) -> Option<Event> {
         return contradiction(order, held).event;
     }
     match (order.payment.status, held.status) {
-        // What was taken was held before, whoever took it: the order learns of the hold first.
+        // What was taken was held before, also if a person took it: the order learns of the hold first.
         (P::None | P::Authorizing | P::ActionRequired | P::Unknown, H::Authorized | H::Captured)
         | (P::Declined | P::Voided, H::Authorized | H::Captured | H::ActionRequired) => Some(authorized(held)),
         // The money of an order that is over is released until that is proven, whatever the gateway says meanwhile.

@@ -1,4 +1,4 @@
-//! The timer: decides the orders whose deadline has come, unless nobody could be heard before it (see `gaps`).
+//! The timer: decides the orders whose deadline has come, unless no word could arrive before it (see `gaps`).
 
 use std::time::{Duration, Instant};
 

@@ -105,7 +105,7 @@ impl Counterpart {
         charge
     }
 
-    /// Something happens at the gateway that nobody here asked for.
+    /// A person does something at the gateway itself.
     async fn by_hand(&self, charge: &Charge, what: ByHand) {
         let key = charge.reference.as_ref().unwrap_or(&charge.key);
         self.witness.by_hand(key, what).await.unwrap_or_else(|trouble| panic!("{what:?}: {trouble}"));

@@ -74,7 +74,7 @@ fn go_back_to(server: &mut Server, backup: &Backup) {
     if let Some(url) = on_a_server(server) {
         assert!(!is_done && said.contains("PostgreSQL's own means"), "{said}");
         server.kill_9();
-        ask(&url, "DROP SCHEMA public CASCADE").expect("nobody holds it");
+        ask(&url, "DROP SCHEMA public CASCADE").expect("the service is gone");
         ask(&url, "CREATE SCHEMA public").expect("it was dropped");
         run_file(&url, &backup.file, &[]).expect("a whole dump");
         let (is_done, said) = command(server, &["restored", "--since", &stamp(backup.made_at)]);

@@ -494,7 +494,8 @@ fn failing_calls(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
     text.match_indices("failing!(").map(|(at, _)| (at, "warn"))
 }
 
-/// Whoever searches a log needs words: no form that only Rust has, no seconds with 17 digits, and a name for each line.
+/// An operator who searches a log needs words: no form that only Rust has, no seconds with 17 digits, and a name for
+/// each line.
 #[test]
 fn log_lines_have_names_and_words_and_no_text_for_debugging() {
     let src = root().join("src");

@@ -142,7 +142,7 @@ fn no_instance_does_anything_before_it_knows_the_databases_clock() {
         FIRST_BY.lock().unwrap().get_or_insert(thread::current().id());
     };
     let opened = Store::connect(&database.primary, &[], Options { follow_clock, ..options() });
-    // Whoever opens the database has the clock before it has the store.
+    // Opening the database reads its clock before it gives a store.
     assert_eq!(*FIRST_BY.lock().unwrap(), Some(thread::current().id()));
     drop(opened);
 }

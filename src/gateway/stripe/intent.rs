@@ -183,8 +183,8 @@ impl Intent {
         })
     }
 
-    /// All that went back, whoever asked for it. After a partial capture the rest, which was never taken, appears among
-    /// the refunds as well, and is no refund.
+    /// All that went back, by this service and by hand. After a partial capture the rest, which was never taken, appears
+    /// among the refunds as well, and is no refund.
     fn refunded(&self, captured: i64) -> Result<i64, Trouble> {
         let rest = self.amount - captured;
         let (sum, has_rest) = match self.charge() {

@@ -83,7 +83,7 @@ async fn a_step_may_say_when_it_happened() {
     }
     let read = async || house.app.store.order(id).await.unwrap().unwrap().0;
     let awaited_since = read().await.entered_at;
-    // Before it came to the shop nobody can have tapped anything: the tablet's clock is behind.
+    // No barista can have tapped on an order that the shop had not got: the tablet's clock is behind.
     let answer = act_with(&house, id, "accept", json!({"minutes": 8, "occurred_at": in_minutes(-10)})).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(read().await.promise_at, Some(awaited_since + Duration::minutes(8)));
