@@ -27,7 +27,7 @@ fn what_is_misspelt_is_refused_by_every_command() {
 }
 
 #[test]
-fn secrets_come_from_files_that_others_cannot_open() {
+fn secrets_come_from_files_and_an_open_settings_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str, mode: u32| {
         let path = directory.path().join(name);
