@@ -20,7 +20,7 @@ import tempfile
 import time
 import urllib.parse
 
-BINARY = sys.argv[1] if len(sys.argv) > 1 else "target/release/lungo"
+BINARY = sys.argv[1] if len(sys.argv) > 1 else "target/dist/lungo"
 ORDERS = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
 ONGOING = min(20_000, ORDERS // 10)
 ASTRAY = min(1_000, ORDERS // 100)
