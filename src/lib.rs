@@ -7,7 +7,7 @@
 //!
 //! # One order's way
 //! `web::orders` parses the request → `admission` decides about it inside `store`'s next transaction → 202 → `worker`
-//! claims the row → a function of `stages` asks the gateway or the shop → `store` commits what came of it, which
+//! claims the row → `acts` asks the gateway or the shop, through `stages` → `store` commits what came of it, which
 //! `machine` turns into the next state by `lifecycle`'s table → and so on, until nothing is pending on the row.
 //!
 //! # What always holds
@@ -44,9 +44,9 @@
 //! - No clock is read below `web`, `worker`, `notify` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
-//! `order`, `lifecycle`, `state`, `machine`, `command`, `admission`, `catalogue`, `pace`, `why`, `breaker`, `turns`,
-//! `suspects`, `gaps`, `error` and `config` are pure and know only each other. `store`, `gateway` and `shop` never
-//! meet; `stages` and `worker` bring them together. `web` knows the store, and neither the worker nor the ports. Its
+//! `order`, `lifecycle`, `state`, `machine`, `acts`, `work`, `command`, `admission`, `catalogue`, `pace`, `why`,
+//! `breaker`, `turns`, `suspects`, `gaps`, `error` and `config` are pure and know only each other. `store`, `gateway` and
+//! `shop` never meet; `stages` and `worker` bring them together. `web` knows the store, and neither the worker nor the ports. Its
 //! `console` makes pages for the users that `access` knows. `notify` knows the store and `foreign`. `bulk` does what
 //! operators ask for many orders. `controls` tells the worker what an operator holds, and `instance` tells what each
 //! process does. `zones` looks for the newest rules of time zones. `lost` gives back money whose order the database has
@@ -55,6 +55,7 @@
 //! `simulator::server` is an outside actor with an API of its own. A test holds this.
 
 pub mod access;
+pub mod acts;
 pub mod admission;
 pub mod app;
 pub mod breaker;
@@ -104,6 +105,7 @@ pub mod tls;
 pub mod turns;
 pub mod web;
 pub mod why;
+pub mod work;
 pub mod worker;
 pub mod zones;
 

@@ -1,22 +1,23 @@
-//! One act for each stage: ask the outside world, and say what came of it. An act never writes; the worker
-//! commits what it returns. Its undo stands beside it.
+//! The questions of `acts`, asked of the real gateway and the real shops: each with a deadline and behind a breaker.
 
 #[cfg(test)]
 mod conservation;
-mod offer;
-mod payment;
+mod lost;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::lost::{Freed, give_back_lost, named};
+pub use crate::acts::payment::is_ours as is_of;
+use crate::acts::{self, Outcome, Outside, payment};
 use crate::controls::{Controls, port};
-use crate::gateway::{Gateway, Held, Trouble};
+use crate::gateway::{Charge, Gateway, Held, Trouble};
 use crate::lifecycle::{Event, Stage};
 use crate::meters::{self, Called, METERS};
-use crate::shop::{Shops, Unreachable};
+use crate::shop::{Answer, Offer, Shops, Unreachable};
 use crate::state::Order;
-use crate::store::{Again, Claim, Outcome, Strike};
+use crate::store::Claim;
 use crate::turns::Peer;
 
 /// Most calls are answered sooner.
@@ -153,32 +154,67 @@ impl Silence for Unreachable {
     }
 }
 
+/// The ports, as an act on one order asks them.
+struct Asked<'a> {
+    ports: &'a Ports,
+    order: &'a Order,
+}
+
+impl Asked<'_> {
+    async fn gateway<T>(&self, call: impl Future<Output = Result<T, Trouble>> + Send) -> Result<T, Trouble> {
+        self.ports.call(self.order, &payment::peer(self.order), call).await
+    }
+}
+
+impl Outside for Asked<'_> {
+    async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble> {
+        self.gateway(self.ports.gateway.authorize(charge)).await
+    }
+    async fn look_up(&self, charge: &Charge) -> Result<Option<Held>, Trouble> {
+        self.gateway(self.ports.gateway.look_up(charge)).await
+    }
+    async fn capture(&self, charge: &Charge, amount: i64) -> Result<Held, Trouble> {
+        self.gateway(self.ports.gateway.capture(charge, amount)).await
+    }
+    async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
+        self.gateway(self.ports.gateway.void(charge)).await
+    }
+    async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
+        self.gateway(self.ports.gateway.refund(charge, total_refunded)).await
+    }
+    async fn offer(&self, offer: &Offer) -> Result<Answer, Unreachable> {
+        self.ports.call(self.order, &acts::offer::peer(self.order), self.ports.shops.offer(offer)).await
+    }
+    fn auto_accepts(&self, order: &Order) -> bool {
+        (self.ports.auto_accepts)(order)
+    }
+}
+
 /// Who is asked for what is pending on a claimed order.
 pub fn peer(claim: &Claim) -> Peer {
-    match claim.stage() {
-        Stage::Offer => offer::peer(claim.order()),
-        Stage::Authorize | Stage::LookUp | Stage::Capture | Stage::Release => payment::peer(claim.order()),
-    }
+    acts::peer(claim.order(), claim.stage())
 }
 
 /// Does what is pending on a claimed order.
 pub async fn act(claim: &Claim, ports: &Ports) -> Outcome {
-    let order = claim.order();
-    match claim.stage() {
-        Stage::Authorize => payment::authorize(order, ports).await,
-        Stage::LookUp => payment::look_up(order, ports).await,
-        Stage::Capture => payment::capture(order, ports).await,
-        Stage::Release => payment::release(order, ports).await,
-        Stage::Offer => offer::offer(order, ports).await,
-    }
+    act_on(claim.order(), claim.stage(), ports).await
 }
 
-/// What the gateway has to say about an order's payment that the order does not know yet: whoever gets a hint asks.
+async fn act_on(order: &Order, stage: Stage, ports: &Ports) -> Outcome {
+    let mut outcome = acts::act(order, stage, &Asked { ports, order }).await;
+    if let Some(again) = outcome.again.as_mut().filter(|again| again.is_spread) {
+        again.after = spread(again.after);
+    }
+    outcome
+}
+
+/// What the gateway has to say about an order's payment that the order does not know yet; `None` if there is no such
+/// thing: whoever gets a hint asks.
 ///
 /// # Errors
 /// Why the gateway gave no answer.
 pub async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>, Trouble> {
-    payment::news(order, gateway).await
+    Ok(held(order, gateway).await?.and_then(|held| payment::difference(order, &held)))
 }
 
 /// What the gateway holds for an order.
@@ -189,19 +225,6 @@ pub async fn held(order: &Order, gateway: &dyn Gateway) -> Result<Option<Held>, 
     gateway.look_up(&payment::charge(order)).await
 }
 
-/// Whether a payment is the one of that order: its name, its amount, its currency.
-pub fn is_of(order: &Order, held: &Held) -> bool {
-    payment::is_ours(order, held)
-}
-
-/// What the gateway holds under a name of its own.
-///
-/// # Errors
-/// Why the gateway gave no answer.
-pub async fn named(reference: &str, gateway: &dyn Gateway) -> Result<Option<Held>, Trouble> {
-    payment::named(reference, gateway).await
-}
-
 /// Gives up what is held for an order, whatever the order says of it.
 ///
 /// # Errors
@@ -210,34 +233,12 @@ pub async fn give_up(order: &Order, gateway: &dyn Gateway) -> Result<Held, Troub
     gateway.void(&payment::charge(order)).await
 }
 
-/// How money became free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
-#[strum(serialize_all = "snake_case")]
-pub enum Freed {
-    Voided,
-    Refunded,
+/// A random pause of up to `longest` (full jitter).
+fn spread(longest: chrono::Duration) -> chrono::Duration {
+    chrono::Duration::milliseconds(rand::random_range(0..=longest.num_milliseconds()).max(20))
 }
 
-/// Gives back what the gateway lists for an order that there is no more.
-///
-/// # Errors
-/// Why it is not certain that nothing is held any more. It may be asked again.
-pub async fn give_back_lost(listed: &Held, gateway: &dyn Gateway) -> Result<Freed, Trouble> {
-    payment::give_back(listed, gateway).await
-}
-
-fn happened(event: Event) -> Outcome {
-    Outcome { event: Some(event), again: None }
-}
-
-fn again(after: chrono::Duration, why: impl Into<String>) -> Outcome {
-    Outcome { event: None, again: Some(Again { after, why: why.into(), strike: Strike::None }) }
-}
-
-/// Exponential backoff with full jitter: between 0 and `250 ms × 2^attempts`, but at most `cap`.
-/// Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+/// How long to wait before the next of so many attempts (see [`acts::longest_backoff`]).
 pub fn backoff(attempts: i32, cap: chrono::Duration) -> chrono::Duration {
-    let doublings = attempts.clamp(0, 16);
-    let ceiling = (250_i64 << doublings).min(cap.num_milliseconds());
-    chrono::Duration::milliseconds(rand::random_range(0..=ceiling).max(20))
+    spread(acts::longest_backoff(attempts, cap))
 }

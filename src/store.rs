@@ -71,9 +71,7 @@ pub use audit::{AuditFilter, Entry, Logged};
 pub use backup::{Manifest, PutBack, backup, restore};
 pub use browse::{LOOKED_THROUGH, Lot, Sieve, Sifted};
 pub use bulk::{Asks, BulkJob, BulkState, Counted, Deed, Started, Sum};
-#[cfg(test)]
-pub(crate) use changes::worked;
-pub use claim::{Again, Claim, Claims, Lease, Outcome, Strike};
+pub use claim::{Claim, Claims, Lease};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
 pub use duties::Duty;
@@ -109,6 +107,7 @@ use replicas::Replicas;
 use sql::Conn;
 use watchdog::Watchdog;
 
+pub use crate::acts::{Again, Outcome, Strike};
 use crate::admission::Rules;
 use crate::config::Durability;
 use crate::error::{Code, Failure};

@@ -294,6 +294,7 @@ async fn act(claim: &Claim, ports: &Ports) -> Outcome {
     let outcome = AssertUnwindSafe(stages::act(claim, ports)).catch_unwind().await.unwrap_or_else(|_| Outcome {
         event: None,
         again: Some(Again {
+            is_spread: false,
             after: backoff(attempts, chrono::Duration::seconds(15)),
             why: "the act panicked".into(),
             strike: Strike::Panic,

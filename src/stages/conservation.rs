@@ -12,7 +12,7 @@ use chrono::Duration;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Ports, payment};
+use super::Ports;
 use crate::fixtures::{TOTAL, at, order_of, placed};
 use crate::gateway::{Charge, Gateway, Held, HeldStatus, Page, Trouble};
 use crate::lifecycle::{Actor, Event, PaymentStatus, Reason, Refund, Stage, Status};
@@ -20,7 +20,8 @@ use crate::machine::{self, Deadlines};
 use crate::order::{Instant, PaymentAction, Pickup};
 use crate::shop::{Answer, Offer, Shops, Unreachable};
 use crate::state::Order;
-use crate::store::{Outcome, Policy, worked};
+use crate::store::{Outcome, Policy};
+use crate::work::worked;
 
 /// How the gateway takes the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -385,15 +386,7 @@ impl World {
         let ports =
             Ports::new(Arc::new(self.gateway.clone()), Arc::new(NoShops), Box::new(|_| false), patience, patience);
         let claimed = self.order.clone();
-        let outcome = self.runtime.block_on(async {
-            match stage {
-                Stage::Authorize => payment::authorize(&claimed, &ports).await,
-                Stage::LookUp => payment::look_up(&claimed, &ports).await,
-                Stage::Capture => payment::capture(&claimed, &ports).await,
-                Stage::Release => payment::release(&claimed, &ports).await,
-                Stage::Offer => super::offer::offer(&claimed, &ports).await,
-            }
-        });
+        let outcome = self.runtime.block_on(super::act_on(&claimed, stage, &ports));
         self.gateway.books().mood = Mood::Healthy;
         Some((claimed, outcome))
     }
@@ -403,7 +396,8 @@ impl World {
             return;
         }
         let before = self.order.clone();
-        let (after, _) = worked(&before, &outcome, 0, self.now, &self.policy).expect("a sound row");
+        let Policy { lease, deadlines, .. } = &self.policy;
+        let after = worked(&before, &outcome, 0, self.now, *lease, deadlines, |_, _, _| ()).expect("a sound row");
         self.log.push(format!("{:?} by a worker", outcome.event));
         if let Some(event) = &outcome.event {
             self.decide(&before, &after, event);
@@ -479,7 +473,7 @@ impl World {
     /// The gateway sends a callback: what it holds is looked up, step by step.
     fn hint(&mut self) {
         for _ in 0..5 {
-            let news = self.runtime.block_on(payment::news(&self.order, &self.gateway)).expect("it is healthy");
+            let news = self.runtime.block_on(super::news(&self.order, &self.gateway)).expect("it is healthy");
             let Some(event) = news else { break };
             assert!(
                 !matches!(event, Event::Contradicted { .. }),

@@ -1,15 +1,15 @@
 //! How a row changes: one step of the machine, one row of the log, and the order's own, written together.
 
-use super::claim::{self, Again, Outcome, Strike};
 use super::rows::event::NewEventRow;
 use super::tx::Tx;
 use super::{Error, Policy, Result};
+use crate::acts::Outcome;
 use crate::lifecycle::{Actor, Event};
 use crate::machine::{self, Refused, When};
 use crate::meters::Happened;
 use crate::order::{Hash, Instant};
 use crate::state::Order;
-use crate::suspects::DEATH;
+use crate::work;
 
 /// One change of an order that was just read in this transaction, written as a whole, and handed to the local worker if
 /// there is more to do at once.
@@ -29,7 +29,7 @@ pub(super) fn apply(
 }
 
 /// One step of an order, as the log is to have it.
-pub(crate) struct Step {
+pub(super) struct Step {
     row: NewEventRow,
     happened: Happened,
 }
@@ -40,8 +40,8 @@ impl Step {
     }
 }
 
-/// THE function through which every order changes: one step of the machine, and one row for `order_events`. [`write`]
-/// writes both.
+/// One step of the machine, and one row for `order_events`. [`write`] writes both. Together with [`worked`] it is the
+/// only function through which an order changes.
 fn change(
     before: &Order,
     event: &Event,
@@ -54,8 +54,9 @@ fn change(
     Ok((after, step))
 }
 
-/// What a worker's result makes of an order. `blamed_before` is what the order was blamed with when it was claimed.
-pub(crate) fn worked(
+/// What a worker's result makes of an order, and the steps of it. `blamed_before` is what the order was blamed with when
+/// it was claimed.
+pub(super) fn worked(
     before: &Order,
     outcome: &Outcome,
     blamed_before: i32,
@@ -63,46 +64,11 @@ pub(crate) fn worked(
     policy: &Policy,
 ) -> Result<(Order, Vec<Step>)> {
     let mut steps = Vec::with_capacity(1);
-    let mut order = before.clone();
-    if let Some(event) = &outcome.event {
-        let event = machine::as_found(before, event.clone());
-        let (after, step) = match change(before, &event, Actor::Worker, now, policy) {
-            Ok(changed) => changed,
-            Err(refused) => {
-                let event = Event::Contradicted { what: refused.to_string() };
-                surely(change(before, &event, Actor::Worker, now, policy))?
-            }
-        };
-        order = after;
-        steps.push(step);
-    }
-    if order.task.stage == before.task.stage {
-        // It came back: whatever killed a process before was not this order. A panic names its culprit.
-        let panicked = matches!(&outcome.again, Some(Again { strike: Strike::Panic, .. }));
-        order.task.blame = if panicked { blamed_before.saturating_add(DEATH) } else { 0 };
-    }
-    if order.task.fence == before.task.fence {
-        let (after, why, strike) = match &outcome.again {
-            Some(again) => (again.after, again.why.as_str(), again.strike),
-            None => (policy.lease, "the stage did not finish", Strike::None),
-        };
-        let task = &mut order.task;
-        task.fence += 1;
-        task.leased_until = None;
-        task.next_attempt_at = task.stage.map(|_| now + after);
-        task.errors += i32::from(strike == Strike::Error);
-        // An operator who looks at a contradiction or a failed refund needs to know what it was.
-        if task.last_error == before.task.last_error && !task.unresolved {
-            task.last_error = Some(why.to_owned());
-        }
-        if task.parked_at.is_none() && claim::is_poison(&order) {
-            let event = Event::Parked { why: order.task.last_error.clone().unwrap_or_default() };
-            let (parked, step) = surely(change(&order, &event, Actor::Worker, now, policy))?;
-            order = parked;
-            steps.push(step);
-        }
-    }
-    Ok((order, steps))
+    let stepped = |before: &Order, after: &Order, event: &Event| {
+        steps.push(Step::of(Some(before), after, event, Actor::Worker));
+    };
+    let worked = work::worked(before, outcome, blamed_before, now, policy.lease, &policy.deadlines, stepped);
+    Ok((surely(worked)?, steps))
 }
 
 /// A change that the machine never refuses, unless the row is not what it should be.

@@ -7,10 +7,11 @@ use strum::VariantArray;
 use tokio::sync::mpsc;
 
 use super::restored::Withheld;
-use crate::lifecycle::{Event, Stage};
+use crate::lifecycle::Stage;
 use crate::order::{Instant, OrderId};
 use crate::state::Order;
-use crate::suspects::{CONDEMNED, DEATH, Leave, SUSPECTED, Trials};
+use crate::suspects::{DEATH, Leave, SUSPECTED, Trials};
+use crate::work;
 
 /// The right to work on one order at one stage, for the time of a lease. Only the store makes one, and
 /// [`Store::commit`] consumes it: acting without a lease, or committing twice, does not compile.
@@ -131,30 +132,6 @@ impl Drop for Trial {
     }
 }
 
-/// What came of a worker's act.
-#[derive(Debug)]
-pub struct Outcome {
-    pub event: Option<Event>,
-    /// If the order still stands in the same stage afterwards: when to try again, and why.
-    pub again: Option<Again>,
-}
-
-#[derive(Debug)]
-pub struct Again {
-    pub after: Duration,
-    pub why: String,
-    pub strike: Strike,
-}
-
-/// Whether a failed attempt counts towards parking the row. What is merely unavailable, unknown or switched off
-/// never counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strike {
-    None,
-    Error,
-    Panic,
-}
-
 /// The local worker's queues, one a stage. A row is leased to this instance only when there is room in them.
 #[derive(Clone)]
 pub(super) struct Handoff {
@@ -182,24 +159,9 @@ impl Handoff {
     }
 }
 
-/// After this many errors of no known class a row is set aside for an operator.
-const MAX_ERRORS: i32 = 8;
-
-/// Leases the order to this instance, in memory: the caller writes the row. `share` is what a suspect is blamed with
-/// until it comes back.
+/// Leases the order to this instance, in memory: the caller writes the row.
 pub(super) fn lease(order: &mut Order, stage: Stage, now: Instant, lease: Duration, share: i32) -> Claim {
-    let task = &mut order.task;
-    let blamed_before = task.blame;
-    task.blame = task.blame.saturating_add(share);
-    task.fence += 1;
-    task.attempts += 1;
-    task.leased_until = Some(now + lease);
-    task.next_attempt_at = task.leased_until;
+    let blamed_before = order.task.blame;
+    work::lease(order, now, lease, share);
     Claim { order: Box::new(order.clone()), stage, blamed_before, trial: None }
-}
-
-/// Whether the row came back with errors and panics too often, at a stage that may be set aside.
-pub(super) fn is_poison(order: &Order) -> bool {
-    let task = &order.task;
-    task.stage.is_some_and(Stage::may_be_parked) && (task.errors >= MAX_ERRORS || task.blame >= CONDEMNED)
 }

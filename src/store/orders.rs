@@ -9,7 +9,7 @@ use diesel::prelude::*;
 
 use super::accept::taken;
 use super::changes::{apply, certain, surely, worked, write};
-use super::claim::{Claim, Lease, Outcome};
+use super::claim::{Claim, Lease};
 use super::drafts::{self, Draft};
 use super::position::{Place, Position};
 use super::rows::event::OCCURRED_AT;
@@ -18,12 +18,14 @@ use super::schema::{order_events, orders};
 use super::sql::{Conn, Json};
 use super::tx::{Touching, Tx, Urgency};
 use super::{Error, Policy, Result, Store};
+use crate::acts::Outcome;
 use crate::admission::Revision;
-use crate::lifecycle::{Actor, Event, EventKind, RULES, Stage, Status};
+use crate::lifecycle::{Actor, Event, EventKind, RULES, Status};
 use crate::machine::{self, Refused, When};
 use crate::meters::{METERS, WordResult};
 use crate::order::{Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
+use crate::work;
 
 /// What became of a commit.
 #[derive(Debug)]
@@ -430,11 +432,9 @@ pub(super) fn readable(tx: &mut Tx, row: OrderRow, now: Instant) -> Result<Optio
     Ok(None)
 }
 
-/// A result came too late, but it may tell of money: if the order's money is on its way back, look again now.
+/// A result came too late, but it may tell of money.
 fn wake_release(tx: &mut Tx, before: Order, now: Instant) -> Result<()> {
-    if before.task.stage == Some(Stage::Release) && before.task.leased_until.is_none() {
-        let mut order = before.clone();
-        order.task.next_attempt_at = Some(now);
+    if let Some(order) = work::woken(&before, now) {
         tx.update_task(&before, &order)?;
     }
     Ok(())

@@ -85,7 +85,10 @@ fn done(event: Event) -> Outcome {
 }
 
 fn failed(strike: Strike) -> Outcome {
-    Outcome { event: None, again: Some(Again { after: Duration::zero(), why: "a test".into(), strike }) }
+    Outcome {
+        event: None,
+        again: Some(Again { after: Duration::zero(), is_spread: false, why: "a test".into(), strike }),
+    }
 }
 
 fn with_lease(seconds: i64) -> Options {
@@ -446,7 +449,7 @@ async fn a_deadline_decides_what_is_leased_and_releases_what_may_be_held(bench: 
 }
 
 fn again() -> Again {
-    Again { after: Duration::zero(), why: "a test".into(), strike: Strike::None }
+    Again { after: Duration::zero(), is_spread: false, why: "a test".into(), strike: Strike::None }
 }
 
 async fn what_is_not_due_is_left_alone(bench: &mut Bench) {

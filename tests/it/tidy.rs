@@ -10,6 +10,8 @@ const PURE: &[&str] = &[
     "lifecycle",
     "state",
     "machine",
+    "acts",
+    "work",
     "command",
     "admission",
     "pace",

@@ -405,7 +405,12 @@ impl<'b> Run<'b> {
         }
         let outcome = acted.unwrap_or_else(|_| Outcome {
             event: None,
-            again: Some(Again { after: Duration::zero(), why: "a panic".into(), strike: Strike::Panic }),
+            again: Some(Again {
+                after: Duration::zero(),
+                is_spread: false,
+                why: "a panic".into(),
+                strike: Strike::Panic,
+            }),
         });
         self.bench.store.commit(claim, outcome, now).await.unwrap();
     }

@@ -12,7 +12,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::super::changes::{apply, bear, worked, write};
-use super::super::claim::{Handoff, Outcome};
+use super::super::claim::Handoff;
 use super::super::engine::Database;
 use super::super::hosts::Hosts;
 use super::super::lists::feed_of;
@@ -21,6 +21,7 @@ use super::super::sql::Conn;
 use super::super::tx::{Claims, Touching, Tx};
 use super::super::{Error, Policy, Result};
 use super::{BigInt, RunQueryDsl};
+use crate::acts::Outcome;
 use crate::fixtures::{at, order};
 use crate::lifecycle::{Actor, Event};
 use crate::order::{Hash, OrderId, PartnerId};

@@ -9,15 +9,12 @@
 use std::cmp::Ordering;
 
 use chrono::Duration;
-use uuid::Uuid;
 
-use super::{Freed, Ports, again, backoff, happened};
-use crate::gateway::{Charge, Gateway, Held, HeldStatus, Trouble};
+use super::charge::{Charge, Held, HeldStatus, Trouble};
+use super::{Outcome, Outside, Pause, again, backoff, happened};
 use crate::lifecycle::{Event, PaymentStatus, Stage, Status};
 use crate::machine;
-use crate::order::{Money, OrderId};
-use crate::state::{Order, authorization_key};
-use crate::store::Outcome;
+use crate::state::Order;
 use crate::turns::Peer;
 
 /// The longest pause between two tries of what an order waits for …
@@ -26,11 +23,11 @@ const PATIENCE: Duration = Duration::seconds(15);
 const RELEASE_PATIENCE: Duration = Duration::minutes(15);
 
 /// Asks the gateway to hold the money.
-pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
+pub(super) async fn authorize(order: &Order, outside: &impl Outside) -> Outcome {
     if !order.intact {
         return happened(Event::OrderDamaged);
     }
-    match ports.call(order, &peer(order), ports.gateway.authorize(&charge(order))).await {
+    match outside.authorize(&charge(order)).await {
         Ok(held) => found(order, &held),
         Err(Trouble::Refused(refusal)) => happened(Event::PaymentDeclined { refusal }),
         // No other try is any better: the order waits for an operator, and its deadline ends it.
@@ -38,26 +35,26 @@ pub(super) async fn authorize(order: &Order, ports: &Ports) -> Outcome {
             happened(Event::Parked { why: trouble.to_string() })
         }
         Err(trouble) if order.payment.status == PaymentStatus::Unknown => {
-            try_again(machine::look_up_after(order, order.task.attempts), trouble)
+            try_again(Pause::exactly(machine::look_up_after(order, order.task.attempts)), trouble)
         }
         Err(Trouble::Unanswered(_)) => happened(Event::PaymentUnanswered),
         Err(trouble) => Outcome {
             event: (order.payment.status == PaymentStatus::None).then_some(Event::PaymentAttempted),
-            ..try_again(backoff(order.task.attempts, PATIENCE), trouble)
+            ..try_again(backoff(order, PATIENCE), trouble)
         },
     }
 }
 
 /// Finds out what became of an authorization: it was never answered, the bank asks the customer, or (a day
 /// later) it was released and should have stayed so.
-pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
-    let next = machine::look_up_after(order, order.task.attempts);
+pub(super) async fn look_up(order: &Order, outside: &impl Outside) -> Outcome {
+    let next = Pause::exactly(machine::look_up_after(order, order.task.attempts));
     // Every second time the request itself is repeated: under its key it finds out as well as a look-up does, and a
     // gateway that fails in turns cannot fail it for ever.
     if order.status == Status::New && order.task.attempts % 2 == 0 {
-        return authorize(order, ports).await;
+        return authorize(order, outside).await;
     }
-    match ports.call(order, &peer(order), ports.gateway.look_up(&charge(order))).await {
+    match outside.look_up(&charge(order)).await {
         Ok(Some(held)) if !is_ours(order, &held) => contradiction(order, &held),
         // A day after its release an order's money should be free. What is not has surfaced, and is released again.
         Ok(held) if order.payment.last_look => {
@@ -71,7 +68,7 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
         Ok(held)
             if order.status == Status::New && held.as_ref().is_none_or(|held| held.status == HeldStatus::Prepared) =>
         {
-            authorize(order, ports).await
+            authorize(order, outside).await
         }
         Ok(Some(held)) => found(order, &held),
         Ok(None) => again(next, "the gateway does not know this payment"),
@@ -80,23 +77,21 @@ pub(super) async fn look_up(order: &Order, ports: &Ports) -> Outcome {
 }
 
 /// Takes what is due of what is held, and lets go of the rest.
-pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
+pub(super) async fn capture(order: &Order, outside: &impl Outside) -> Outcome {
     if !order.intact {
         return contradicted(order, "the stored order does not match its hash".into());
     }
     let amount = order.amount_due();
-    match ports.call(order, &peer(order), ports.gateway.capture(&charge(order), amount)).await {
+    match outside.capture(&charge(order), amount).await {
         Ok(held) => believed(order, &held, PATIENCE, "after its capture"),
         // It may have been taken by hand, or the hold may be gone: the refusal alone does not say.
-        Err(Trouble::Refused(refusal)) => {
-            match ports.call(order, &peer(order), ports.gateway.look_up(&charge(order))).await {
-                Ok(Some(held)) if held.status == HeldStatus::Captured || !is_ours(order, &held) => {
-                    believed(order, &held, PATIENCE, "after its capture")
-                }
-                Ok(_) => happened(Event::CaptureRefused { refusal }),
-                Err(trouble) => try_again(backoff(order.task.attempts, PATIENCE), trouble),
+        Err(Trouble::Refused(refusal)) => match outside.look_up(&charge(order)).await {
+            Ok(Some(held)) if held.status == HeldStatus::Captured || !is_ours(order, &held) => {
+                believed(order, &held, PATIENCE, "after its capture")
             }
-        }
+            Ok(_) => happened(Event::CaptureRefused { refusal }),
+            Err(trouble) => try_again(backoff(order, PATIENCE), trouble),
+        },
         Err(trouble) => unanswered(order, "capture", amount, trouble, PATIENCE),
     }
 }
@@ -105,7 +100,7 @@ pub(super) async fn capture(order: &Order, ports: &Ports) -> Outcome {
 fn believed(order: &Order, held: &Held, patience: Duration, when: &str) -> Outcome {
     let why =
         format!("{when} the gateway says {:?}, {} captured, {} refunded", held.status, held.captured, held.refunded);
-    Outcome { event: difference(order, held), ..again(backoff(order.task.attempts, patience), why) }
+    Outcome { event: difference(order, held), ..again(backoff(order, patience), why) }
 }
 
 /// Gives the money back: by void or by refund, whichever the gateway's actual state asks for. Ends only with the
@@ -113,22 +108,22 @@ fn believed(order: &Order, held: &Held, patience: Duration, when: &str) -> Outco
 ///
 /// What is known to be taken is refunded; everything else is voided first, because a void binds the key even before
 /// its authorization arrives, and a gateway that has taken the money refuses it.
-pub(super) async fn release(order: &Order, ports: &Ports) -> Outcome {
-    if order.is_taken() { refund(order, ports).await } else { void(order, ports).await }
+pub(super) async fn release(order: &Order, outside: &impl Outside) -> Outcome {
+    if order.is_taken() { refund(order, outside).await } else { void(order, outside).await }
 }
 
-async fn refund(order: &Order, ports: &Ports) -> Outcome {
+async fn refund(order: &Order, outside: &impl Outside) -> Outcome {
     let payment = &order.payment;
     let target = order.must_go_back() - payment.refunded_elsewhere;
-    match ports.call(order, &peer(order), ports.gateway.refund(&charge(order), target)).await {
+    match outside.refund(&charge(order), target).await {
         // It will not get there: the log of the order says so, and the next try asks anew.
         Ok(held) if is_ours(order, &held) && held.refunded < target => {
             let amount = refunded(order, &held);
-            let again = again(backoff(order.task.attempts, RELEASE_PATIENCE), "the refund failed");
+            let again = again(backoff(order, RELEASE_PATIENCE), "the refund failed");
             Outcome { event: Some(Event::RefundFailed { amount }), ..again }
         }
         Ok(held) => believed(order, &held, RELEASE_PATIENCE, "after its refund"),
-        Err(Trouble::Refused(why)) => found_out(order, ports, &why).await,
+        Err(Trouble::Refused(why)) => found_out(order, outside, &why).await,
         Err(trouble) => unanswered(order, "refund", target, trouble, RELEASE_PATIENCE),
     }
 }
@@ -138,9 +133,9 @@ fn refunded(order: &Order, held: &Held) -> i64 {
     (held.refunded + order.payment.refunded_elsewhere).min(order.payment.captured)
 }
 
-async fn void(order: &Order, ports: &Ports) -> Outcome {
+async fn void(order: &Order, outside: &impl Outside) -> Outcome {
     let charge = charge(order);
-    let refused = match ports.call(order, &peer(order), ports.gateway.void(&charge)).await {
+    let refused = match outside.void(&charge).await {
         Ok(held) if !is_ours(order, &held) => return contradiction(order, &held),
         Ok(held) if matches!(held.status, HeldStatus::Voided | HeldStatus::Declined) => {
             return happened(Event::PaymentVoided);
@@ -149,37 +144,32 @@ async fn void(order: &Order, ports: &Ports) -> Outcome {
         Err(Trouble::Refused(why)) => why,
         Err(trouble) => return unanswered(order, "void", order.placed.total.amount, trouble, RELEASE_PATIENCE),
     };
-    found_out(order, ports, &refused).await
+    found_out(order, outside, &refused).await
 }
 
 /// What the gateway refuses, it refuses because the payment is not what the order knows: what that is, the order has to
 /// be told before anything else is tried.
-async fn found_out(order: &Order, ports: &Ports, refused: &str) -> Outcome {
-    match ports.call(order, &peer(order), ports.gateway.look_up(&charge(order))).await {
+async fn found_out(order: &Order, outside: &impl Outside, refused: &str) -> Outcome {
+    match outside.look_up(&charge(order)).await {
         Ok(Some(held)) if held.status == HeldStatus::Declined && is_ours(order, &held) && !order.is_taken() => {
             happened(Event::PaymentDeclined { refusal: held.refusal.unwrap_or_default() })
         }
         Ok(held) => {
             let event = held.as_ref().and_then(|held| difference(order, held));
             let is_known = !matches!(event, None | Some(Event::Contradicted { .. }));
-            let after = if is_known { Duration::zero() } else { backoff(order.task.attempts, RELEASE_PATIENCE) };
+            let after = if is_known { Pause::exactly(Duration::zero()) } else { backoff(order, RELEASE_PATIENCE) };
             Outcome { event, ..again(after, format!("the gateway refused: {refused}")) }
         }
-        Err(trouble) => try_again(backoff(order.task.attempts, RELEASE_PATIENCE), trouble),
+        Err(trouble) => try_again(backoff(order, RELEASE_PATIENCE), trouble),
     }
 }
 
-/// What has become of an order's payment by now that the order does not know yet; `None` if there is no such thing.
-/// A hint of the gateway's is not believed, only what a look-up says. Where several things happened each look tells
-/// one of them, in the order in which they must have happened.
-pub(super) async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>, Trouble> {
-    let held = gateway.look_up(&charge(order)).await?;
-    Ok(held.and_then(|held| difference(order, &held)))
-}
-
+/// A hint of the gateway's is not believed, only what a look-up says. Where several things happened each look tells one
+/// of them, in the order in which they must have happened.
+///
 /// The next event that brings what an order knows of its payment to what the gateway holds; `None` if they agree, or if
 /// what differs is for a stage to find out that is pending.
-fn difference(order: &Order, held: &Held) -> Option<Event> {
+pub fn difference(order: &Order, held: &Held) -> Option<Event> {
     use HeldStatus as H;
     use PaymentStatus as P;
     if !is_ours(order, held) {
@@ -232,43 +222,8 @@ fn authorized(held: &Held) -> Event {
     }
 }
 
-/// What the gateway holds under a name of its own, of which no order is known.
-pub(super) async fn named(reference: &str, gateway: &dyn Gateway) -> Result<Option<Held>, Trouble> {
-    let order_id = OrderId(Uuid::nil());
-    let total = Money { amount: 0, currency: "XXX".parse().expect("ISO 4217 has a code for no currency") };
-    let (key, method, reference) = (authorization_key(order_id), String::new(), Some(reference.to_owned()));
-    gateway.look_up(&Charge { key, order_id, total, method, traceparent: None, reference }).await
-}
-
-/// Gives back what is held for an order that there is no more: by void or by refund, as the gateway's actual state asks
-/// for. Each call may be repeated, and finds what the one before it did.
-pub(super) async fn give_back(listed: &Held, gateway: &dyn Gateway) -> Result<Freed, Trouble> {
-    let charge = Charge {
-        key: authorization_key(listed.order_id),
-        order_id: listed.order_id,
-        total: listed.total,
-        method: String::new(),
-        traceparent: None,
-        reference: Some(listed.reference.clone()),
-    };
-    match gateway.void(&charge).await {
-        Ok(held) if matches!(held.status, HeldStatus::Voided | HeldStatus::Declined) => return Ok(Freed::Voided),
-        Ok(held) => return Err(Trouble::Unanswered(format!("the gateway still says {:?}", held.status))),
-        // It was taken: what it is now decides, not what it was when it was listed.
-        Err(Trouble::Refused(_)) => {}
-        Err(trouble) => return Err(trouble),
-    }
-    let same = |held: &Held| held.order_id == listed.order_id && held.reference == listed.reference;
-    let held = gateway.look_up(&charge).await?.filter(same);
-    let held = held.ok_or_else(|| Trouble::Unanswered("the gateway does not know what it listed".into()))?;
-    let refunded = gateway.refund(&charge, held.captured).await?.refunded;
-    if refunded >= held.captured {
-        return Ok(Freed::Refunded);
-    }
-    Err(Trouble::Unanswered(format!("{refunded} of {} were given back", held.captured)))
-}
-
-pub(super) fn charge(order: &Order) -> Charge {
+/// What names an order's money in every call to the gateway.
+pub fn charge(order: &Order) -> Charge {
     Charge {
         key: order.authorization_key(),
         order_id: order.id,
@@ -280,7 +235,7 @@ pub(super) fn charge(order: &Order) -> Charge {
 }
 
 /// Each payment method by itself: one whose bank is silent does not hold the others up.
-pub(super) fn peer(order: &Order) -> Peer {
+pub fn peer(order: &Order) -> Peer {
     Peer::Method(order.placed.payment_method.clone())
 }
 
@@ -295,11 +250,11 @@ fn found(order: &Order, held: &Held) -> Outcome {
         HeldStatus::Prepared if order.payment.reference.is_none() => {
             return Outcome {
                 event: Some(Event::PaymentPrepared { reference }),
-                ..again(Duration::zero(), "prepared: now it can be held")
+                ..again(Pause::exactly(Duration::zero()), "prepared: now it can be held")
             };
         }
         HeldStatus::Prepared => {
-            return again(backoff(order.task.attempts, PATIENCE), "the gateway has not begun with it yet");
+            return again(backoff(order, PATIENCE), "the gateway has not begun with it yet");
         }
         HeldStatus::Authorized | HeldStatus::Captured => authorized(held),
         HeldStatus::ActionRequired => match &held.action {
@@ -311,7 +266,8 @@ fn found(order: &Order, held: &Held) -> Outcome {
     })
 }
 
-pub(super) fn is_ours(order: &Order, held: &Held) -> bool {
+/// Whether a payment is the one of that order: its name, its amount, its currency.
+pub fn is_ours(order: &Order, held: &Held) -> bool {
     // A key that was voided before its authorization arrived has no amount of its own.
     let voided_unseen = held.status == HeldStatus::Voided && held.total.amount == 0;
     let is_named = order.payment.reference.as_ref().is_none_or(|reference| *reference == held.reference);
@@ -332,7 +288,7 @@ fn contradiction(order: &Order, held: &Held) -> Outcome {
 /// What cannot be: recorded once, for a person to look at, and tried again where money depends on it.
 fn contradicted(order: &Order, what: String) -> Outcome {
     let is_news = order.task.last_error.as_ref() != Some(&what);
-    let again = again(backoff(order.task.attempts, RELEASE_PATIENCE), what.clone());
+    let again = again(backoff(order, RELEASE_PATIENCE), what.clone());
     Outcome { event: is_news.then_some(Event::Contradicted { what }), ..again }
 }
 
@@ -341,15 +297,15 @@ fn unanswered(order: &Order, operation: &str, amount: i64, trouble: Trouble, pat
     let patience = if matches!(trouble, Trouble::Invalid(_)) { RELEASE_PATIENCE } else { patience };
     Outcome {
         event: is_news.then(|| Event::OperationUnanswered { operation: operation.into(), amount }),
-        ..try_again(backoff(order.task.attempts, patience), trouble)
+        ..try_again(backoff(order, patience), trouble)
     }
 }
 
 /// Tries again after this time, or exactly when the gateway says: what it says is obeyed, and our own patience with its
 /// silence has nothing to do with it.
-fn try_again(after: Duration, trouble: Trouble) -> Outcome {
+fn try_again(after: Pause, trouble: Trouble) -> Outcome {
     let after = match &trouble {
-        Trouble::Later { after: told, .. } => Duration::from_std(*told).unwrap_or(RELEASE_PATIENCE),
+        Trouble::Later { after: told, .. } => Pause::exactly(Duration::from_std(*told).unwrap_or(RELEASE_PATIENCE)),
         Trouble::Unavailable(_) | Trouble::Unanswered(_) | Trouble::Refused(_) | Trouble::Invalid(_) => after,
     };
     again(after, trouble.to_string())
@@ -357,49 +313,19 @@ fn try_again(after: Duration, trouble: Trouble) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::Range;
-
-    use async_trait::async_trait;
     use rstest::rstest;
 
     use super::*;
     use crate::fixtures::{after, at, event, order_in};
-    use crate::gateway::Page;
     use crate::lifecycle::{Actor, EventKind};
-    use crate::order::Instant;
 
-    /// A gateway that only says what it holds.
-    struct Holds(Held);
-
-    #[async_trait]
-    impl Gateway for Holds {
-        async fn authorize(&self, _: &Charge) -> Result<Held, Trouble> {
-            Err(Trouble::Refused("a look-up is a look-up".into()))
-        }
-        async fn look_up(&self, _: &Charge) -> Result<Option<Held>, Trouble> {
-            Ok(Some(self.0.clone()))
-        }
-        async fn capture(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
-            self.authorize(charge).await
-        }
-        async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
-            self.authorize(charge).await
-        }
-        async fn refund(&self, charge: &Charge, _: i64) -> Result<Held, Trouble> {
-            self.authorize(charge).await
-        }
-        async fn list(&self, _: &Range<Instant>, _: Option<&str>) -> Result<Page, Trouble> {
-            Ok(Page { held: vec![self.0.clone()], ..Page::default() })
-        }
-    }
-
-    fn holds(order: &Order, status: HeldStatus, refunded: i64) -> Holds {
+    fn holds(order: &Order, status: HeldStatus, refunded: i64) -> Held {
         let total = order.placed.total;
         let captured = if status == HeldStatus::Captured { total.amount } else { 0 };
         let reference = order.payment.reference.clone().unwrap_or("ref_1".into());
         let action = Some(crate::order::PaymentAction::redirect("https://bank.example".into()));
         let (order_id, refusal) = (order.id, Some("lost_card".into()));
-        Holds(Held { order_id, total, reference, status, captured, refunded, capture_before: None, action, refusal })
+        Held { order_id, total, reference, status, captured, refunded, capture_before: None, action, refusal }
     }
 
     fn captured() -> Order {
@@ -451,14 +377,13 @@ mod tests {
         0,
         Some(EventKind::PaymentAuthorized)
     )]
-    #[tokio::test]
-    async fn only_what_is_new_is_told_and_the_machine_takes_it(
+    fn only_what_is_new_is_told_and_the_machine_takes_it(
         #[case] order: Order,
         #[case] status: HeldStatus,
         #[case] refunded: i64,
         #[case] told: Option<EventKind>,
     ) {
-        let news = news(&order, &holds(&order, status, refunded)).await.unwrap();
+        let news = difference(&order, &holds(&order, status, refunded));
         assert_eq!(news.as_ref().map(Event::kind), told);
         if let Some(event) = news {
             after(&order, &machine::as_found(&order, event), Actor::Gateway, at(9));
@@ -469,18 +394,21 @@ mod tests {
     fn what_the_gateway_says_of_when_to_come_back_is_obeyed_however_often_it_was_asked() {
         let told = Trouble::Later { after: std::time::Duration::from_secs(1), why: "429".into() };
         for patience in [Duration::milliseconds(20), Duration::minutes(15)] {
-            assert_eq!(try_again(patience, told.clone()).again.unwrap().after, Duration::seconds(1));
+            assert_eq!(
+                try_again(Pause { after: patience, is_spread: true }, told.clone()).again.unwrap().after,
+                Duration::seconds(1)
+            );
         }
     }
 
-    #[tokio::test]
-    async fn another_payment_under_the_name_of_an_order_is_quarantined_once() {
+    #[test]
+    fn another_payment_under_the_name_of_an_order_is_quarantined_once() {
         let mut order = order_in(Status::AwaitingShop);
         let mut foreign = holds(&order, HeldStatus::Captured, 0);
-        foreign.0.reference = "ref_of_another".into();
-        let told = news(&order, &foreign).await.unwrap().expect("it is told");
+        foreign.reference = "ref_of_another".into();
+        let told = difference(&order, &foreign).expect("it is told");
         assert_eq!(told.kind(), EventKind::Contradicted);
         order = after(&order, &told, Actor::Gateway, at(2));
-        assert_eq!(news(&order, &foreign).await.unwrap(), None, "the same again is no news");
+        assert_eq!(difference(&order, &foreign), None, "the same again is no news");
     }
 }
