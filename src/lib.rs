@@ -45,14 +45,14 @@
 //!
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `acts`, `work`, `command`, `admission`, `catalogue`, `pace`, `why`,
-//! `breaker`, `turns`, `suspects`, `gaps`, `error` and `config` are pure and know only each other. `store`, `gateway` and
-//! `shop` never meet; `stages` and `worker` bring them together. `web` knows the store, and neither the worker nor the ports. Its
-//! `console` makes pages for the users that `access` knows. `notify` knows the store and `foreign`. `bulk` does what
-//! operators ask for many orders. `controls` tells the worker what an operator holds, and `instance` tells what each
-//! process does. `zones` looks for the newest rules of time zones. `lost` gives back money whose order the database has
-//! lost, and `recovery` brings orders of a restored backup to where the gateway proves them to be. `serve` wires all of
-//! it. `files` makes every file. Modules that are not pure may count in `meters`, which knows only pure ones.
-//! `simulator::server` is an outside actor with an API of its own. A test holds this.
+//! `breaker`, `turns`, `suspects`, `gaps`, `proof`, `error` and `config` are pure and know only each other. `store`,
+//! `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web` knows the store, and neither the
+//! worker nor the ports. Its `console` makes pages for the users that `access` knows. `notify` knows the store and
+//! `foreign`. `bulk` does what operators ask for many orders. `controls` tells the worker what an operator holds, and
+//! `instance` tells what each process does. `zones` looks for the newest rules of time zones. `lost` gives back money
+//! whose order the database has lost, and `recovery` brings orders of a restored backup to where the gateway proves
+//! them to be. `serve` wires all of it. `files` makes every file. Modules that are not pure may count in `meters`,
+//! which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds this.
 
 pub mod access;
 pub mod acts;
@@ -88,6 +88,7 @@ pub mod operator;
 pub mod order;
 pub mod pace;
 pub mod plot;
+pub mod proof;
 pub mod pulse;
 pub mod reconcile;
 pub mod recovery;

@@ -6,8 +6,6 @@
 //! is asked again; an operator can end the wait (`lungo restored --go-on`), which is written into the audit log. Killed
 //! anywhere it begins again: what was found is committed order by order, and found once.
 
-pub mod proof;
-
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +15,12 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use self::proof::{Proof, proof};
 use crate::gateway::{Gateway, Held, HeldStatus, Trouble};
 use crate::lifecycle::Event;
 use crate::logs::failing;
 use crate::meters::METERS;
 use crate::order::{Instant, OrderId};
+use crate::proof::{Proof, proof};
 use crate::stages;
 use crate::state::Order;
 use crate::store::{Duty, Entry, Received, Restored, Scope, Sender, Store, Word};

@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "turns",
     "suspects",
     "gaps",
+    "proof",
 ];
 /// The crates that pure modules may use.
 const PURE_CRATES: &[&str] = &[

@@ -7,7 +7,7 @@
 
 use chrono::Duration;
 
-use crate::gateway::{Held, HeldStatus};
+use crate::acts::charge::{Held, HeldStatus};
 use crate::lifecycle::{Event, PaymentStatus, Status};
 use crate::machine::{self, Deadlines};
 use crate::order::{Instant, OnUnavailable};
