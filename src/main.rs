@@ -1,57 +1,23 @@
 //! The command line. Everything it does is in the library.
 
+mod cli;
+mod manual;
+mod supervisor;
+
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches};
 use eyre::Result;
 use lungo::config::{self, LogFormat, Settings};
 use lungo::logs::{self, Log};
 use lungo::serve::Running;
 use lungo::terminal::{self, Refusal};
 
-/// An order service for coffee chains that never makes the second coffee.
-#[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    serve: Settings,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the service (also without any command)
-    Serve(Box<Settings>),
-    /// Make and revoke keys
-    #[command(subcommand)]
-    Keys(lungo::operator::KeysCommand),
-    /// Order many coffees over HTTP, measure it, and check that none was lost or made twice
-    Load(Box<lungo::load::LoadArgs>),
-    /// Replay the crash that orders the second coffee, against four designs, and count the coffees
-    Collisions(lungo::collisions::CollisionsArgs),
-    /// Compare who polls when told to with who polls at fixed intervals
-    Polls(lungo::load::policies::PollsArgs),
-    /// Print the simulated gateway's ledger and reconcile it with the orders; or be that gateway, as a server that
-    /// speaks like Stripe (`--listen`)
-    Simulator(lungo::operator::SimulatorArgs),
-    /// Make a one-time link by which a user of the console chooses a new password
-    ConsoleLink(lungo::operator::ConsoleLinkArgs),
-    /// Write a backup of the embedded database, also while the service runs
-    Backup(lungo::operator::BackupArgs),
-    /// Put a backup in the place of the embedded database; the service compares its orders with the gateway then
-    Restore(lungo::operator::RestoreArgs),
-    /// Say that the database was restored by other means: its orders are compared with the gateway before anything acts on
-    /// them, and payments of orders that it lacks are given back
-    Restored(lungo::operator::RestoredArgs),
-    /// Move everything from the embedded database to a PostgreSQL server
-    Migrate(lungo::operator::MigrateArgs),
-    /// Print the lifecycle of an order as a Mermaid diagram
-    Lifecycle,
-}
+use cli::{Cli, Command, verbose};
+use supervisor::Supervisor;
 
 /// How long threads that do not listen may hold up the end of the process.
 const LAST_WAIT: Duration = Duration::from_millis(500);
@@ -69,11 +35,6 @@ fn main() -> ExitCode {
 fn without_verbose(words: impl Iterator<Item = OsString>) -> (Vec<OsString>, bool) {
     let (verbose, words): (Vec<_>, Vec<_>) = words.partition(|word| word == "-v" || word == "--verbose");
     (words, !verbose.is_empty())
-}
-
-fn verbose() -> Arg {
-    let help = "Show all causes of an error, and the place in the program";
-    Arg::new("verbose").short('v').long("verbose").global(true).action(ArgAction::SetTrue).help(help)
 }
 
 fn run(words: Vec<OsString>) -> Result<ExitCode> {
@@ -114,6 +75,7 @@ fn run(words: Vec<OsString>) -> Result<ExitCode> {
             terminal::print(format_args!("{}", lungo::lifecycle::diagram()))?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Manual(args)) => manual::write(&args),
     }
 }
 
@@ -129,8 +91,18 @@ fn serve(settings: Settings, flags: impl Iterator<Item = OsString>) -> Result<Ex
     let settings = Settings::from_arg_matches(&matches)?.with_secrets().map_err(unfit)?;
     let _log = start_logging(&settings.log, settings.log_format)?;
     let in_force = config::in_force(&declared, &read, &matches);
+    let supervisor = Supervisor::from_environment();
     block_on(async {
-        lungo::serve::serve(settings, in_force, stop_signal(), announce).await?;
+        supervisor.stay_alive();
+        let stop = async {
+            stop_signal().await;
+            supervisor.stopping();
+        };
+        let ready = |running: Running| {
+            supervisor.ready(running.address);
+            announce(running);
+        };
+        lungo::serve::serve(settings, in_force, stop, ready).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
