@@ -75,6 +75,7 @@ pub use claim::{Claim, Claims, Lease};
 pub use deliveries::{Attempted, Delivery, DeliveryResult, Range, Then};
 pub use drafts::{Draft, Known, Replaced};
 pub use duties::Duty;
+pub use engine::schemas;
 pub use gauges::InStage;
 pub use holds::{Hold, Leased};
 pub use instances::{Instance, ReplicaSeen, Report, SilentPeer, Worked};
@@ -131,6 +132,9 @@ pub enum Error {
     OutcomeUnknown(String),
     #[error("the database cannot be used; nothing was done: {0}")]
     Unavailable(String),
+    /// Its schema is of a newer version of this program: there is no way back but a backup.
+    #[error("the database cannot be used; nothing was done: {0}")]
+    Newer(String),
     #[error("the database holds something it never should: {0}")]
     Damaged(String),
     /// See [`restored`].
@@ -139,6 +143,17 @@ pub enum Error {
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The same, with the name of the database that it is about.
+    fn of(self, database: &str) -> Self {
+        match self {
+            Self::Unavailable(why) => Self::Unavailable(format!("{database}: {why}")),
+            Self::Newer(why) => Self::Newer(format!("{database}: {why}")),
+            other => other,
+        }
+    }
+}
 
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
@@ -153,7 +168,9 @@ impl From<Error> for Failure {
             Error::OutcomeUnknown(_) => {
                 (Code::OutcomeUnknown, "The answer did not come in time. Repeat the request with the same key.")
             }
-            Error::Unavailable(_) => (Code::DatabaseUnavailable, "The database cannot be used now. Try again."),
+            Error::Unavailable(_) | Error::Newer(_) => {
+                (Code::DatabaseUnavailable, "The database cannot be used now. Try again.")
+            }
             Error::Withheld => (Code::DatabaseUnavailable, WITHHELD),
             Error::Damaged(_) => (Code::InternalError, "Something is wrong on our side. It has been logged."),
         };

@@ -130,6 +130,9 @@ fn hint_of_store(fault: &store::Error) -> &'static str {
         store::Error::Unavailable(_) => {
             "Check that the database is there, that this user may use it, and that no other program holds it."
         }
+        store::Error::Newer(_) => {
+            "Install that version or a later one. To go back, restore the backup from before the upgrade."
+        }
         store::Error::Overloaded => "Repeat the command in a moment.",
         store::Error::OutcomeUnknown(_) => "Look at the result before you repeat the command: it may be done already.",
         store::Error::Damaged(_) => "Stop the service, keep a copy of the database, and restore a backup.",

@@ -135,7 +135,10 @@ fn prepare(database: &Path, copy: &Path, from: &Path, since: Option<Instant>, no
     let broken = |fault: Error| Error::Unavailable(format!("{}: this is no sound backup: {fault}", from.display()));
     let mut conn = Conn::Sqlite(open(copy)?);
     check(&mut conn, from, "SELECT integrity_check AS text FROM pragma_integrity_check").map_err(broken)?;
-    Database::Sqlite(copy.display().to_string()).check_not_newer().map_err(broken)?;
+    Database::Sqlite(copy.display().to_string()).check_not_newer().map_err(|fault| match fault {
+        Error::Newer(_) => fault,
+        fault => broken(fault),
+    })?;
     let cluster = cluster_of(&mut conn).map_err(broken)?;
     moved::may_serve(&mut conn, &from.display().to_string())?;
     if database.exists() {

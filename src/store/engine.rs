@@ -38,6 +38,10 @@ const SESSION: &str =
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_standby_names') WHEN '' THEN 'on' ELSE 'remote_apply' END, false)";
 
+/// In `meta`: the version of the program that made the last change of the schema. An older program names it.
+pub(super) const MIGRATED_BY: &str = "migrated_by";
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
 /// Which migrations have been made is written to the database by whoever holds this lock.
 pub(super) const MIGRATING: i64 = 0x6c75_6e67_6f00;
 
@@ -105,15 +109,14 @@ impl Database {
     /// Creates or migrates the database, and gives what tells it from every other; and the same of the embedded one that
     /// it was moved from.
     pub fn prepare(&self, conn: &mut Conn) -> Result<(u64, Option<u64>)> {
-        let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
         let prepared = match conn {
             Conn::Sqlite(conn) => conn
                 .batch_execute("PRAGMA foreign_keys = OFF; PRAGMA journal_mode = WAL")
-                .map_err(|fault| fault.to_string())
+                .map_err(Error::from)
                 .and_then(|()| migrate(conn, OF_SQLITE)),
             Conn::Postgres(conn) => migrate_postgres(conn),
         };
-        prepared.map_err(unavailable)?;
+        prepared.map_err(|fault| fault.of(&self.name()))?;
         moved::may_serve(conn, &self.name())?;
         let cluster: String = schema::meta::table.find("cluster").select(schema::meta::value).first(conn)?;
         let cluster =
@@ -124,7 +127,7 @@ impl Database {
     /// Whether the database has the schema of this program: for those who only look at it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if it has another one, or cannot be opened.
+    /// [`Error::Newer`] or [`Error::Unavailable`] if it has another one, or cannot be opened.
     pub fn check_version(&self) -> Result<()> {
         let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
         let missing = match self.connect(|_| {}).map_err(unavailable)? {
@@ -134,7 +137,7 @@ impl Database {
             }
             Conn::Postgres(mut conn) => missing(&mut conn, &OF_POSTGRES),
         };
-        if missing.map_err(unavailable)? {
+        if missing.map_err(|fault| fault.of(&self.name()))? {
             let fault = "it has the schema of an older version of this program; the service migrates it when it starts";
             return Err(unavailable(fault.into()));
         }
@@ -170,7 +173,7 @@ impl Database {
     pub fn check_not_newer(&self) -> Result<()> {
         let unavailable = |fault: String| Error::Unavailable(format!("{}: {fault}", self.name()));
         let Conn::Sqlite(mut conn) = self.connect(|_| {}).map_err(unavailable)? else { return Ok(()) };
-        missing(&mut conn, &OF_SQLITE).map(drop).map_err(unavailable)
+        missing(&mut conn, &OF_SQLITE).map(drop).map_err(|fault| fault.of(&self.name()))
     }
 
     /// What a connection needs besides, of which there are few, that writes.
@@ -219,56 +222,112 @@ pub(super) fn system_of(conn: &mut Conn) -> Result<String> {
 }
 
 /// Several instances may start at once: one of them migrates, the others wait for it.
-pub(super) fn migrate_postgres(conn: &mut PgConnection) -> std::result::Result<(), String> {
-    let standby: bool = diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>("pg_is_in_recovery()"))
-        .get_result(conn)
-        .map_err(|fault| fault.to_string())?;
+pub(super) fn migrate_postgres(conn: &mut PgConnection) -> Result<()> {
+    let unfit = |why: &str| Err(Error::Unavailable(why.into()));
+    let standby: bool =
+        diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>("pg_is_in_recovery()")).get_result(conn)?;
     if standby {
-        return Err("it is a standby, or has not been promoted yet; the service needs the primary".into());
+        return unfit("it is a standby, or has not been promoted yet; the service needs the primary");
     }
-    conn.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATING})")).map_err(|fault| fault.to_string())?;
-    let migrated = migrate(conn, OF_POSTGRES).and_then(|()| match log::goes_on(conn) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("its events are of a server with more transactions behind it, so that new ones would come \
-            before them: restore it as a copy of the files (pg_basebackup), or raise the next transaction id with \
-            pg_resetwal"
-            .into()),
-        Err(fault) => Err(fault.to_string()),
+    conn.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATING})"))?;
+    let migrated = migrate(conn, OF_POSTGRES).and_then(|()| match log::goes_on(conn)? {
+        true => Ok(()),
+        false => unfit(
+            "its events are of a server with more transactions behind it, so that new ones would come before them: \
+             restore it as a copy of the files (pg_basebackup), or raise the next transaction id with pg_resetwal",
+        ),
     });
     let unlocked = conn.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATING})"));
-    migrated.and(unlocked.map_err(|fault| fault.to_string()))
+    migrated.and(unlocked.map_err(Error::from))
 }
 
-fn migrate<C, DB>(conn: &mut C, migrations: EmbeddedMigrations) -> std::result::Result<(), String>
+/// The program that made the last change of a database's schema.
+trait Signed {
+    /// Its version; `None` where it left none, as programs before 0.2.0 did.
+    fn migrated_by(&mut self) -> Option<String>;
+    /// Says that it is this program.
+    fn sign(&mut self) -> QueryResult<()>;
+}
+
+macro_rules! signed {
+    ($($conn:ty),*) => {$(
+        impl Signed for $conn {
+            fn migrated_by(&mut self) -> Option<String> {
+                schema::meta::table.find(MIGRATED_BY).select(schema::meta::value).first(self).ok()
+            }
+            fn sign(&mut self) -> QueryResult<()> {
+                let value = schema::meta::value.eq(PROGRAM);
+                diesel::insert_into(schema::meta::table)
+                    .values((schema::meta::name.eq(MIGRATED_BY), value))
+                    .on_conflict(schema::meta::name)
+                    .do_update()
+                    .set(value)
+                    .execute(self)
+                    .map(drop)
+            }
+        }
+    )*};
+}
+signed!(SqliteConnection, PgConnection);
+
+fn migrate<C, DB>(conn: &mut C, migrations: EmbeddedMigrations) -> Result<()>
 where
-    C: MigrationHarness<DB>,
+    C: MigrationHarness<DB> + Signed,
     DB: diesel::backend::Backend,
     EmbeddedMigrations: MigrationSource<DB>,
 {
     if missing(conn, &migrations)? {
-        conn.run_pending_migrations(migrations).map_err(|fault| fault.to_string())?;
+        // Before as well: a program that is killed half-way has left a schema that only it knows. A new database has no
+        // place for it yet.
+        let _ = conn.sign();
+        conn.run_pending_migrations(migrations).map_err(|fault| Error::Unavailable(fault.to_string()))?;
+        conn.sign()?;
     }
     Ok(())
 }
 
-/// Whether the database lacks migrations that this program knows. One that this program does not know is an error.
-fn missing<C, DB>(conn: &mut C, migrations: &EmbeddedMigrations) -> std::result::Result<bool, String>
+/// Whether the database lacks migrations that this program knows.
+///
+/// # Errors
+/// [`Error::Newer`] if it has one that this program does not know.
+fn missing<C, DB>(conn: &mut C, migrations: &EmbeddedMigrations) -> Result<bool>
 where
-    C: MigrationHarness<DB>,
+    C: MigrationHarness<DB> + Signed,
     DB: diesel::backend::Backend,
     EmbeddedMigrations: MigrationSource<DB>,
 {
-    let known: Vec<String> = migrations
-        .migrations()
-        .map_err(|fault| fault.to_string())?
-        .iter()
-        .map(|migration| migration.name().version().to_string())
-        .collect();
-    let applied: Vec<MigrationVersion> = conn.applied_migrations().map_err(|fault| fault.to_string())?;
+    let unavailable = |fault: Box<dyn std::error::Error + Send + Sync>| Error::Unavailable(fault.to_string());
+    let known = versions::<DB>(migrations).map_err(unavailable)?;
+    let applied: Vec<MigrationVersion> = conn.applied_migrations().map_err(unavailable)?;
     if let Some(newer) = applied.iter().find(|version| !known.contains(&version.to_string())) {
-        return Err(format!("it has the schema {newer} of a newer version of this program"));
+        let by = conn.migrated_by().map(|program| format!(", which lungo {program} made")).unwrap_or_default();
+        let ours = known.last().map_or("none", String::as_str);
+        return Err(Error::Newer(format!(
+            "it has the schema {newer} of a newer version of this program{by}; this is lungo {PROGRAM}, which knows {ours}"
+        )));
     }
     Ok(applied.len() < known.len())
+}
+
+/// The names of all migrations, the oldest first.
+fn versions<DB>(migrations: &EmbeddedMigrations) -> diesel::migration::Result<Vec<String>>
+where
+    DB: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    let mut versions: Vec<String> =
+        migrations.migrations()?.iter().map(|migration| migration.name().version().to_string()).collect();
+    versions.sort();
+    Ok(versions)
+}
+
+/// The newest schema that this program knows: of SQLite, and of PostgreSQL.
+pub fn schemas() -> (String, String) {
+    let last = |versions: diesel::migration::Result<Vec<String>>| versions.ok().and_then(|mut all| all.pop());
+    (
+        last(versions::<diesel::sqlite::Sqlite>(&OF_SQLITE)).unwrap_or_default(),
+        last(versions::<diesel::pg::Pg>(&OF_POSTGRES)).unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]

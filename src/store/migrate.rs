@@ -67,7 +67,7 @@ const LEFT_BEHIND: &[&str] = &["instances"];
 
 const CLUSTER: &str = "cluster";
 /// What `meta` says of a database itself, and is not moved.
-const OF_ITSELF: [&str; 4] = [CLUSTER, MOVING_FROM, MOVED_FROM, MOVED_TO];
+const OF_ITSELF: [&str; 5] = [CLUSTER, engine::MIGRATED_BY, MOVING_FROM, MOVED_FROM, MOVED_TO];
 
 /// What the connection to the target needs. Batches need not reach the disk one by one: they do with the last commit,
 /// in their order. Rows lie there in the order of their keys, so that reading them so again needs no sorting.
@@ -183,7 +183,7 @@ fn prepare(target: &mut PgConnection, server: &Database) -> std::result::Result<
     {
         return refused("a service works on it: stop that first");
     }
-    engine::migrate_postgres(target).or_else(|fault| refused(&fault))
+    engine::migrate_postgres(target).map_err(|fault| fault.of(server.name().as_str()).into())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -130,8 +130,15 @@ fn a_database_of_a_newer_program_is_refused_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(&dir).unwrap());
     by_hand(&dir, "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')").unwrap();
+    let refused = open(&dir).err().expect("it must not be opened");
+    assert!(matches!(refused, Error::Newer(_)), "{refused:?}");
+    let made_by =
+        format!("schema 9999 of a newer version of this program, which lungo {} made", env!("CARGO_PKG_VERSION"));
+    assert!(refused.to_string().contains(&made_by), "{refused}");
+    // Programs before 0.2.0 did not say who they were.
+    by_hand(&dir, "DELETE FROM meta WHERE name = 'migrated_by'").unwrap();
     let refused = open(&dir).err().expect("it must not be opened").to_string();
-    assert!(refused.contains("schema 9999 of a newer version of this program"), "{refused}");
+    assert!(refused.contains("schema 9999 of a newer version of this program; this is lungo"), "{refused}");
 }
 
 #[tokio::test]
