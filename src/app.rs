@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
+use crate::admission::Verdict;
 use crate::catalogue::{Catalogue, Priced, Refusal};
 use crate::config::{InForce, Settings};
 use crate::controls::Controls;
@@ -23,6 +24,8 @@ use crate::reconcile::Finding;
 use crate::requests::Recent;
 use crate::state::Order;
 use crate::store::{Accept, Admitted, Draft, Error, Haste, Receivers, Result, Store, Tally, Webhook};
+use crate::trace::{Kind, Moment, Span};
+use crate::tracer;
 use crate::turns::{Crowd, Peer};
 
 /// The customer's bank, where it is a simulated one: it asks the customer, and this is the answer.
@@ -223,7 +226,16 @@ impl App {
         };
         let may_wait = self.check_crowd(&accept.request);
         accept.catalogue = accept.catalogue.and_then(|priced| may_wait.map(|()| priced));
-        self.store.accept(accept).await
+        let (began, admitted) = (std::time::Instant::now(), self.store.accept(accept).await?);
+        if let Some(order) = &admitted.order {
+            let is_created = admitted.verdict == Verdict::Accept;
+            tracer::touched(order, is_created);
+            if let Some(trace) = tracer::recorded(order).filter(|_| is_created) {
+                let time = (Moment::Steady(began), Moment::Steady(std::time::Instant::now()));
+                tracer::emit(Span::below(&trace, tracer::new_span(), Kind::Internal, "admission", time));
+            }
+        }
+        Ok(admitted)
     }
 
     /// Whether another new order would be turned away now, whatever it says.

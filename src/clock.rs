@@ -45,6 +45,19 @@ pub fn now() -> Instant {
     }
 }
 
+/// A moment of this process's own count, by the clock that is followed: nanoseconds since 1970.
+pub fn unix_nanos(at: Monotonic) -> u64 {
+    let nanos = match AHEAD_MS.load(Ordering::Relaxed) {
+        NOT_FOLLOWED => Utc::now().timestamp_nanos_opt().map(|now| now - nanos_of(at.elapsed())),
+        ahead => ahead.checked_mul(1_000_000).map(|ahead| ahead + nanos_of(at.saturating_duration_since(*BEGAN))),
+    };
+    nanos.and_then(|nanos| u64::try_from(nanos).ok()).unwrap_or_default()
+}
+
+fn nanos_of(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX / 2)
+}
+
 /// How often [`now`] has stepped: what was written before may lie in a future, or a past, that never was.
 pub fn steps() -> u64 {
     STEPS.load(Ordering::Relaxed)

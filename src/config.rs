@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::Args;
 
 pub use database::{Durability, PostgresUrl, Servers, without_password};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, OtlpEndpoint};
 pub use networks::Network;
 pub use secrets::{Secret, or_of_file};
 pub use sources::{InForce, check_environment, exposed, in_force, reference, with_file};
@@ -45,6 +45,18 @@ impl FromStr for Span {
 impl Span {
     pub fn chrono(self) -> chrono::Duration {
         chrono::Duration::from_std(self.0).expect("spans are at most a year")
+    }
+}
+
+/// A share, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio(pub f64);
+
+impl FromStr for Ratio {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+        ratio.map(Self).ok_or_else(|| "it is no number from 0 to 1 (write it like `0.01`)".into())
     }
 }
 
@@ -332,6 +344,30 @@ pub struct Settings {
     #[arg(long, env = "LUNGO_PACE_WINDOW", default_value = "6h", value_name = "TIME")]
     pub pace_window: Span,
 
+    /// The address of a collector that takes the traces of orders by OTLP over HTTP, as in `http://127.0.0.1:4318`; its
+    /// path `/v1/traces` is added. Without this setting no traces are made. The build needs the feature `otlp`
+    #[arg(long, env = "LUNGO_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<OtlpEndpoint>,
+
+    /// Headers for the collector, as in `api-key=…,x-team=coffee`; not as a flag
+    #[arg(
+        long,
+        env = "LUNGO_OTLP_HEADERS",
+        hide_env_values = true,
+        hide_default_value = true,
+        value_delimiter = ',',
+        value_name = "SECRETS"
+    )]
+    pub otlp_headers: Vec<Secret>,
+
+    /// A file that holds `otlp-headers` and nothing else
+    #[arg(long, env = "LUNGO_OTLP_HEADERS_FILE", value_name = "FILE")]
+    pub otlp_headers_file: Option<PathBuf>,
+
+    /// The share of orders that are traced, from 0 to 1. Where a request brings a `traceparent`, its sampled flag decides
+    #[arg(long, env = "LUNGO_TRACE_SAMPLE", default_value = "0.01", value_name = "RATIO")]
+    pub trace_sample: Ratio,
+
     /// How log lines look
     #[arg(long, env = "LUNGO_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -351,6 +387,8 @@ impl Settings {
         self.stripe_key = or_of_file("stripe_key", self.stripe_key, self.stripe_key_file.as_deref())?;
         let file = self.stripe_webhook_secrets_file.as_deref();
         self.stripe_webhook_secrets = all_or_of_file("stripe_webhook_secrets", self.stripe_webhook_secrets, file, ',')?;
+        let file = self.otlp_headers_file.as_deref();
+        self.otlp_headers = all_or_of_file("otlp_headers", self.otlp_headers, file, ',')?;
         servers.database = or_of_file("database", servers.database.take(), servers.database_file.as_deref())?;
         let (given, file) = (std::mem::take(&mut servers.replicas), servers.replicas_file.as_deref());
         servers.replicas = all_or_of_file("replicas", given, file, ' ')?;
@@ -373,6 +411,10 @@ impl Settings {
         }
         if self.gateway == Gateway::Stripe {
             self.check_stripe()?;
+        }
+        self.collector_headers()?;
+        if self.otlp_endpoint.is_none() && !self.otlp_headers.is_empty() {
+            return Err("there are otlp-headers, but no otlp-endpoint that takes them".into());
         }
         let counts = [
             ("readers", self.readers),
@@ -413,6 +455,23 @@ impl Settings {
             return Err("a live stripe-key and the demo do not go together: set demo to false".into());
         }
         Ok(())
+    }
+
+    /// The headers for the collector: names and values.
+    ///
+    /// # Errors
+    /// Which one is not a header. No error has a value.
+    pub fn collector_headers(&self) -> Result<Vec<(String, String)>, String> {
+        let header = |(at, header): (usize, &Secret)| {
+            let wrong = || format!("otlp-headers: number {} is not written like `name=value`", at + 1);
+            let (name, value) = header.expose().split_once('=').ok_or_else(wrong)?;
+            let (name, value) = (name.trim(), value.trim());
+            let is_name =
+                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            let is_value = !value.is_empty() && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+            if is_name && is_value { Ok((name.to_ascii_lowercase(), value.to_owned())) } else { Err(wrong()) }
+        };
+        self.otlp_headers.iter().enumerate().map(header).collect()
     }
 
     pub fn rules(&self) -> Rules {

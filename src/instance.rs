@@ -20,6 +20,11 @@ const TOLD: usize = 50;
 static NAME: LazyLock<String> =
     LazyLock::new(|| format!("{}:{}", gethostname::gethostname().to_string_lossy(), std::process::id()));
 
+/// What this process is called among its like.
+pub fn name() -> &'static str {
+    &NAME
+}
+
 /// Says what this instance is doing, until it is told to stop. What cannot be said now is said the next time.
 pub async fn say(app: Arc<App>, clock: fn() -> Instant) {
     let mut was_said = true;

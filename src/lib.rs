@@ -103,6 +103,8 @@ pub mod store;
 pub mod suspects;
 pub mod terminal;
 pub mod tls;
+pub mod trace;
+pub mod tracer;
 pub mod turns;
 pub mod web;
 pub mod why;

@@ -20,7 +20,7 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::LogFormat;
 pub(crate) use events::failing;
-pub use events::{Ended, may_say_again, millis, not_responding, order_ended, recovered};
+pub use events::{Ended, deadline_decided, may_say_again, millis, not_responding, order_ended, recovered};
 use lines::Lines;
 
 /// The end of the process waits at most so long for the last lines.

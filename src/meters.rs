@@ -19,8 +19,8 @@ use crate::lifecycle::{Actor, EventKind, Reason, Stage, Status};
 pub use families::{ByRoute, Family, Named};
 pub use happened::Happened;
 pub use words::{
-    Acted, ByTimer, Callback, Called, Decision, Door, Freed, LaneTrouble, Ongoing, Port, Receiver, Taken, Told,
-    Trouble, Urgency, WordResult,
+    Acted, ByTimer, Callback, Called, Decision, Door, Freed, LaneTrouble, Ongoing, Port, Receiver, SpanResult, Taken,
+    Told, Trouble, Urgency, WordResult,
 };
 
 /// How a metric behaves.
@@ -224,6 +224,9 @@ meters! {
     log_lines_lost: Family<Counter, ()>,
         Counter "lungo_log_lines_lost_total" [], Count, NONE,
         "Log lines that found no room because standard error takes none: it is closed, full or not read.";
+    trace_spans: Family<Counter, SpanResult>,
+        Counter "lungo_trace_spans_total" ["result"], Count, NONE,
+        "Spans of orders: taken by the collector, refused by it, or dropped because they found no room in the queue.";
     wal_pages: Family<Gauge, ()>,
         Gauge "lungo_wal_pages" [], Count, NONE,
         "Pages in the write-ahead log. It starts over after a few thousand, unless somebody reads an old snapshot.";

@@ -29,6 +29,8 @@ use crate::order::Instant;
 use crate::signing;
 use crate::state::Order;
 use crate::store::{self, Attempted, Delivery, Disabled, Duty, Receivers, Store, Then, Webhook};
+use crate::trace::{self, Kind, Moment, Span};
+use crate::tracer;
 
 /// How often somebody looks for what has happened and what is due.
 const LOOK_ROUND: Duration = Duration::from_millis(200);
@@ -255,7 +257,12 @@ impl Notifier {
             return Made { attempted, told: Told::GivenUp, asked: None, detail: None };
         }
         let Letter { id, body } = self.letters.write(webhook, delivery, order, at);
-        let sent = self.send(webhook, &id, at, body).await;
+        let recorded = order.and_then(tracer::recorded).map(|trace| (trace, tracer::new_span()));
+        let traceparent = match recorded {
+            Some((trace, span_id)) => Some(trace.context(span_id).to_string()),
+            None => order.and_then(|order| order.placed.traceparent.clone()),
+        };
+        let sent = self.send(webhook, &id, at, traceparent, body).await;
         METERS.delivery_duration.of(receiver).record(began.elapsed());
         let ended = now();
         let told = told(&sent);
@@ -268,6 +275,18 @@ impl Notifier {
             Err(trouble) => (None, Some(trouble.to_string()), None),
         };
         let detail = sent.as_ref().err().map(Trouble::detail);
+        if let Some((trace, span_id)) = recorded {
+            let time = (Moment::Steady(began), Moment::Steady(Monotonic::now()));
+            let mut span = Span::below(&trace, span_id, Kind::Client, "webhook", time)
+                .with("webhook.id", webhook.webhook_id.to_string())
+                .with("receiver", <&str>::from(receiver))
+                .with("order.event", delivery.kind.word())
+                .with("attempt", i64::from(delivery.attempts) + 1)
+                .with("outcome", <&str>::from(told));
+            span.attributes.extend(status.map(|status| ("http.response.status_code", i64::from(status).into())));
+            span.fault = detail.as_ref().or(trouble.as_ref()).cloned();
+            tracer::emit(span);
+        }
         let then = match told {
             Told::Delivered => Then::Delivered,
             _ if ended >= delivery.give_up_at => {
@@ -281,14 +300,22 @@ impl Notifier {
             }
         };
         tracing::debug!(webhook.id = %webhook.webhook_id, delivery.id = %delivery_id, order.id = %delivery.order_id,
-            status, trouble = detail.as_ref().or(trouble.as_ref()), "notify.attempted");
+            trace.id = order.and_then(trace::id_of).map(tracing::field::display), status, trouble = detail.as_ref().or(trouble.as_ref()), "notify.attempted");
         Made { attempted: Attempted { delivery_id, at, status, trouble, then }, told, asked, detail }
     }
 
-    async fn send(&self, webhook: &Webhook, id: &str, at: Instant, body: Vec<u8>) -> Result<Answer, Trouble> {
+    async fn send(
+        &self,
+        webhook: &Webhook,
+        id: &str,
+        at: Instant,
+        traceparent: Option<String>,
+        body: Vec<u8>,
+    ) -> Result<Answer, Trouble> {
         // The rules may be others than when it was added.
         let url = ForeignUrl::parse(&webhook.url, self.caller.rules())?;
-        let headers = signing::headers(&webhook.secrets(at), id, at, &body);
+        let mut headers = signing::headers(&webhook.secrets(at), id, at, &body).to_vec();
+        headers.extend(traceparent.map(|traceparent| ("traceparent", traceparent)));
         self.caller.post(&url, &headers, body).await
     }
 }

@@ -42,6 +42,7 @@ use crate::stages::Ports;
 use crate::state::Order;
 use crate::store::{self, Policy, Store};
 use crate::terminal::Refusal;
+use crate::tracer::{self, Collector, Exporting};
 use crate::web::wire::KEEP_ALIVE;
 use crate::{access, bulk, instance, web, worker, zones};
 
@@ -65,6 +66,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(24);
 const MOST_UNREADY: Duration = Duration::from_secs(5);
 /// … and this much for the requests under way.
 const GRACE_SECONDS: u64 = 5;
+/// … and so much for the collector to take the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 /// The stop waits so much longer for idle connections than they are kept.
 const SLACK: Duration = Duration::from_millis(250);
 /// How long a connection may wait for its client to read on. A client that sends requests and reads no answer would
@@ -171,6 +174,7 @@ pub async fn serve_by(
     let base_url = format!("http://{}", reached_at(address));
 
     meters::install();
+    let tracing_orders = start_tracing(&settings).map_err(Error::Settings)?;
     zones::take_newest();
     METERS.started.of(()).set(now().timestamp_millis() as f64 / 1000.0);
     let _held = hold(&settings.data).map_err(io(format!("cannot work in {}", settings.data.display())))?;
@@ -370,11 +374,29 @@ pub async fn serve_by(
         if let Some(watched) = watched {
             watched.stop(true).await;
         }
+        // Last: all that makes spans has stopped.
+        if let Some(tracing_orders) = tracing_orders {
+            tracing_orders.stop(LAST_SPANS).await;
+        }
     };
     if timeout_at(until, rest).await.is_err() {
         tracing::warn!("serve.stop_incomplete");
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Begins to record orders, if the settings name a collector.
+fn start_tracing(settings: &Settings) -> Result<Option<Exporting>, String> {
+    let Some(endpoint) = &settings.otlp_endpoint else { return Ok(None) };
+    let collector = Collector {
+        url: endpoint.of_traces(),
+        headers: settings.collector_headers()?,
+        instance: instance::name().to_owned(),
+        unix_nanos: crate::clock::unix_nanos,
+    };
+    let exporting = tracer::start(collector, settings.trace_sample.0)?;
+    tracing::info!(collector = %endpoint, sample = settings.trace_sample.0, "serve.tracing");
+    Ok(Some(exporting))
 }
 
 /// Waits for connections. While more than [`BACKLOG`] of them wait to be accepted, a further client gets no answer, and

@@ -4,6 +4,7 @@
 mod conservation;
 mod lost;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use crate::shop::{Answer, Offer, Shops, Unreachable};
 use crate::state::Order;
 use crate::store::Claim;
 use crate::turns::Peer;
+use crate::{trace, tracer};
 
 /// Most calls are answered sooner.
 const LONG: Duration = Duration::from_secs(1);
@@ -77,7 +79,8 @@ impl Ports {
         let called = result.as_ref().map_or_else(Silence::counted, |_| Called::Answered);
         count(stage, peer, called);
         if let (Called::Invalid, Err(why)) = (called, &result) {
-            tracing::error!(order.id = %order.id, stage = stage.map(Stage::word), %why, "gateway.rejects_request");
+            let trace_id = trace::id_of(order).map(tracing::field::display);
+            tracing::error!(order.id = %order.id, trace.id = trace_id, stage = stage.map(Stage::word), %why, "gateway.rejects_request");
         }
         let answered = !matches!(&result, Err(error) if error.is_silence());
         self.controls.tell(peer, answered, Instant::now(), self.pause);
@@ -154,6 +157,14 @@ impl Silence for Unreachable {
     }
 }
 
+/// A charge as the gateway is told of it: with the present span, where that is recorded.
+fn told<'c>(order: &Order, charge: &'c Charge) -> Cow<'c, Charge> {
+    match tracer::context(order) {
+        Some(context) => Cow::Owned(Charge { traceparent: Some(context.to_string()), ..charge.clone() }),
+        None => Cow::Borrowed(charge),
+    }
+}
+
 /// The ports, as an act on one order asks them.
 struct Asked<'a> {
     ports: &'a Ports,
@@ -168,22 +179,27 @@ impl Asked<'_> {
 
 impl Outside for Asked<'_> {
     async fn authorize(&self, charge: &Charge) -> Result<Held, Trouble> {
-        self.gateway(self.ports.gateway.authorize(charge)).await
+        self.gateway(self.ports.gateway.authorize(&told(self.order, charge))).await
     }
     async fn look_up(&self, charge: &Charge) -> Result<Option<Held>, Trouble> {
-        self.gateway(self.ports.gateway.look_up(charge)).await
+        self.gateway(self.ports.gateway.look_up(&told(self.order, charge))).await
     }
     async fn capture(&self, charge: &Charge, amount: i64) -> Result<Held, Trouble> {
-        self.gateway(self.ports.gateway.capture(charge, amount)).await
+        self.gateway(self.ports.gateway.capture(&told(self.order, charge), amount)).await
     }
     async fn void(&self, charge: &Charge) -> Result<Held, Trouble> {
-        self.gateway(self.ports.gateway.void(charge)).await
+        self.gateway(self.ports.gateway.void(&told(self.order, charge))).await
     }
     async fn refund(&self, charge: &Charge, total_refunded: i64) -> Result<Held, Trouble> {
-        self.gateway(self.ports.gateway.refund(charge, total_refunded)).await
+        self.gateway(self.ports.gateway.refund(&told(self.order, charge), total_refunded)).await
     }
     async fn offer(&self, offer: &Offer) -> Result<Answer, Unreachable> {
-        self.ports.call(self.order, &acts::offer::peer(self.order), self.ports.shops.offer(offer)).await
+        let context = tracer::context(self.order).map(|context| context.to_string());
+        let offer = match context {
+            Some(traceparent) => Cow::Owned(Offer { traceparent: Some(traceparent), ..offer.clone() }),
+            None => Cow::Borrowed(offer),
+        };
+        self.ports.call(self.order, &acts::offer::peer(self.order), self.ports.shops.offer(&offer)).await
     }
     fn auto_accepts(&self, order: &Order) -> bool {
         (self.ports.auto_accepts)(order)
@@ -222,7 +238,7 @@ pub async fn news(order: &Order, gateway: &dyn Gateway) -> Result<Option<Event>,
 /// # Errors
 /// Why the gateway gave no answer.
 pub async fn held(order: &Order, gateway: &dyn Gateway) -> Result<Option<Held>, Trouble> {
-    gateway.look_up(&payment::charge(order)).await
+    gateway.look_up(&told(order, &payment::charge(order))).await
 }
 
 /// Gives up what is held for an order, whatever the order says of it.
@@ -230,7 +246,7 @@ pub async fn held(order: &Order, gateway: &dyn Gateway) -> Result<Option<Held>, 
 /// # Errors
 /// Why the gateway did not.
 pub async fn give_up(order: &Order, gateway: &dyn Gateway) -> Result<Held, Trouble> {
-    gateway.void(&payment::charge(order)).await
+    gateway.void(&told(order, &payment::charge(order))).await
 }
 
 /// A random pause of up to `longest` (full jitter).

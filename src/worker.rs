@@ -6,6 +6,7 @@
 //! Nothing here is needed for correctness: whatever this process holds when it dies lapses, and is simply due
 //! again.
 
+mod spans;
 mod timer;
 
 use std::panic::AssertUnwindSafe;
@@ -28,6 +29,8 @@ use crate::order;
 use crate::stages::{self, Ports, backoff};
 use crate::store::{Again, Claim, Claims, Committed, Outcome, Store, Strike};
 use crate::turns::{Crowd, Peer, Turns};
+use crate::{trace, tracer};
+use spans::Attempt;
 use timer::Timer;
 
 /// How often somebody looks for work that nobody was told of, for example after another process died, and at who has
@@ -134,7 +137,7 @@ struct AtStage {
     limit: usize,
     turns: Turns<Claim>,
     /// Each gives its place back as soon as it is answered: whoever is silent holds places, whoever is answered does not.
-    acts: JoinSet<(Peer, Claim, Outcome)>,
+    acts: JoinSet<(Peer, Claim, Acts)>,
     commits: JoinSet<()>,
     /// To be given back.
     put_off: Vec<Claim>,
@@ -155,11 +158,11 @@ impl AtStage {
                 biased;
                 () = stopped(&mut stop) => break,
                 Some(ended) = self.acts.join_next() => {
-                    let (peer, claim, outcome) = ended.expect("an act neither panics nor is aborted");
+                    let (peer, claim, acted) = ended.expect("an act neither panics nor is aborted");
                     self.turns.done(&peer);
                     // In a drill: as if this process had died here, its lease has to lapse.
                     if !self.ports.controls.loses(self.stage) {
-                        self.commits.spawn(commit(self.store.clone(), claim, outcome, wake.clone()).boxed());
+                        self.commits.spawn(commit(self.store.clone(), claim, acted, wake.clone()).boxed());
                     }
                 }
                 Some(_) = self.commits.join_next() => {}
@@ -189,8 +192,8 @@ impl AtStage {
         }
         give_back(self.store.clone(), unused, now).await;
         while let Some(ended) = self.acts.join_next().await {
-            if let Ok((_, claim, outcome)) = ended {
-                self.commits.spawn(commit(self.store.clone(), claim, outcome, wake.clone()).boxed());
+            if let Ok((_, claim, acted)) = ended {
+                self.commits.spawn(commit(self.store.clone(), claim, acted, wake.clone()).boxed());
             }
         }
         while self.commits.join_next().await.is_some() {}
@@ -231,8 +234,8 @@ impl AtStage {
                 // Boxed, as all that is spawned here: a task's future is moved several times before it begins.
                 self.acts.spawn(
                     async move {
-                        let outcome = act(&claim, &ports).await;
-                        (peer, claim, outcome)
+                        let acted = act(&claim, &peer, &ports).await;
+                        (peer, claim, acted)
                     }
                     .boxed(),
                 );
@@ -253,6 +256,7 @@ impl AtStage {
         self.put_off.append(&mut self.turns.leave(too_late));
         if !self.put_off.is_empty() {
             METERS.stage_put_off.of(self.stage).increment(self.put_off.len() as u64);
+            self.put_off.iter().for_each(spans::put_off);
             // When those who ask now have been answered, or have given up.
             let timeout = self.ports.timeout;
             let due = move || now() + chrono_of(timeout.mul_f64(rand::random_range(0.5..1.5)));
@@ -286,8 +290,23 @@ async fn give_back(store: Store, claims: Vec<Claim>, due: impl Fn() -> order::In
     }
 }
 
+/// What came of an act, and the span of it where that is recorded.
+struct Acts {
+    outcome: Outcome,
+    attempt: Option<Attempt>,
+}
+
 /// One act under one claim.
-async fn act(claim: &Claim, ports: &Ports) -> Outcome {
+async fn act(claim: &Claim, peer: &Peer, ports: &Ports) -> Acts {
+    let Some(attempt) = Attempt::begin(claim) else {
+        return Acts { outcome: try_to(claim, ports).await, attempt: None };
+    };
+    let outcome = tracer::within(attempt.span_id, try_to(claim, ports)).await;
+    attempt.acted(peer, &outcome);
+    Acts { outcome, attempt: Some(attempt) }
+}
+
+async fn try_to(claim: &Claim, ports: &Ports) -> Outcome {
     let (stage, attempts) = (claim.stage(), claim.order().task.attempts);
     METERS.stage_acting.of(stage).increment(1);
     let began = Instant::now();
@@ -314,23 +333,41 @@ async fn act(claim: &Claim, ports: &Ports) -> Outcome {
 }
 
 /// Writes what came of an act. Where the order was a suspect, the next ones may be tried now: `wake` says so.
-async fn commit(store: Store, claim: Claim, outcome: Outcome, wake: Arc<Notify>) {
+async fn commit(store: Store, claim: Claim, Acts { outcome, attempt }: Acts, wake: Arc<Notify>) {
     let (lease, is_tried, until) = (claim.lease(), claim.is_tried(), claim.order().task.leased_until);
     let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
     let event = outcome.event.as_ref().map(|event| event.kind().word());
     let why = outcome.again.as_ref().map(|again| again.why.clone());
-    match store.commit(claim, outcome, now()).await {
-        Ok(Committed::Done(after)) => tracing::debug!(
-            order.id = %order, %stage, attempts, event, why, order.status = %after.status, "stage.done"
-        ),
+    let (trace_id, began) = (trace::id_of(claim.order()).map(tracing::field::display), Instant::now());
+    let committing = store.commit(claim, outcome, now());
+    let committed = match &attempt {
+        Some(attempt) => tracer::within(attempt.span_id, committing).await,
+        None => committing.await,
+    };
+    match committed {
+        Ok(Committed::Done(after)) => {
+            if let Some(attempt) = attempt {
+                attempt.backs_off(&after, now());
+            }
+            let status = after.status;
+            tracing::debug!(
+                order.id = %order, trace.id = trace_id, %stage, attempts, event, why, order.status = %status, "stage.done"
+            );
+        }
         Ok(Committed::Lost) => {
             METERS.stage_leases_lost.of(stage).increment(1);
-            tracing::info!(order.id = %order, %stage, event, "stage.lease_lost");
+            tracing::info!(order.id = %order, trace.id = trace_id, %stage, event, "stage.lease_lost");
+            if let Some(attempt) = attempt {
+                attempt.not_committed(began, "the lease was lost: another writer had decided".into());
+            }
         }
         // The stage is tried again under the same key.
         Err(fault) => {
             METERS.stage_commits_failed.of(stage).increment(1);
-            failing!("stage.commit_failed", fault, order.id = %order, %stage);
+            failing!("stage.commit_failed", fault, order.id = %order, trace.id = trace_id, %stage);
+            if let Some(attempt) = attempt {
+                attempt.not_committed(began, fault.to_string());
+            }
             while store.came_back(lease, now()).await.is_err() && until.is_some_and(|until| now() < until) {
                 tokio::time::sleep(SOON).await;
             }

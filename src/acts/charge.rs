@@ -16,6 +16,7 @@ pub struct Charge {
     pub order_id: OrderId,
     pub total: Money,
     pub method: String,
+    /// W3C trace context of this attempt. A gateway must not tell requests apart by it.
     pub traceparent: Option<String>,
     /// The gateway's own name for it, once that is committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -23,6 +23,9 @@ pub struct Offer {
     pub make_seconds: u32,
     /// The requested time; `None` is as soon as possible.
     pub pickup_at: Option<Instant>,
+    /// W3C trace context of this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// `metadata.simulate`, which only the simulator reads.
     pub simulate: Option<String>,
 }
@@ -74,6 +77,7 @@ pub(super) async fn offer(order: &Order, outside: &impl Outside) -> Outcome {
         on_unavailable: order.placed.on_unavailable,
         make_seconds: order.placed.make_seconds,
         pickup_at: order.pickup.at,
+        traceparent: order.placed.traceparent.clone(),
         simulate: order.placed.metadata.get("simulate").cloned(),
     };
     match outside.offer(&offer).await {

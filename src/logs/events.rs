@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::lifecycle::{Actor, EventKind, PaymentStatus, Reason, Status};
 use crate::order::{OrderId, PartnerId, ShopId};
+use crate::trace::TraceId;
 
 /// Lines about work that is repeated by itself come at most so often, all kinds of them together: in an outage of the
 /// database every part of the service has the same thing to say several times a second.
@@ -26,6 +27,7 @@ pub fn recovered(peer: impl Display, unanswered: u32, lasted: Duration) {
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
     pub order_id: OrderId,
+    pub trace_id: Option<TraceId>,
     pub partner_id: PartnerId,
     pub shop_id: ShopId,
     pub status: Status,
@@ -41,10 +43,17 @@ pub struct Ended {
     pub ready_after_ms: Option<i64>,
 }
 
+/// The deadline of an order came before its event, and what the timer decided is committed.
+pub fn deadline_decided(order_id: OrderId, trace_id: Option<TraceId>, event: EventKind) {
+    let trace_id = trace_id.map(tracing::field::display);
+    tracing::info!(order.id = %order_id, trace.id = trace_id, order.event = event.word(), "order.deadline");
+}
+
 /// An order has ended, and that is committed.
 pub fn order_ended(ended: &Ended) {
     tracing::info!(
         order.id = %ended.order_id,
+        trace.id = ended.trace_id.map(tracing::field::display),
         order.status = ended.status.word(),
         order.reason = ended.reason.map(Reason::word),
         order.event = ended.event.word(),

@@ -143,6 +143,15 @@ words! {
         DiskFull,
     }
 
+    /// What became of a span of an order.
+    SpanResult {
+        Exported,
+        /// The collector does not want it.
+        Rejected,
+        /// It found no room, or the process ended.
+        Dropped,
+    }
+
     /// From where a customer's list was read.
     Door {
         Replica,

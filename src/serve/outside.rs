@@ -27,6 +27,7 @@ use crate::shop::{Answer, Offer, Shops, Unreachable, webhook};
 use crate::stages;
 use crate::state::Order;
 use crate::store::{Received, Scope, Sender, Store, Word};
+use crate::tracer;
 
 /// Simulated baristas report straight to the store, with a shop's rights.
 pub struct ToStore(pub Store);
@@ -78,7 +79,8 @@ impl Shops for Shopfronts {
         };
         let now = now();
         let Letter { id, body } = letters::offer(&order, now);
-        webhook::offer(&self.caller, &receiver.url, &receiver.secrets(now), &id, body, now).await
+        let (secrets, traceparent) = (receiver.secrets(now), offer.traceparent.clone());
+        webhook::offer(&self.caller, &receiver.url, &secrets, &id, traceparent, body, now).await
     }
 }
 
@@ -102,6 +104,7 @@ impl Hints {
             let Some((order, _)) = self.store.order(order_id).await.map_err(|fault| fault.to_string())? else {
                 return Ok(None);
             };
+            tracer::touched(&order, false);
             let news = timeout(self.patience, stages::news(&order, &*self.gateway)).await;
             let news = news.map_err(|_| "the gateway did not answer".to_owned())?.map_err(|fault| fault.to_string())?;
             let Some(event) = news else { return Ok(Some(is_news)) };
@@ -184,7 +187,8 @@ impl Callbacks for StripeCallbacks {
             Err(_) => Callback::PutOff,
         };
         METERS.callbacks.of(became).increment(1);
-        tracing::info!(order.id = %order_id, event, kind, became = <&str>::from(became), fault = followed.as_ref().err(), "callback.heard");
+        let trace_id = tracer::present_trace().map(tracing::field::display);
+        tracing::info!(order.id = %order_id, trace.id = trace_id, event, kind, became = <&str>::from(became), fault = followed.as_ref().err(), "callback.heard");
         followed.map(drop).map_err(Unheard::Later)
     }
 }
@@ -249,7 +253,8 @@ impl Bank for SimulatedBank {
         let Some(held) = held else { return Ok(false) };
         // A callback may get lost: the look-ups find out all the same.
         if let Err(fault) = self.hints.follow(held.order_id).await {
-            tracing::warn!(%fault, order.id = %held.order_id, "gateway.callback_lost");
+            let trace_id = tracer::present_trace().map(tracing::field::display);
+            tracing::warn!(%fault, order.id = %held.order_id, trace.id = trace_id, "gateway.callback_lost");
         }
         Ok(true)
     }

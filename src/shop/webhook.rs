@@ -15,12 +15,14 @@ pub async fn offer(
     url: &str,
     secrets: &[&SigningSecret],
     id: &str,
+    traceparent: Option<String>,
     body: Vec<u8>,
     now: Instant,
 ) -> Result<Answer, Unreachable> {
     let unreachable = |why: &dyn std::fmt::Display| Unreachable::new(format!("the shop's URL: {why}"));
     let url = ForeignUrl::parse(url, caller.rules()).map_err(|unfit| unreachable(&unfit))?;
-    let headers = signing::headers(secrets, id, now, &body);
+    let mut headers = signing::headers(secrets, id, now, &body).to_vec();
+    headers.extend(traceparent.map(|traceparent| ("traceparent", traceparent)));
     match caller.post(&url, &headers, body).await {
         Ok(answer) if (200..300).contains(&answer.status) => Ok(Answer::Received),
         Ok(answer) => {

@@ -9,7 +9,8 @@ use crate::machine::{self, Refused, When};
 use crate::meters::Happened;
 use crate::order::{Hash, Instant};
 use crate::state::Order;
-use crate::work;
+use crate::trace::OrderTrace;
+use crate::{tracer, work};
 
 /// One change of an order that was just read in this transaction, written as a whole, and handed to the local worker if
 /// there is more to do at once.
@@ -32,11 +33,14 @@ pub(super) fn apply(
 pub(super) struct Step {
     row: NewEventRow,
     happened: Happened,
+    /// Where its commit is to be a span.
+    trace: Option<OrderTrace>,
 }
 
 impl Step {
     fn of(before: Option<&Order>, after: &Order, event: &Event, by: Actor) -> Self {
-        Self { row: NewEventRow::of(before, after, event, by), happened: Happened::new(before, after, event, by) }
+        let happened = Happened::new(before, after, event, by);
+        Self { row: NewEventRow::of(before, after, event, by), happened, trace: tracer::recorded(after) }
     }
 }
 
@@ -111,6 +115,10 @@ pub(super) fn bear(tx: &mut Tx, order: &Order, key: Option<&str>, fingerprint: H
     append(tx, Step::of(None, order, &Event::Created, Actor::Partner))
 }
 
-fn append(tx: &mut Tx, Step { row, happened }: Step) -> Result<()> {
+fn append(tx: &mut Tx, Step { row, happened, trace }: Step) -> Result<()> {
+    let happened = match trace {
+        Some(trace) => happened.traced(trace, tracer::new_span(), tx.cause),
+        None => happened,
+    };
     tx.append(row, happened)
 }

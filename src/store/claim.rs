@@ -20,6 +20,8 @@ pub struct Claim {
     /// Boxed: a claim is passed from hand to hand a dozen times.
     order: Box<Order>,
     stage: Stage,
+    /// When the work was due, before the lease took the place of that.
+    due: Option<Instant>,
     /// What it was blamed with before it was claimed.
     blamed_before: i32,
     /// Where it is a suspect.
@@ -38,6 +40,11 @@ impl Claim {
 
     pub fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Since when the order has waited for this claim and its turn.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
     }
 
     /// Names the lease, for who has to end it when the claim is gone.
@@ -161,7 +168,7 @@ impl Handoff {
 
 /// Leases the order to this instance, in memory: the caller writes the row.
 pub(super) fn lease(order: &mut Order, stage: Stage, now: Instant, lease: Duration, share: i32) -> Claim {
-    let blamed_before = order.task.blame;
+    let (blamed_before, due) = (order.task.blame, order.task.next_attempt_at);
     work::lease(order, now, lease, share);
-    Claim { order: Box::new(order.clone()), stage, blamed_before, trial: None }
+    Claim { order: Box::new(order.clone()), stage, due, blamed_before, trial: None }
 }

@@ -24,7 +24,9 @@ use super::tx::{AfterCommit, Claims, Handover, Touching, Tx, Urgency};
 use super::watchdog::{Link, Watchdog};
 use super::{Error, Result};
 use crate::logs::failing;
-use crate::meters::{Happened, LaneTrouble, METERS};
+use crate::meters::{LaneTrouble, METERS};
+use crate::trace::SpanId;
+use crate::tracer;
 
 /// Writes of one transaction. Enough to fill a flush, few enough that the first of them does not wait long.
 const MAX_BATCH: usize = 128;
@@ -56,6 +58,8 @@ trait Job: Send {
 struct Write<T, F> {
     write: F,
     touching: Touching,
+    /// The span that asked for it.
+    cause: Option<SpanId>,
     outcome: Result<T>,
     answer: oneshot::Sender<Result<(T, Place)>>,
 }
@@ -66,6 +70,7 @@ impl<T: Send, F: FnMut(&mut Tx) -> Result<T> + Send> Job for Write<T, F> {
     }
 
     fn run(&mut self, tx: &mut Tx) -> bool {
+        tx.cause = self.cause;
         self.outcome = (self.write)(tx);
         self.outcome.is_ok()
     }
@@ -157,7 +162,7 @@ impl Lane {
         }
         let (answer, answered) = oneshot::channel();
         let outcome = Err(Error::OutcomeUnknown("it never came to its turn".into()));
-        let job: Box<dyn Job> = Box::new(Write { write, touching, outcome, answer });
+        let job: Box<dyn Job> = Box::new(Write { write, touching, cause: tracer::current(), outcome, answer });
         let channel = match urgency {
             Urgency::Control => &self.control,
             Urgency::Create => &self.create,
@@ -281,7 +286,13 @@ fn commit(
                 handovers.into_iter().for_each(Handover::send);
                 batch.into_iter().for_each(|job| job.answer(Ok(place)));
                 METERS.lane_commit.of(()).record(began.elapsed());
-                happened.iter().for_each(Happened::count);
+                let ended = Monotonic::now();
+                for happened in happened {
+                    happened.count();
+                    if let Some(span) = happened.span(began, ended) {
+                        tracer::emit(span);
+                    }
+                }
             }
             Err(RolledBack::Job(_)) if batch.len() == 1 => {
                 is_doubtful = true;

@@ -15,6 +15,7 @@ use super::{Result, Store};
 use crate::lifecycle::{Actor, Event, Stage};
 use crate::order::Instant;
 use crate::suspects::{self, DEATH, Leave, Next};
+use crate::trace;
 
 impl Store {
     /// Makes all leases lapse now. Only for who knows that nobody else works on this database, such as a service
@@ -63,7 +64,8 @@ impl Store {
                             claims.push(claim);
                         }
                         Next::Rest(rest) => {
-                            tracing::error!(order.id = %order.id, %stage, rest_seconds = rest.num_seconds(),
+                            let trace_id = trace::id_of(&order).map(tracing::field::display);
+                            tracing::error!(order.id = %order.id, trace.id = trace_id, %stage, rest_seconds = rest.num_seconds(),
                                 "order.rests: the process died while it worked on this order alone");
                             order.task.fence += 1;
                             order.task.leased_until = None;

@@ -23,6 +23,7 @@ use super::{Error, Result, lists, log};
 use crate::meters::{self, Happened};
 use crate::order::{CustomerId, Hash, Instant, OrderId, PartnerId, ShopId};
 use crate::state::Order;
+use crate::trace::SpanId;
 
 /// Who may still write when everybody wants to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub(super) struct Tx<'c> {
     after_commit: AfterCommit,
     /// Whether the present write has said that it does not do what it was asked for.
     pub is_refused: bool,
+    /// The span that asked for the present write.
+    pub cause: Option<SpanId>,
 }
 
 /// What is done once the transaction is committed, and forgotten if it is not.
@@ -191,6 +194,7 @@ impl<'c> Tx<'c> {
             last_position: None,
             after_commit: AfterCommit::default(),
             is_refused: false,
+            cause: None,
         };
         let Conn::Postgres(postgres) = &mut *tx.conn else { return Ok(tx) };
         let (mut ids, mut to_read, mut inquiries) = (Vec::new(), Vec::new(), Vec::new());

@@ -19,7 +19,7 @@ use crate::web::auth::AsPartner;
 use crate::web::body::Body;
 use crate::web::create_order::DraftOrder;
 use crate::web::heard::path_id;
-use crate::web::orders::{known, seen_revision, trace_parent};
+use crate::web::orders::{caller_trace, known, seen_revision, trace_parent};
 use crate::web::problem::Problem;
 use crate::web::views::{LineView, PickupView};
 use crate::web::vocabulary::Timestamp;
@@ -151,8 +151,12 @@ pub async fn confirm_draft(
         let (draft, _) = draft_of(&app, partner, id).await?;
         let seen = seen_revision(request.headers(), partner, &draft.request.customer_id)?;
         let now = now();
-        let catalogue =
+        let mut catalogue =
             if draft.valid_until <= now { Err(Refusal::DraftExpired) } else { app.recheck(partner, &draft, now) };
+        // An order belongs to the trace of the request that made it; the draft may have come from another one.
+        if let (Ok(priced), Some(caller)) = (&mut catalogue, caller_trace(&request)) {
+            priced.placed.traceparent = Some(caller);
+        }
         let accept = Accept {
             order_id: draft.order_id,
             partner_id: partner,
@@ -180,8 +184,9 @@ fn price(
     http: &HttpRequest,
 ) -> Result<Draft, Failure> {
     let now = now();
-    let priced =
-        app.verdict(partner, &request, now, trace_parent(http)).map_err(|refused| admitted::refusal(&refused))?;
+    let priced = app
+        .verdict(partner, &request, now, trace_parent(http, order_id))
+        .map_err(|refused| admitted::refusal(&refused))?;
     let valid_for = Duration::from_std(app.settings.draft_valid_for.0).expect("spans are at most a year");
     Ok(Draft {
         order_id,

@@ -25,6 +25,8 @@ use crate::app::App;
 use crate::error::{Code, Failure};
 use crate::keys::Owner;
 use crate::meters::{METERS, Urgency};
+use crate::trace::{Context, Kind, Moment, OrderTrace, Span, SpanId};
+use crate::tracer::{self, Touched};
 use crate::web::client;
 use crate::web::compressed;
 use crate::web::console::failed;
@@ -48,34 +50,8 @@ impl RequestId {
 }
 
 /// A valid W3C `traceparent` of the request, in its extensions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceParent(pub String);
-
-impl TraceParent {
-    /// Reads version 00 and, by its first four parts, any later version; `None` for what is not valid.
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_hex = |part: &str, digits: usize| {
-            part.len() == digits && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        };
-        let is_zero = |part: &str| part.bytes().all(|b| b == b'0');
-        let mut parts = text.splitn(5, '-');
-        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let valid = is_hex(version, 2)
-            && version != "ff"
-            && is_hex(trace, 32)
-            && !is_zero(trace)
-            && is_hex(parent, 16)
-            && !is_zero(parent)
-            && is_hex(flags, 2)
-            && (version != "00" || parts.next().is_none());
-        valid.then(|| Self(format!("00-{trace}-{parent}-{flags}")))
-    }
-
-    /// The trace that the request belongs to: 32 hexadecimal digits.
-    pub fn trace_id(&self) -> &str {
-        self.0.split('-').nth(1).unwrap_or_default()
-    }
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceParent(pub Context);
 
 /// The outermost middleware: `App::new().wrap(from_fn(edge::serve))`.
 pub async fn serve(
@@ -91,9 +67,10 @@ pub async fn serve(
         ..Occurrence::default()
     };
     request.extensions_mut().insert(RequestId(occurrence.request_id.clone()));
-    if let Some(trace) = single(request.headers(), "traceparent").and_then(TraceParent::parse) {
-        occurrence.trace_id = Some(trace.trace_id().to_owned());
-        request.extensions_mut().insert(trace);
+    let caller = single(request.headers(), "traceparent").and_then(Context::parse);
+    if let Some(caller) = caller {
+        occurrence.trace_id = Some(caller.trace_id);
+        request.extensions_mut().insert(TraceParent(caller));
     }
     let method = request.method().clone();
     let page = PageRequest::of(&request);
@@ -128,7 +105,18 @@ pub async fn serve(
         log(&method, None, answer.status(), started, &occurrence, None, Some(&failure));
         return Ok(request.into_response(send(answer)));
     }
-    match catch_panic(next.call(request)).await {
+    let span_id = tracer::is_on().then(tracer::new_span);
+    let (answered, touched) = tracer::request(span_id, catch_panic(next.call(request))).await;
+    if let Some(touched) = touched {
+        occurrence.order_id = Some(touched.order_id.0);
+        occurrence.trace_id = touched.trace.map(|trace| trace.trace_id).or(occurrence.trace_id);
+    }
+    let record = |route: Option<&str>, status| {
+        if let (Some(touched), Some(span_id)) = (touched, span_id) {
+            record(touched, span_id, caller, &method, route, status, started);
+        }
+    };
+    match answered {
         Ok(Ok(answered)) => {
             let (request, mut answer) = answered.map_into_boxed_body().into_parts();
             let failure = failure_in(&answer).filter(|_| page.is_none() || !is_page(&answer));
@@ -144,7 +132,8 @@ pub async fn serve(
             let owner = request.extensions().get::<Owner>().copied();
             let route = request.match_pattern();
             let answer = compressed::if_wanted(&method, request.headers(), answer);
-            occurrence.order_id = order_id(&request, answer.headers());
+            occurrence.order_id = order_id(&request, answer.headers()).or(occurrence.order_id);
+            record(route.as_deref(), answer.status());
             log(&method, route.as_deref(), answer.status(), started, &occurrence, owner, failure.as_ref());
             Ok(ServiceResponse::new(request, send(answer)))
         }
@@ -152,14 +141,44 @@ pub async fn serve(
         Ok(Err(error)) => {
             let failure = problem::failure_of(&error);
             let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
+            record(None, answer.status());
             Err(InternalError::from_response(Problem(failure), send(answer)).into())
         }
         Err(panic) => {
             let failure = Failure::new(Code::InternalError, "").because(format!("panic: {}", text_of(&*panic)));
             let answer = without_request(&failure, &method, started, &occurrence, page.as_ref());
+            record(None, answer.status());
             Err(InternalError::from_response(Problem(failure), send(answer)).into())
         }
     }
+}
+
+/// A request as a span in the trace of the order that it was about.
+fn record(
+    Touched { trace, is_created, .. }: Touched,
+    span_id: SpanId,
+    caller: Option<Context>,
+    method: &Method,
+    route: Option<&str>,
+    status: StatusCode,
+    started: Instant,
+) {
+    let Some(trace) = trace.filter(OrderTrace::is_sampled) else { return };
+    let route = route.unwrap_or("unmatched").to_owned();
+    let span_id = if is_created { trace.root() } else { span_id };
+    let time = (Moment::Steady(started), Moment::Steady(Instant::now()));
+    let span = Span::below(&trace, span_id, Kind::Server, format!("{method} {route}"), time)
+        .with("http.request.method", method.to_string())
+        .with("http.route", route)
+        .with("http.response.status_code", i64::from(status.as_u16()));
+    let (ours, other) =
+        (caller.filter(|c| c.trace_id == trace.trace_id), caller.filter(|c| c.trace_id != trace.trace_id));
+    tracer::emit(Span {
+        parent: if is_created { trace.parent } else { ours.map(|caller| caller.span_id).or(span.parent) },
+        link: other,
+        fault: status.is_server_error().then(|| status.to_string()),
+        ..span
+    });
 }
 
 /// People are told in pages, programs in problem documents.
@@ -305,7 +324,7 @@ fn log(
                 problem.code = failure.map(|failure| tracing::field::display(failure.code)),
                 problem.cause = failure.and_then(|failure| failure.cause.as_deref()),
                 order.id = occurrence.order_id.map(tracing::field::display),
-                trace.id = occurrence.trace_id,
+                trace.id = occurrence.trace_id.map(tracing::field::display),
                 "request"
             )
         };
@@ -341,7 +360,7 @@ mod tests {
                         web::get().to(|path: web::Path<u32>| async move { HttpResponse::Ok().json(path.into_inner()) }),
                     ))
                     .service(web::resource("/trace").route(web::get().to(|request: HttpRequest| async move {
-                        let trace = request.extensions().get::<TraceParent>().map(|trace| trace.0.clone());
+                        let trace = request.extensions().get::<TraceParent>().map(|trace| trace.0.to_string());
                         HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(trace)
                     })))
                     .service(web::resource("/query").route(web::get().to(
@@ -435,8 +454,10 @@ mod tests {
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
         ] {
-            assert_eq!(TraceParent::parse(invalid), None, "{invalid}");
+            let (_, _, body) = ask(TestRequest::get().uri("/trace").insert_header(("traceparent", invalid))).await;
+            assert_eq!(body, Value::Null, "{invalid}");
         }
-        assert_eq!(TraceParent::parse(&format!("01{}-more", &valid[2..])), Some(TraceParent(valid.into())));
+        let twice = TestRequest::get().uri("/trace").append_header(("traceparent", valid));
+        assert_eq!(ask(twice.append_header(("traceparent", valid))).await.2, Value::Null);
     }
 }

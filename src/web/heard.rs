@@ -11,6 +11,7 @@ use crate::lifecycle::{Event, EventKind};
 use crate::order::OrderId;
 use crate::state::Order;
 use crate::store::{By, Position, Received, Scope, Sender, Word};
+use crate::tracer;
 use crate::web::problem::members::{Changes, Mismatch, Stands};
 
 /// The order after the word, and the position of that. `refused` is the code for what is not possible now.
@@ -19,6 +20,13 @@ use crate::web::problem::members::{Changes, Mismatch, Stands};
 /// `not_found`, `stale_version`, `unprocessable` for what contradicts the order's own facts, or `refused` with the
 /// present status.
 pub fn settled(received: Received, refused: Code) -> Result<(Order, Position), Failure> {
+    if let Received::Changed(order, _)
+    | Received::Already(order, _)
+    | Received::Refused(order, _)
+    | Received::Stale(order) = &received
+    {
+        tracer::touched(order, false);
+    }
     match received {
         Received::Changed(order, position) | Received::Already(order, position) => Ok((*order, position)),
         Received::Refused(order, crate::machine::Refused::Mismatch(why)) => {

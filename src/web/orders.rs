@@ -15,6 +15,7 @@ use crate::lifecycle::Event;
 use crate::order::{CustomerId, Hash, OrderId, PartnerId};
 use crate::state::Order;
 use crate::store::{Accept, Known, Position, Received, Scope, Sender, Source, Unreadable, Word};
+use crate::tracer;
 use crate::web::admitted::{self, view};
 use crate::web::auth::AsPartner;
 use crate::web::body::Body;
@@ -105,19 +106,10 @@ pub async fn create_order(
     let order = body.parse();
     let idempotency_key = headers::idempotency_key(request.headers())?;
     let seen = seen_revision(request.headers(), partner_id, &order.customer_id)?;
-    let now = now();
-    let catalogue = app.verdict(partner_id, &order, now, trace_parent(&request));
+    let (now, order_id) = (now(), OrderId::new());
+    let catalogue = app.verdict(partner_id, &order, now, trace_parent(&request, order_id));
     let key = idempotency_key.clone();
-    let accept = Accept {
-        order_id: OrderId::new(),
-        partner_id,
-        request: order,
-        idempotency_key,
-        seen,
-        catalogue,
-        draft: None,
-        now,
-    };
+    let accept = Accept { order_id, partner_id, request: order, idempotency_key, seen, catalogue, draft: None, now };
     let admitted = app.accept(accept).await.map_err(Failure::from)?;
     admitted::note(&app, partner_id, key, &request, &admitted);
     admitted::answer(&app, partner_id, admitted)
@@ -467,7 +459,13 @@ fn unreadable(unreadable: Unreadable) -> Failure {
     }
 }
 
-pub fn trace_parent(request: &HttpRequest) -> Option<String> {
+/// The `traceparent` that is kept with an order which this request makes.
+pub fn trace_parent(request: &HttpRequest, order_id: OrderId) -> Option<String> {
+    tracer::of_new_order(order_id, caller_trace(request))
+}
+
+/// The valid `traceparent` that the request brought.
+pub fn caller_trace(request: &HttpRequest) -> Option<String> {
     use actix_web::HttpMessage;
-    request.extensions().get::<TraceParent>().map(|parent| parent.0.clone())
+    request.extensions().get::<TraceParent>().map(|parent| parent.0.to_string())
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::error::{Class, Code, Failure};
+use crate::trace::TraceId;
 
 /// The media type of every failed answer.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -54,7 +55,7 @@ pub struct Occurrence {
     /// The request's path, without its query.
     pub instance: String,
     /// For the log: the trace that the request belongs to.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<TraceId>,
     /// For the log: the order that the request is about, or has made.
     pub order_id: Option<Uuid>,
     /// For the log: where the request comes from.

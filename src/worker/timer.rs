@@ -81,9 +81,6 @@ impl Timer {
     async fn decide(&mut self, since: Option<order::Instant>) -> store::Result<()> {
         loop {
             let decided = self.store.expire(BATCH as i64, now(), since).await?;
-            for (order, event) in &decided {
-                tracing::info!(order.id = %order, order.event = %event, "order.deadline");
-            }
             if decided.len() < BATCH {
                 return Ok(());
             }
