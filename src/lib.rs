@@ -41,18 +41,19 @@
 //! - After a gap in time the outside speaks first: a deadline waits for a grace in which a word from outside wins
 //!   (`gaps`). An order that is too late for its purpose ends instead of being done (`machine::too_late_at`).
 //! - A clock that steps is not believed at once, and nothing is done before the database's clock is known (`clock`).
+//! - An order has one trace for ever (`trace`). No order waits for the collector of traces, and none fails by it.
 //! - No clock is read below `web`, `worker`, `notify` and `serve`: `now` is an argument.
 //!
 //! # Who knows whom
 //! `order`, `lifecycle`, `state`, `machine`, `acts`, `work`, `command`, `admission`, `catalogue`, `pace`, `why`,
-//! `breaker`, `turns`, `suspects`, `gaps`, `proof`, `error` and `config` are pure and know only each other. `store`,
+//! `breaker`, `turns`, `suspects`, `gaps`, `proof`, `error`, `config` and `trace` are pure and know only each other. `store`,
 //! `gateway` and `shop` never meet; `stages` and `worker` bring them together. `web` knows the store, and neither the
 //! worker nor the ports. Its `console` makes pages for the users that `access` knows. `notify` knows the store and
 //! `foreign`. `bulk` does what operators ask for many orders. `controls` tells the worker what an operator holds, and
 //! `instance` tells what each process does. `zones` looks for the newest rules of time zones. `lost` gives back money
 //! whose order the database has lost, and `recovery` brings orders of a restored backup to where the gateway proves
 //! them to be. `serve` wires all of it. `files` makes every file. Modules that are not pure may count in `meters`,
-//! which knows only pure ones. `simulator::server` is an outside actor with an API of its own. A test holds this.
+//! which knows only pure ones, and give spans to `tracer`. `simulator::server` is an outside actor with an API of its own. A test holds this.
 
 pub mod access;
 pub mod acts;

@@ -28,6 +28,8 @@ mod supervised;
 mod support;
 mod tidy;
 mod timing;
+#[cfg(feature = "otlp")]
+mod traces;
 mod unwinding;
 mod upgrade;
 mod webhooks;

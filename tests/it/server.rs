@@ -300,6 +300,11 @@ impl GatewayProcess {
         (server, gateway)
     }
 
+    /// Where it listens: a host and a port.
+    pub fn address(&self) -> &str {
+        self.url.strip_prefix("http://").expect("an address")
+    }
+
     /// A person, or a bank, does something to the payment of that name at the gateway.
     pub fn by_hand(&self, reference: &str, what: &str, amount: Option<i64>) {
         let form = amount.map(|amount| format!("amount={amount}")).unwrap_or_default();

@@ -65,6 +65,16 @@ fn secrets_come_from_files_and_an_open_settings_file_is_refused() {
     assert!(!directory.path().join("data").exists(), "nothing was begun");
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn a_build_without_an_exporter_refuses_a_collector() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut refused = lungo();
+    refused.args(["--otlp-endpoint=http://127.0.0.1:4318", "--listen=127.0.0.1:0", "--data"]).arg(directory.path());
+    let (status, log) = run(refused);
+    assert!(!status.success() && log.contains("without the feature `otlp`"), "{log}");
+}
+
 #[test]
 fn it_listens_at_a_name() {
     let directory = tempfile::tempdir().unwrap();
