@@ -20,6 +20,7 @@ use crate::state::Order;
 use crate::trace::{Context, OrderTrace, Span, SpanId, TraceId, new_trace};
 
 /// Spans that wait for the collector. With what is under way they take a few megabytes.
+#[cfg(feature = "otlp")]
 const QUEUE: usize = 8_192;
 
 static TRACER: OnceLock<Tracer> = OnceLock::new();
@@ -29,6 +30,17 @@ struct Tracer {
     queue: mpsc::Sender<Span>,
     /// The share of orders without a caller's trace that are recorded.
     sample: f64,
+}
+
+impl Tracer {
+    /// Queues a span, or counts it as lost. Whether it was queued.
+    fn take(&self, span: Span) -> bool {
+        let is_taken = self.queue.try_send(span).is_ok();
+        if !is_taken {
+            METERS.trace_spans.of(SpanResult::Dropped).increment(1);
+        }
+        is_taken
+    }
 }
 
 /// Where spans go.
@@ -101,9 +113,8 @@ pub fn new_span() -> SpanId {
 
 /// Gives a span to the collector, or counts it as lost.
 pub fn emit(span: Span) {
-    let Some(tracer) = TRACER.get() else { return };
-    if tracer.queue.try_send(span).is_err() {
-        METERS.trace_spans.of(SpanResult::Dropped).increment(1);
+    if let Some(tracer) = TRACER.get() {
+        tracer.take(span);
     }
 }
 
@@ -173,4 +184,49 @@ pub fn current() -> Option<SpanId> {
 pub fn context(order: &Order) -> Option<Context> {
     let span_id = current()?;
     Some(recorded(order)?.context(span_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::order_in;
+    use crate::lifecycle::Status;
+    use crate::trace::{Kind, Moment};
+
+    #[test]
+    fn a_span_that_finds_no_room_is_dropped_at_once() {
+        let (queue, mut spans) = mpsc::channel(2);
+        let tracer = Tracer { queue, sample: 1.0 };
+        let mut order = order_in(Status::New);
+        order.placed.traceparent = Some(new_trace(order.id).to_string());
+        let trace = OrderTrace::of(&order).unwrap();
+        let now = Moment::Steady(Instant::now());
+        let span = || Span::below(&trace, new_span(), Kind::Internal, "queue", (now, now));
+        assert_eq!([(); 3].map(|()| tracer.take(span())), [true, true, false]);
+        spans.try_recv().unwrap();
+        assert_eq!([(); 2].map(|()| tracer.take(span())), [true, false]);
+        drop(spans);
+        assert!(!tracer.take(span()), "nor by an exporter that has ended");
+    }
+
+    #[tokio::test]
+    async fn without_a_collector_nothing_is_recorded_and_the_order_of_a_request_is_known() {
+        let mut order = order_in(Status::New);
+        let (own, caller) =
+            (new_trace(OrderId::new()).to_string(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        order.placed.traceparent = Some(own);
+        assert!(!is_on() && recorded(&order).is_none() && current().is_none());
+        assert_eq!(of_new_order(order.id, None), None);
+        assert_eq!(of_new_order(order.id, Some(caller.into())).as_deref(), Some(caller));
+        touched(&order, false);
+        assert_eq!(present_trace(), None, "there is no request");
+        let (trace, seen) = request(None, async {
+            touched(&order, true);
+            (present_trace(), context(&order))
+        })
+        .await;
+        assert_eq!(trace, (OrderTrace::of(&order).map(|trace| trace.trace_id), None));
+        let seen = seen.unwrap();
+        assert_eq!((seen.order_id, seen.is_created), (order.id, true));
+    }
 }

@@ -118,7 +118,7 @@ fn every_secret_may_have_a_file_of_its_own() {
     let has = |name: &str| command.get_arguments().any(|arg| arg.get_id() == name);
     let secrets: Vec<&str> =
         command.get_arguments().filter(|arg| arg.is_hide_env_values_set()).map(|arg| arg.get_id().as_str()).collect();
-    assert_eq!(secrets, ["database", "replicas", "stripe_key", "stripe_webhook_secrets"]);
+    assert_eq!(secrets, ["database", "replicas", "stripe_key", "stripe_webhook_secrets", "otlp_headers"]);
     assert!(secrets.iter().all(|secret| has(&format!("{secret}_file"))), "{secrets:?}");
 
     let files = [
@@ -126,6 +126,7 @@ fn every_secret_may_have_a_file_of_its_own() {
         ("--stripe-webhook-secrets-file", file("whsec_52,whsec_53\n")),
         ("--database-file", file("postgres://u:p54@h/d\n")),
         ("--replicas-file", file("postgres://u:p55@a/d postgres://u:p56@b/d\n")),
+        ("--otlp-headers-file", file("api-key=k57,x-team=coffee\n")),
     ];
     let flags = files.iter().map(|(flag, file)| format!("{flag}={}", file.path().display()));
     let matches = command.clone().get_matches_from(["serve".to_owned()].into_iter().chain(flags));
@@ -134,9 +135,10 @@ fn every_secret_may_have_a_file_of_its_own() {
     assert_eq!(settings.stripe_webhook_secrets.len(), 2);
     assert_eq!(settings.servers.database.as_ref().unwrap().expose(), "postgres://u:p54@h/d");
     assert_eq!(settings.servers.replicas[1].expose(), "postgres://u:p56@b/d");
+    assert_eq!(settings.collector_headers().unwrap()[0], ("api-key".to_owned(), "k57".to_owned()));
     let shown = serde_json::to_string(&in_force(&command, &command, &matches)).unwrap();
     let shown = format!("{settings:?}{shown}");
-    assert!(!["_51", "_52", "_53", "p54", "p55", "p56"].iter().any(|part| shown.contains(part)), "{shown}");
+    assert!(!["k57", "_51", "_52", "_53", "p54", "p55", "p56"].iter().any(|part| shown.contains(part)), "{shown}");
 
     let twice = format!("--database-file={}", files[2].1.path().display());
     let matches = command.get_matches_from(["serve", "--database=postgres://h/d", &twice]);

@@ -346,13 +346,13 @@ fn callers_decide_what_is_recorded_and_for_the_others_the_sample() {
     for (server, order) in
         [(&all, &unsampled), (&all, &malformed), (&all, &chosen), (&none, &left_out), (&none, &sampled)]
     {
-        server.wait_for_status(order, "completed");
+        server.wait_for_status(order, "accepted");
     }
     for order in [&malformed, &chosen] {
         let root = collector.sees(order, "its root", |span| span.name == "POST /v1/orders");
         assert_eq!((root.trace, &*root.parent), (order.replace('-', ""), ""), "a trace of its own");
     }
-    collector.sees(&sampled, "its end", |span| span.attributes.get("order.status").is_some_and(|s| s == "completed"));
+    collector.sees(&sampled, "its end", |span| span.attributes.get("order.status").is_some_and(|s| s == "accepted"));
     assert!(collector.of(&unsampled).is_empty() && collector.of(&left_out).is_empty());
     let told = |order: &str| {
         let all = receiver.heard().into_iter().filter(|heard| heard.json()["order_id"] == order);
@@ -372,7 +372,7 @@ fn a_collector_that_is_dead_or_slow_holds_up_no_order_and_no_stop() {
         let endpoint = format!("--otlp-endpoint={endpoint}");
         let mut server = Server::start(&[&endpoint, "--trace-sample=1", "--pace=zero"]);
         let orders: Vec<String> = (0..20).map(|_| order(&server, None, "pm_card_visa")).collect();
-        orders.iter().for_each(|order| drop(server.wait_for_status(order, "completed")));
+        orders.iter().for_each(|order| drop(server.wait_for_status(order, "accepted")));
         let outages = || server.log().matches("peer.not_responding").count();
         until("the outage is said", || (outages() > 0).then_some(()));
         assert!(server.stop().success());
@@ -398,7 +398,10 @@ fn what_a_collector_does_not_take_now_is_sent_again_and_what_it_refuses_is_not()
     assert_eq!(server.log().matches("peer.not_responding").count(), 1);
     assert!(!collector.of(&refused).iter().any(|span| span.name == "POST /v1/orders"));
     assert_eq!(collector.of(&later).iter().filter(|span| span.id == root.id).count(), 1, "taken once");
-    let metrics = server.with_key("LUNGO_ADMIN_KEY").get("/metrics").text;
+    let admin = server.with_key("LUNGO_ADMIN_KEY");
+    let http = reqwest::blocking::Client::builder().no_proxy().build().expect("a client");
+    let request = http.get(format!("{}/metrics", admin.url)).bearer_auth(admin.key.as_ref().expect("a key"));
+    let metrics = request.send().and_then(|answer| answer.text()).expect("an answer");
     let count = |result: &str| {
         let name = format!("lungo_trace_spans_total{{result=\"{result}\"}} ");
         metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok())

@@ -59,6 +59,7 @@ fn offer(simulate: Option<&str>) -> Offer {
         on_unavailable: OnUnavailable::Cancel,
         make_seconds: 120,
         pickup_at: None,
+        traceparent: None,
         simulate: simulate.map(str::to_owned),
     }
 }
