@@ -359,7 +359,7 @@ async fn a_write_that_fails_is_undone_and_leaves_its_batch_alone() {
     assert!(matches!(bad_too, Err(Error::Damaged(name)) if name == "bad too"));
     let names = |conn: &mut Conn| Ok(schema::meta::table.select(schema::meta::name).load(conn)?);
     let kept: Vec<String> = store.readers.read(names).await.unwrap();
-    assert_eq!(kept, ["best", "better", "cluster", "good"]);
+    assert_eq!(kept, ["best", "better", "cluster", "good", "migrated_by"]);
     assert_eq!(runs.lock().unwrap().len(), 2 + 3 + 3 + 2, "once to the first bad one, … and those two by themselves");
 }
 
