@@ -301,6 +301,7 @@ impl GatewayProcess {
     }
 
     /// Where it listens: a host and a port.
+    #[cfg(feature = "otlp")]
     pub fn address(&self) -> &str {
         self.url.strip_prefix("http://").expect("an address")
     }
