@@ -212,6 +212,11 @@ fn lines_are_json_in_plain_words_and_requests_name_their_order_and_trace() {
     let body = teas(&fresh("cus"), 1, "pm_card_visa", None);
     let created = server.call("POST", "/v1/orders").header("traceparent", &parent).json(&body).send().expect(202);
     server.wait_for_status(&created.id(), "accepted");
+    // Another request, in no trace or in another one: what it did is in the order's.
+    let other = parent.replace(trace, "0af7651916cd43dd8448eb211c80319c");
+    let cancel = format!("/v1/orders/{}/cancel", created.id());
+    server.call("POST", &cancel).header("traceparent", &other).send().expect(200);
+    server.cancel(&created.id()).expect(200);
     server.get("/v1/orders/none").problem(404, "not_found");
     let all = until("the requests are logged", || {
         let all = lines(&server.log());
@@ -221,6 +226,12 @@ fn lines_are_json_in_plain_words_and_requests_name_their_order_and_trace() {
     let posted = requests.iter().find(|line| line["http.method"] == "POST").expect("it is logged");
     assert_eq!((text(&posted["order.id"]), text(&posted["trace.id"])), (created.id(), trace.into()), "{posted:#}");
     assert_eq!(posted["client.address"], "127.0.0.1", "{posted:#}");
+    let cancelled: Vec<_> = requests.iter().filter(|line| text(&line["http.route"]).ends_with("/cancel")).collect();
+    assert_eq!(cancelled.len(), 2);
+    assert!(
+        cancelled.iter().all(|line| line["trace.id"] == trace && line["order.id"] == created.id()),
+        "{cancelled:#?}"
+    );
     let got = requests.iter().find(|line| line["http.route"] == "/v1/orders/{order_id}").expect("it is logged");
     assert_eq!(text(&got["order.id"]), created.id());
     for line in &all {
