@@ -233,7 +233,12 @@ impl Alone {
     /// Nobody answers, and whoever it was is to be asked again in a day.
     async fn put_off(&self, held: impl IntoIterator<Item = Claim>, at: At) -> Result<()> {
         try_join_all(held.into_iter().map(|claim| {
-            let again = Again { after: chrono::Duration::days(1), why: "silent".into(), strike: Strike::None };
+            let again = Again {
+                after: chrono::Duration::days(1),
+                is_spread: false,
+                why: "silent".into(),
+                strike: Strike::None,
+            };
             self.store.commit(claim, Outcome { event: None, again: Some(again) }, at)
         }))
         .await?;
