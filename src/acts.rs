@@ -1,5 +1,5 @@
-//! What a worker does about a claimed order: whom it asks, and what the answer means for the order. One act for each
-//! stage; its undo stands beside it.
+//! What a worker does about a claimed order: which question it asks of the gateway or the shop, and what the answer means
+//! for the order. Each stage has one act, and the undo of an act stands beside it.
 //!
 //! An act is pure but for its questions, which go through [`Outside`]: the worker answers them from the network
 //! (`stages`), the model checker from a model of it. An act never writes: the store commits what it returns.

@@ -224,8 +224,8 @@ async fn act_on(order: &Order, stage: Stage, ports: &Ports) -> Outcome {
     outcome
 }
 
-/// What the gateway has to say about an order's payment that the order does not know yet; `None` if there is no such
-/// thing: whoever gets a hint asks.
+/// What the gateway knows about an order's payment and the order does not; `None` if the two agree. A hint, such as a
+/// callback, leads to this question.
 ///
 /// # Errors
 /// Why the gateway gave no answer.
@@ -257,4 +257,42 @@ fn spread(longest: chrono::Duration) -> chrono::Duration {
 /// How long to wait before the next of so many attempts (see [`acts::longest_backoff`]).
 pub fn backoff(attempts: i32, cap: chrono::Duration) -> chrono::Duration {
     spread(acts::longest_backoff(attempts, cap))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::order_in;
+    use crate::gateway::simulator::GatewaySimulator;
+    use crate::lifecycle::Status;
+    use crate::shop::simulator::ShopSimulator;
+    use crate::simulator::Speed;
+
+    #[tokio::test]
+    async fn orders_that_fail_together_do_not_come_back_together_unless_the_gateway_names_a_time() {
+        let gateway = GatewaySimulator::open(None, Speed::Zero, String::new()).unwrap();
+        let shops = ShopSimulator::open(None, Speed::Zero).unwrap();
+        let patience = Duration::from_secs(60);
+        let ports = Ports::new(Arc::new(gateway), Arc::new(shops), Box::new(|_| false), patience, patience);
+        let mut order = order_in(Status::New);
+        (order.task.stage, order.task.attempts) = (Some(Stage::Authorize), 6);
+        let again = async |order: &Order| act_on(order, Stage::Authorize, &ports).await.again.expect("it fails").after;
+
+        order.placed.payment_method = "pm_busy".into();
+        assert_eq!(again(&order).await, chrono::Duration::seconds(1));
+
+        order.placed.payment_method = "pm_card_visa".into();
+        for _ in 0..10 {
+            ports.controls.tell(&payment::peer(&order), false, Instant::now(), patience);
+        }
+        let mut pauses = Vec::new();
+        for _ in 0..20 {
+            pauses.push(again(&order).await);
+        }
+        let longest = acts::longest_backoff(6, chrono::Duration::seconds(15));
+        assert!(pauses.iter().all(|pause| *pause <= longest), "{pauses:?}");
+        pauses.sort();
+        pauses.dedup();
+        assert!(pauses.len() > 10, "{pauses:?}");
+    }
 }

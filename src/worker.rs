@@ -137,7 +137,7 @@ struct AtStage {
     limit: usize,
     turns: Turns<Claim>,
     /// Each gives its place back as soon as it is answered: whoever is silent holds places, whoever is answered does not.
-    acts: JoinSet<(Peer, Claim, Acts)>,
+    acts: JoinSet<(Peer, Claim, Ended)>,
     commits: JoinSet<()>,
     /// To be given back.
     put_off: Vec<Claim>,
@@ -291,19 +291,19 @@ async fn give_back(store: Store, claims: Vec<Claim>, due: impl Fn() -> order::In
 }
 
 /// What came of an act, and the span of it where that is recorded.
-struct Acts {
+struct Ended {
     outcome: Outcome,
     attempt: Option<Attempt>,
 }
 
 /// One act under one claim.
-async fn act(claim: &Claim, peer: &Peer, ports: &Ports) -> Acts {
+async fn act(claim: &Claim, peer: &Peer, ports: &Ports) -> Ended {
     let Some(attempt) = Attempt::begin(claim) else {
-        return Acts { outcome: try_to(claim, ports).await, attempt: None };
+        return Ended { outcome: try_to(claim, ports).await, attempt: None };
     };
     let outcome = tracer::within(attempt.span_id, try_to(claim, ports)).await;
     attempt.acted(peer, &outcome);
-    Acts { outcome, attempt: Some(attempt) }
+    Ended { outcome, attempt: Some(attempt) }
 }
 
 async fn try_to(claim: &Claim, ports: &Ports) -> Outcome {
@@ -333,7 +333,7 @@ async fn try_to(claim: &Claim, ports: &Ports) -> Outcome {
 }
 
 /// Writes what came of an act. Where the order was a suspect, the next ones may be tried now: `wake` says so.
-async fn commit(store: Store, claim: Claim, Acts { outcome, attempt }: Acts, wake: Arc<Notify>) {
+async fn commit(store: Store, claim: Claim, Ended { outcome, attempt }: Ended, wake: Arc<Notify>) {
     let (lease, is_tried, until) = (claim.lease(), claim.is_tried(), claim.order().task.leased_until);
     let (order, stage, attempts) = (claim.order().id, claim.stage(), claim.order().task.attempts);
     let event = outcome.event.as_ref().map(|event| event.kind().word());

@@ -7,14 +7,15 @@ use thiserror::Error;
 
 use crate::order::{Instant, Money, OrderId, PaymentAction};
 
-/// A request to hold money, and the name of what is held in every later call. But for its reference it is a pure
-/// function of the accepted order, so that every repetition is the same to the byte.
+/// A request to hold money, and the name of what is held in every later call. Except for its reference and its trace
+/// context it is a pure function of the accepted order, so that a gateway takes every repetition for the same request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
-    /// The idempotency key.
+    /// The idempotency key of the authorization.
     pub key: String,
     pub order_id: OrderId,
     pub total: Money,
+    /// The payment method, as the partner named it.
     pub method: String,
     /// W3C trace context of this attempt. A gateway must not tell requests apart by it.
     pub traceparent: Option<String>,

@@ -79,6 +79,28 @@ fn wrong_usage_has_a_code_of_its_own() {
 }
 
 #[test]
+fn packages_get_a_manual_page_for_each_command_and_completions_for_three_shells() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = folder.path().to_str().expect("UTF-8");
+    for _ in 0..2 {
+        let (code, out, said) = ends(&["manual", to]);
+        assert_eq!((code, out.as_str(), said.as_str()), (Some(0), "", ""), "also over an older manual");
+    }
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
+    let page = read("man/lungo.1");
+    for command in ["serve", "keys", "backup", "restore", "restored", "migrate", "lifecycle"] {
+        assert!(page.contains(&format!("lungo\\-{command}(1)")), "{command}: {page}");
+        assert!(!read(&format!("man/lungo-{command}.1")).is_empty());
+    }
+    assert!(!page.contains("manual(1)"), "it is for packages, not for users");
+    assert!(read("man/lungo-serve.1").contains("LUNGO_LISTEN"));
+    for shell in ["lungo.bash", "_lungo", "lungo.fish"] {
+        assert!(read(&format!("completions/{shell}")).contains("restored"), "{shell}");
+    }
+    assert_eq!(ends(&["manual", "/proc/none"]).0, Some(1));
+}
+
+#[test]
 fn readers_that_are_gone_are_no_failure_and_a_full_disk_is_one() {
     let server = Server::start(&[]);
     let data = server.data().to_str().expect("UTF-8");

@@ -304,7 +304,7 @@ fn a_whole_life_is_one_trace_over_retries_a_restart_a_callback_and_webhooks() {
     let [cancel] = named("POST /v1/orders/{order_id}/cancel")[..] else { panic!("{spans:#?}") };
     assert_eq!((&*cancel.parent, &*cancel.links), (&*root.id, &["0af7651916cd43dd8448eb211c80319c".to_owned()][..]));
 
-    // Each event was committed by who caused it: the callback, an attempt, or nobody who is recorded.
+    // The parent of a commit is the span that caused it: a callback, an attempt, or else the root.
     let causes = |event: &str| -> Vec<&str> {
         let of_it = spans.iter().filter(|span| span.name == "commit" && span.attributes["order.event"] == event);
         of_it.filter_map(|commit| spans.iter().find(|span| span.id == commit.parent)).map(|span| &*span.name).collect()
