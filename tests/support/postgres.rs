@@ -289,6 +289,24 @@ impl Cluster {
         }
     }
 
+    /// Promotes that of two replicas which has received more: each acknowledged commit is there, and the other replica can
+    /// follow it. It acknowledges no commit before that one has it. The primary sends nothing any more.
+    pub fn promote_the_one_ahead(&self) {
+        let received = |replica: usize| {
+            let ask = "SELECT (pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::bigint";
+            self.psql(Node::Replica(replica), ask).parse::<i64>().expect("a place")
+        };
+        let read = || (received(0), received(1));
+        // What the primary sent last may still be on its way.
+        let (mut earlier, mut places) = (read(), read());
+        while earlier != places {
+            (earlier, places) = (places, read());
+        }
+        let (ahead, behind) = if places.0 >= places.1 { (0, 1) } else { (1, 0) };
+        self.promote(ahead);
+        self.set(Node::Replica(ahead), "synchronous_standby_names", &format!("ANY 1 (replica_{behind})"));
+    }
+
     /// Changes a setting of a server, for which it need not start again.
     pub fn set(&self, node: Node, name: &str, value: &str) {
         self.psql(node, &format!("ALTER SYSTEM SET {name} = '{}'", value.replace('\'', "''")));

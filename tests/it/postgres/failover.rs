@@ -91,15 +91,7 @@ fn every_order_that_was_acknowledged_survives_a_synchronous_failover() {
         told = end_of_feed(&server);
         cluster.kill_primary();
         let killed = Instant::now();
-        // Whoever has confirmed a commit has received it; the others may not have.
-        let received = |replica: usize| {
-            let ask = "SELECT (pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::bigint";
-            cluster.psql(Node::Replica(replica), ask).parse::<i64>().expect("a place")
-        };
-        let (ahead, behind) = if received(0) >= received(1) { (0, 1) } else { (1, 0) };
-        cluster.promote(ahead);
-        let names = format!("ANY 1 (replica_{behind})");
-        cluster.set(Node::Replica(ahead), "synchronous_standby_names", &names);
+        cluster.promote_the_one_ahead();
         until_at_last("orders are accepted again", || {
             accepted.lock().unwrap().iter().any(|(at, _)| *at > killed + Duration::from_millis(200)).then_some(())
         });

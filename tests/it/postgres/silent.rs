@@ -52,8 +52,7 @@ fn a_primary_that_stands_still_is_abandoned_and_nothing_acknowledged_is_lost() {
         }
         until("orders are accepted", || (accepted.lock().unwrap().len() > 10).then_some(()));
         cluster.freeze(Node::Primary);
-        cluster.promote(0);
-        cluster.set(Node::Replica(0), "synchronous_standby_names", "ANY 1 (replica_1)");
+        cluster.promote_the_one_ahead();
         let promoted = Instant::now();
         until_at_last("orders are accepted again", || {
             let is_new = |(at, _): &(Instant, Intent)| *at > promoted;
